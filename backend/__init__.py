@@ -1,0 +1,1 @@
+"""The web process: Label Studio's protocol, the pages, the sweeper, the command line."""

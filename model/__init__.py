@@ -1,0 +1,1 @@
+"""What is learned: backbones, heads, evaluation, calibration, selection. Arrays in, arrays out."""

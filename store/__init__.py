@@ -1,0 +1,1 @@
+"""What is remembered: settings, database, embeddings, artifacts."""

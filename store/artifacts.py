@@ -1,0 +1,74 @@
+"""Model artifacts: safetensors and a JSON manifest, named by the digest of their content."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load, save
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class ArtifactError(Exception):
+    """The artifact is missing or damaged."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Named arrays and what is said about them."""
+
+    arrays: Arrays
+    manifest: dict[str, Any]
+
+
+class Artifacts:
+    """A folder of artifacts: local, or any that fsspec knows (`s3://bucket/folder`)."""
+
+    def __init__(self, url: str) -> None:
+        self._files, self._root = fsspec.core.url_to_fs(url, auto_mkdir=True)
+
+    def save(self, artifact: Artifact) -> str:
+        """Write the artifact and read it back.
+
+        Returns:
+            Its digest (SHA-256, hex), the name to load it by.
+        """
+        tensors = save({k: np.ascontiguousarray(v) for k, v in artifact.arrays.items()})
+        manifest = json.dumps(artifact.manifest, sort_keys=True).encode()
+        digest = hashlib.sha256(
+            hashlib.sha256(tensors).digest() + hashlib.sha256(manifest).digest()
+        ).hexdigest()
+        folder = f"{self._root}/{digest}"
+        self._files.makedirs(folder, exist_ok=True)
+        for name, content in (("model.safetensors", tensors), ("manifest.json", manifest)):
+            self._write(f"{folder}/{name}", content)
+        self.load(digest)
+        return digest
+
+    def _write(self, path: str, content: bytes) -> None:
+        # fsspec's transaction writes to a temporary name first: a reader never sees half a file.
+        with self._files.transaction, self._files.open(path, "wb") as file:
+            file.write(content)
+
+    def load(self, digest: str) -> Artifact:
+        """Read an artifact and verify its digest.
+
+        Raises:
+            ArtifactError: it is missing or damaged.
+        """
+        folder = f"{self._root}/{digest}"
+        try:
+            tensors = self._files.cat_file(f"{folder}/model.safetensors")
+            manifest = self._files.cat_file(f"{folder}/manifest.json")
+        except FileNotFoundError as error:
+            raise ArtifactError(f"model {digest[:12]} is missing in {self._root}") from error
+        actual = hashlib.sha256(
+            hashlib.sha256(tensors).digest() + hashlib.sha256(manifest).digest()
+        ).hexdigest()
+        if actual != digest:
+            raise ArtifactError(f"model {digest[:12]} in {self._root} is damaged")
+        return Artifact(load(tensors), json.loads(manifest))

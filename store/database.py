@@ -1,0 +1,153 @@
+"""The database: engines, migrations, and one group-committing writer thread a process."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.pool import QueuePool
+
+GROUP = 256  # most writes that share one commit
+BUSY_MS = 30_000  # how long a writer waits for another process's commit, milliseconds
+
+T = TypeVar("T")
+Write = Callable[[Connection], Any]
+
+
+def make_engine(
+    url: str, *, synchronous: str = "FULL", write: bool = False, size: int = 8
+) -> Engine:
+    """An engine for `url`; on SQLite with WAL, and transactions that begin as we say.
+
+    Args:
+        synchronous: SQLite's PRAGMA; FULL survives a power cut, NORMAL may lose the last commits.
+        write: take SQLite's write lock at BEGIN, so that a transaction never fails half-way.
+        size: most connections at a time.
+    """
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=size, pool_pre_ping=True)
+    if path := make_url(url).database:
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(
+        url, poolclass=QueuePool, pool_size=size, connect_args={"check_same_thread": False}
+    )
+    begin = "BEGIN IMMEDIATE" if write else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def _configure(dbapi: Any, _record: Any) -> None:
+        dbapi.isolation_level = None  # we say BEGIN ourselves
+        for pragma in (
+            f"busy_timeout={BUSY_MS}",
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "foreign_keys=ON",
+        ):
+            dbapi.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class Database:
+    """Reads from any thread; writes through one thread that commits many of them at once."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._reader = make_engine(url)
+        self._writer = make_engine(url, write=True, size=1)
+        self._writes: queue.SimpleQueue[tuple[Write, Future[Any]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection in a read transaction: everything it reads is of one moment."""
+        with self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    def submit(self, write: Callable[[Connection], T]) -> Future[T]:
+        """Hand `write` to the writer thread; the future is done when it is committed.
+
+        `write` runs in a savepoint of its own: if it raises, its future fails and the other
+        writes of the same commit stay. It must not wait for anything.
+        """
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the database is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+                self._thread.start()
+            self._writes.put((write, future))
+        return future
+
+    def write(self, write: Callable[[Connection], T]) -> T:
+        """Run `write` in the writer thread and wait for the commit."""
+        return self.submit(write).result()
+
+    def migrate(self) -> None:
+        """Bring the schema up to date. Safe to call at every start."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self._writer.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+
+    def close(self) -> None:
+        """Commit what was submitted and let go of the database."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+            self._writes.put(None)
+        if thread is not None:
+            thread.join()
+        self._reader.dispose()
+        self._writer.dispose()
+
+    def _run(self) -> None:
+        while True:
+            first = self._writes.get()
+            if first is None:
+                return
+            group = [first]
+            stop = False
+            while len(group) < GROUP and not self._writes.empty():
+                following = self._writes.get()
+                if following is None:
+                    stop = True
+                    break
+                group.append(following)
+            self._commit(group)
+            if stop:
+                return
+
+    def _commit(self, group: list[tuple[Write, Future[Any]]]) -> None:
+        results: list[tuple[Future[Any], Any, Exception | None]] = []
+        try:
+            with self._writer.connect() as connection, connection.begin():
+                for write, future in group:
+                    if not future.set_running_or_notify_cancel():
+                        continue  # its caller has gone, unacknowledged
+                    try:
+                        with connection.begin_nested():
+                            results.append((future, write(connection), None))
+                    except Exception as error:  # it belongs to the one who submitted it
+                        results.append((future, None, error))
+        except Exception as error:  # nothing of the group was committed
+            results = [(future, None, error) for _, future in group if not future.cancelled()]
+        for future, value, failure in results:
+            if failure is None:
+                future.set_result(value)
+            else:
+                future.set_exception(failure)

@@ -1,0 +1,273 @@
+"""Publications: what is to be pushed to Label Studio, written down before the first push.
+
+An external effect can't be rolled back. So a publication is a row with chunks; a chunk that was
+tried before is compared with what Label Studio holds, and only the difference is sent.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from store.schema import owed, prediction, publication, publication_chunk, selection
+from store.tasks import chunks
+
+CHUNK_ITEMS = 200  # predictions in one request to Label Studio
+
+
+@dataclass(frozen=True)
+class Item:
+    """One prediction to push. `score` orders the queue, in [0, 1]; `result` may be empty."""
+
+    task: int
+    score: float
+    result: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Predictions of one version, pushed for one `reason`: version, refill, refresh, owed."""
+
+    id: int
+    project_id: int
+    version_id: int
+    reason: str
+    state: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One request's worth of a publication. `attempts` counts the tries begun."""
+
+    id: int
+    items: tuple[Item, ...]
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A task chosen to be labelled next. `probability` of being picked, where it is known."""
+
+    task: int
+    strategy: str
+    probability: float | None
+
+
+def add_publication(
+    db: Connection, project_id: int, version_id: int, reason: str, items: Sequence[Item]
+) -> int:
+    """Write down a publication; pending ones are superseded, unless this one only adds to them.
+
+    Returns:
+        Its id, which is also the fence of the served pointer.
+    """
+    if reason == "version":
+        db.execute(
+            update(publication)
+            .where(publication.c.project_id == project_id, publication.c.state == "pending")
+            .values(state="superseded")
+        )
+    key = db.execute(
+        insert(publication).values(
+            project_id=project_id,
+            version_id=version_id,
+            reason=reason,
+            state="pending",
+            created_at=time.time(),
+            seconds=0.0,
+        )
+    ).inserted_primary_key
+    assert key is not None
+    publication_id = int(key[0])
+    rows = [
+        {
+            "publication_id": publication_id,
+            "position": position,
+            "attempts": 0,
+            "items": [vars(item) for item in items[start : start + CHUNK_ITEMS]],
+        }
+        for position, start in enumerate(range(0, len(items), CHUNK_ITEMS))
+    ]
+    if rows:
+        db.execute(insert(publication_chunk), rows)
+    return publication_id
+
+
+def pending_publications(db: Connection, project_id: int) -> list[Publication]:
+    """What is still to be pushed, the oldest first."""
+    rows = db.execute(
+        select(publication)
+        .where(publication.c.project_id == project_id, publication.c.state == "pending")
+        .order_by(publication.c.id)
+    )
+    return [
+        Publication(row.id, row.project_id, row.version_id, row.reason, row.state, row.seconds)
+        for row in rows
+    ]
+
+
+def next_chunk(db: Connection, publication_id: int) -> Chunk | None:
+    """The first chunk that was not sent."""
+    row = db.execute(
+        select(publication_chunk)
+        .where(
+            publication_chunk.c.publication_id == publication_id,
+            publication_chunk.c.sent_at.is_(None),
+        )
+        .order_by(publication_chunk.c.position)
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    return Chunk(row.id, tuple(Item(**item) for item in row.items), row.attempts)
+
+
+def begin_chunk(db: Connection, chunk: Chunk) -> None:
+    """Note that a request for it is about to be sent."""
+    db.execute(
+        update(publication_chunk)
+        .where(publication_chunk.c.id == chunk.id)
+        .values(attempts=publication_chunk.c.attempts + 1)
+    )
+
+
+def end_chunk(db: Connection, published: Publication, chunk: Chunk, seconds: float) -> None:
+    """Note that Label Studio holds it, and what it took of Label Studio's time."""
+    db.execute(
+        update(publication_chunk)
+        .where(publication_chunk.c.id == chunk.id)
+        .values(sent_at=time.time())
+    )
+    db.execute(
+        update(publication)
+        .where(publication.c.id == published.id)
+        .values(seconds=publication.c.seconds + seconds)
+    )
+    save_predictions(db, published.project_id, published.version_id, chunk.items, "pushed")
+
+
+def end_publication(db: Connection, publication_id: int) -> None:
+    """Note that all of it is in Label Studio."""
+    db.execute(
+        update(publication)
+        .where(publication.c.id == publication_id)
+        .values(state="done", done_at=time.time())
+    )
+
+
+def save_predictions(
+    db: Connection, project_id: int, version_id: int, items: Collection[Item], source: str
+) -> None:
+    """Remember what Label Studio was given; of one version, the last counts."""
+    for ids in chunks([item.task for item in items]):
+        db.execute(
+            delete(prediction).where(
+                prediction.c.project_id == project_id,
+                prediction.c.version_id == version_id,
+                prediction.c.task_ls_id.in_(ids),
+            )
+        )
+    rows = [
+        {
+            "project_id": project_id,
+            "version_id": version_id,
+            "task_ls_id": item.task,
+            "score": item.score,
+            "result": item.result,
+            "source": source,
+            "at": time.time(),
+        }
+        for item in {item.task: item for item in items}.values()
+    ]
+    if rows:
+        db.execute(insert(prediction), rows)
+
+
+def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[int]:
+    """Tasks for which Label Studio holds a prediction of this version."""
+    query = select(prediction.c.task_ls_id).where(
+        prediction.c.project_id == project_id, prediction.c.version_id == version_id
+    )
+    return set(db.execute(query).scalars())
+
+
+def latest_predictions(db: Connection, project_id: int) -> dict[int, int]:
+    """{task: id of the newest version of which Label Studio holds a prediction}."""
+    rows = db.execute(
+        select(prediction.c.task_ls_id, prediction.c.version_id)
+        .where(prediction.c.project_id == project_id)
+        .order_by(prediction.c.version_id)
+    )
+    return {row.task_ls_id: row.version_id for row in rows}
+
+
+def forget_predictions(db: Connection, version_id: int, ls_ids: Collection[int]) -> None:
+    """Note that Label Studio holds these no more."""
+    for ids in chunks(ls_ids):
+        db.execute(
+            delete(prediction).where(
+                prediction.c.version_id == version_id, prediction.c.task_ls_id.in_(ids)
+            )
+        )
+
+
+def set_shortlist(
+    db: Connection, project_id: int, version_id: int, choices: Sequence[Choice]
+) -> None:
+    """Make `choices`, in order, the project's shortlist; older ones are history."""
+    db.execute(
+        update(selection)
+        .where(selection.c.project_id == project_id, selection.c.active)
+        .values(active=False)
+    )
+    rows = [
+        {
+            "project_id": project_id,
+            "version_id": version_id,
+            "task_ls_id": choice.task,
+            "rank": rank,
+            "strategy": choice.strategy,
+            "probability": choice.probability,
+            "created_at": time.time(),
+            "active": True,
+        }
+        for rank, choice in enumerate(choices)
+    ]
+    if rows:
+        db.execute(insert(selection), rows)
+
+
+def get_shortlist(db: Connection, project_id: int) -> list[int]:
+    """The tasks of today's shortlist in order, labelled ones too."""
+    query = (
+        select(selection.c.task_ls_id)
+        .where(selection.c.project_id == project_id, selection.c.active)
+        .order_by(selection.c.rank)
+    )
+    return list(db.execute(query).scalars())
+
+
+def owe(db: Connection, project_id: int, ls_ids: Collection[int]) -> None:
+    """Remember tasks that got an empty answer because the real one was not ready."""
+    known = owed_tasks(db, project_id)
+    rows = [
+        {"project_id": project_id, "task_ls_id": ls_id, "since": time.time()}
+        for ls_id in set(ls_ids) - known
+    ]
+    if rows:
+        db.execute(insert(owed), rows)
+
+
+def owed_tasks(db: Connection, project_id: int) -> set[int]:
+    """Tasks whose empty answer is still to be replaced."""
+    query = select(owed.c.task_ls_id).where(owed.c.project_id == project_id)
+    return set(db.execute(query).scalars())
+
+
+def settle(db: Connection, project_id: int, ls_ids: Collection[int]) -> None:
+    """Note that these tasks have their real prediction, or never can."""
+    for ids in chunks(ls_ids):
+        db.execute(delete(owed).where(owed.c.project_id == project_id, owed.c.task_ls_id.in_(ids)))

@@ -1,0 +1,19 @@
+"""What the processes tell one another through the database."""
+
+import time
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from store.schema import runtime
+
+
+def tell(db: Connection, name: str, value: Any) -> None:
+    """Set `name` to a JSON value."""
+    db.execute(delete(runtime).where(runtime.c.name == name))
+    db.execute(insert(runtime).values(name=name, value=value, at=time.time()))
+
+
+def told(db: Connection, name: str) -> Any:
+    """The value of `name`, or None."""
+    return db.execute(select(runtime.c.value).where(runtime.c.name == name)).scalar()

@@ -1,0 +1,232 @@
+"""The tables. Times are seconds since 1970 (UTC) as floats; `ls_id` is an id in Label Studio."""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    true,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _project() -> Column[int]:
+    return Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), nullable=False)
+
+
+connection = Table(
+    "connection",
+    metadata,
+    Column("id", Text, primary_key=True),  # appears in our URL: /c/ID
+    Column("url", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # webhooks must carry it
+    Column("created_at", Double, nullable=False),
+)
+
+project = Table(
+    "project",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("connection_id", ForeignKey("connection.id", ondelete="CASCADE"), nullable=False),
+    Column("ls_id", Integer, nullable=False),
+    Column("ls_created", Integer, nullable=False),  # whole seconds: tells a reused id apart
+    Column("title", Text, nullable=False),
+    Column("label_config", Text, nullable=False),
+    Column("reason", Text),  # why nothing can be learned or suggested
+    Column("connected_at", Double),  # set by `connect`, null when only the URL was pasted
+    Column("gone_at", Double),  # deleted in Label Studio, or disconnected
+    Column("found", JSON),  # what `connect` changed, as it was before
+    Column("backend_id", Integer),
+    Column("webhook_id", Integer),
+    Column("tasks_cursor", Double),  # newest task.updated_at that was read
+    Column("listed_at", Double),  # when all task ids were last compared
+    Column("reconciled_at", Double),
+    Column("embedding_space", Text),
+    Column("served_version_id", Integer),
+    Column("served_fence", Integer, nullable=False, default=0),  # publication that set it
+    UniqueConstraint("connection_id", "ls_id", "ls_created"),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("ls_id", Integer, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("uri", Text),  # of the image; null when the task has none
+    Column("image_key", Text),  # SHA-256 of the image's bytes, once they were read
+    Column("embedded_space", Text),  # the space that holds this image's embedding
+    Column("image_error", Text),  # permanent: this image can never be used
+    Column("retries", Integer, nullable=False, default=0),
+    Column("retry_at", Double),  # after a passing fault
+    Column("split", Text),  # "holdout", assigned once
+    Column("updated_at", Double, nullable=False),
+    Column("deleted_at", Double),
+    UniqueConstraint("project_id", "ls_id"),
+    Index(None, "project_id", "image_key"),
+)
+
+annotation = Table(
+    "annotation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("task_ls_id", Integer, nullable=False),
+    Column("ls_id", Integer, nullable=False),
+    Column("updated_at", Double, nullable=False),  # Label Studio's; the last write wins
+    Column("received_at", Double, nullable=False),
+    Column("completed_by", Integer),
+    Column("was_cancelled", Boolean, nullable=False),
+    Column("ground_truth", Boolean, nullable=False),
+    Column("lead_time", Double),  # seconds
+    Column("parent_prediction", Integer),  # as first seen: Label Studio forgets it later
+    Column("result", JSON, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("current", Boolean, nullable=False),  # the one row of ls_id that counts
+    UniqueConstraint("project_id", "ls_id", "updated_at", "deleted"),
+    Index(None, "project_id", "task_ls_id"),
+    Index("ix_annotation_current", "project_id", "current"),
+)
+
+version = Table(
+    "version",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("number", Integer, nullable=False),  # `apprentice v12`; 0 orders before the first label
+    Column("kind", Text, nullable=False),  # start, head
+    Column("status", Text, nullable=False),  # candidate, served, retired, refused
+    Column("embedding_space", Text, nullable=False),
+    Column("labels", Integer, nullable=False),
+    Column("labels_digest", Text, nullable=False),  # of what it was trained on
+    Column("metrics", JSON, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("artifact", Text),  # digest
+    Column("created_at", Double, nullable=False),
+    Column("published_at", Double),
+    Column("superseded_at", Double),
+    Column("swept_at", Double),  # its predictions were deleted in Label Studio
+    UniqueConstraint("project_id", "number"),
+)
+
+publication = Table(
+    "publication",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("version_id", ForeignKey("version.id", ondelete="CASCADE"), nullable=False),
+    Column("reason", Text, nullable=False),  # version, refill, refresh, owed
+    Column("state", Text, nullable=False),  # pending, done, superseded
+    Column("created_at", Double, nullable=False),
+    Column("done_at", Double),
+    Column("seconds", Double, nullable=False, default=0),  # of Label Studio's time
+    Index(None, "project_id", "state"),
+)
+
+publication_chunk = Table(
+    "publication_chunk",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("publication_id", ForeignKey("publication.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("items", JSON, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("sent_at", Double),
+    UniqueConstraint("publication_id", "position"),
+)
+
+prediction = Table(
+    "prediction",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("version_id", ForeignKey("version.id", ondelete="CASCADE"), nullable=False),
+    Column("task_ls_id", Integer, nullable=False),
+    Column("score", Double, nullable=False),  # Label Studio's order
+    Column("result", JSON, nullable=False),  # empty: no suggestion was shown
+    Column("source", Text, nullable=False),  # pushed, answered
+    Column("at", Double, nullable=False),
+    UniqueConstraint("project_id", "version_id", "task_ls_id"),
+)
+
+selection = Table(
+    "selection",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("version_id", ForeignKey("version.id", ondelete="CASCADE"), nullable=False),
+    Column("task_ls_id", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("probability", Double),  # of being picked, where it is known
+    Column("created_at", Double, nullable=False),
+    Column("active", Boolean, nullable=False, server_default=true()),  # part of today's shortlist
+    Index("ix_selection_active", "project_id", "active"),
+)
+
+work = Table(
+    "work",
+    metadata,
+    Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", Text, primary_key=True),  # a queue's name
+    Column("wanted", Integer, nullable=False),
+    Column("enqueued", Integer, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),  # raised by each job that begins
+    Column("wanted_at", Double, nullable=False),  # oldest wish not yet fulfilled
+    Column("touched_at", Double, nullable=False),  # newest wish
+    Column("not_before", Double, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("error", Text),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _project(),
+    Column("kind", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # queued, started, finished, failed, lost
+    Column("progress", Double, nullable=False, default=0),  # 0 to 1
+    Column("message", Text, nullable=False, default=""),
+    Column("timings", JSON),  # seconds by step
+    Column("error", Text),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Index(None, "project_id", "created_at"),
+)
+
+owed = Table(  # tasks that Label Studio asked about before an answer was ready
+    "owed",
+    metadata,
+    Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("task_ls_id", Integer, primary_key=True),
+    Column("since", Double, nullable=False),
+)
+
+runtime = Table(  # what the processes tell one another
+    "runtime",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", JSON, nullable=False),
+    Column("at", Double, nullable=False),
+)

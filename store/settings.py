@@ -1,0 +1,171 @@
+"""Every setting, with its unit, its default and one sentence of help."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings from the environment, `APPRENTICE_…` unless another name is shown.
+
+    The four without the prefix keep the names that users of label-studio-ml know.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="APPRENTICE_", extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(
+        default=Path("~/.apprentice"),
+        description="Folder of everything that is remembered: database, embeddings, models, logs.",
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on; any other than loopback needs basic authentication.",
+    )
+    port: int = Field(default=9090, ge=1, le=65535, description="Port to listen on.")
+    public_url: str | None = Field(
+        default=None,
+        description="URL under which Label Studio reaches Apprentice; by default http://HOST:PORT.",
+    )
+    allow_open: bool = Field(
+        default=False,
+        description="Listen on a non-loopback address without basic authentication: true, false.",
+    )
+    basic_auth_user: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BASIC_AUTH_USER", "basic_auth_user"),
+        description="User that Label Studio and people must send; set together with the password.",
+    )
+    basic_auth_pass: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BASIC_AUTH_PASS", "basic_auth_pass"),
+        description="Password for BASIC_AUTH_USER.",
+    )
+    label_studio_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("LABEL_STUDIO_URL", "label_studio_url"),
+        description="URL of the Label Studio of the default connection.",
+    )
+    label_studio_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("LABEL_STUDIO_API_KEY", "label_studio_api_key"),
+        description="Personal Access Token (or legacy token) for it.",
+    )
+    redis_url: str | None = Field(
+        default=None,
+        description="Redis or Valkey for the queues; by default an embedded Valkey is started.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the database; by default SQLite in the home folder.",
+    )
+    storage_url: str | None = Field(
+        default=None,
+        description="fsspec URL of the folder for models; by default one in the home folder.",
+    )
+    backbone: str = Field(default="bundled:lite0", description="Pretrained backbone, by name.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the backbone runs: auto, cpu or cuda."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Precision of embeddings: auto takes bfloat16 where the processor has it.",
+    )
+    min_confidence: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Suggestions less probable than this are not shown; they only order the queue.",
+    )
+    reconcile_seconds: float = Field(
+        default=60, gt=0, description="Seconds between looks at Label Studio for missed changes."
+    )
+    publish_min_labels: int = Field(
+        default=5,
+        ge=1,
+        description="New labels that make a new version at once (or 5% of the labels, if more).",
+    )
+    publish_pause_seconds: float = Field(
+        default=2,
+        ge=0,
+        description="Fewer new labels make a new version when no label came for this many seconds.",
+    )
+    studio_share: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Share of Label Studio's time that publishing may take.",
+    )
+    shortlist_min: int = Field(
+        default=50, ge=1, description="Least number of tasks that are chosen and pushed at a time."
+    )
+    shortlist_minutes: float = Field(
+        default=30,
+        gt=0,
+        description="Minutes of the team's work that a shortlist lasts, if that is more tasks.",
+    )
+    keep_versions_hours: float = Field(
+        default=24,
+        ge=0,
+        description="Hours after which predictions of a superseded version are deleted.",
+    )
+    image_max_bytes: int = Field(
+        default=50_000_000, gt=0, description="Largest image file that is loaded, in bytes."
+    )
+    image_max_pixels: int = Field(
+        default=50_000_000, gt=0, description="Largest image that is decoded, in pixels."
+    )
+    image_timeout_seconds: float = Field(
+        default=20, gt=0, description="Seconds that loading one image may take."
+    )
+    image_private_addresses: bool = Field(
+        default=False,
+        description="Load images from private addresses other than Label Studio's (true or false).",
+    )
+    predict_seconds: float = Field(
+        default=45,
+        gt=0,
+        le=90,
+        description="Seconds that one /predict may take; what is not ready is pushed later.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log lines shown."
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("public_url", "label_studio_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError(f"must begin with http:// or https://, not {value!r}")
+        return value.rstrip("/")
+
+    @property
+    def url(self) -> str:
+        """The URL under which Label Studio reaches us, without a slash at the end."""
+        host = "localhost" if self.host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else self.host  # noqa: S104
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite:///{self.home / 'apprentice.db'}"
+
+    @property
+    def storage(self) -> str:
+        """The fsspec URL of the folder for model artifacts."""
+        return self.storage_url or str(self.home / "artifacts")
+
+    @property
+    def inference_socket(self) -> Path:
+        """The unix socket of the inference process."""
+        return self.home / "run" / "inference.sock"

@@ -1,0 +1,278 @@
+"""Tasks: what Label Studio has, which image each shows, and what is known of that image."""
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
+
+from store.schema import annotation, selection, task
+
+CHUNK = 500  # ids in one IN (…), below every database's limit on parameters
+RETRY_SECONDS = (5, 15, 60, 300, 900, 3600)  # waits after passing faults of one image
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """A task as Label Studio tells it."""
+
+    ls_id: int
+    data: Mapping[str, Any]
+    uri: str | None
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as it is remembered."""
+
+    ls_id: int
+    uri: str | None
+    image_key: str | None
+    embedded_space: str | None
+    image_error: str | None
+    split: str | None
+    retries: int
+
+
+def _record(row: Any) -> Task:
+    return Task(
+        row.ls_id,
+        row.uri,
+        row.image_key,
+        row.embedded_space,
+        row.image_error,
+        row.split,
+        row.retries,
+    )
+
+
+_COLUMNS = (
+    task.c.ls_id,
+    task.c.uri,
+    task.c.image_key,
+    task.c.embedded_space,
+    task.c.image_error,
+    task.c.split,
+    task.c.retries,
+)
+
+
+def chunks(ids: Collection[int]) -> Iterable[list[int]]:
+    """`ids` in lists that fit one query."""
+    listed = list(ids)
+    return (listed[i : i + CHUNK] for i in range(0, len(listed), CHUNK))
+
+
+def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord]) -> int:
+    """Remember the tasks; one whose image changed is to be embedded again.
+
+    Returns:
+        How many are new or show another image.
+    """
+    changed = 0
+    by_id = {record.ls_id: record for record in records}
+    for ids in chunks(by_id):
+        rows = db.execute(
+            select(task.c.ls_id, task.c.uri, task.c.data, task.c.deleted_at).where(
+                task.c.project_id == project_id, task.c.ls_id.in_(ids)
+            )
+        )
+        known = {row.ls_id: row for row in rows}
+        new = [by_id[i] for i in ids if i not in known]
+        if new:
+            db.execute(insert(task), [_values(project_id, record) for record in new])
+        changed += len(new)
+        for i, row in known.items():
+            record = by_id[i]
+            same_image = row.uri == record.uri and row.deleted_at is None
+            if same_image and row.data == dict(record.data):
+                continue
+            values: dict[str, Any] = {"data": dict(record.data), "updated_at": record.updated_at}
+            if not same_image:
+                values |= _UNSEEN | {"uri": record.uri, "deleted_at": None}
+                changed += 1
+            db.execute(
+                update(task)
+                .where(task.c.project_id == project_id, task.c.ls_id == i)
+                .values(**values)
+            )
+    return changed
+
+
+_UNSEEN: dict[str, Any] = {
+    "image_key": None,
+    "embedded_space": None,
+    "image_error": None,
+    "retries": 0,
+    "retry_at": None,
+}
+
+
+def _values(project_id: int, record: TaskRecord) -> dict[str, Any]:
+    return _UNSEEN | {
+        "project_id": project_id,
+        "ls_id": record.ls_id,
+        "data": dict(record.data),
+        "uri": record.uri,
+        "updated_at": record.updated_at,
+    }
+
+
+def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
+    """Mark the tasks as deleted in Label Studio. Returns how many were not already."""
+    deleted = 0
+    for ids in chunks(ls_ids):
+        deleted += db.execute(
+            update(task)
+            .where(
+                task.c.project_id == project_id, task.c.ls_id.in_(ids), task.c.deleted_at.is_(None)
+            )
+            .values(deleted_at=time.time())
+        ).rowcount
+    return deleted
+
+
+def get_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> dict[int, Task]:
+    """Those of `ls_ids` that are known and not deleted."""
+    found: dict[int, Task] = {}
+    for ids in chunks(ls_ids):
+        rows = db.execute(
+            select(*_COLUMNS).where(
+                task.c.project_id == project_id, task.c.ls_id.in_(ids), task.c.deleted_at.is_(None)
+            )
+        )
+        found |= {row.ls_id: _record(row) for row in rows}
+    return found
+
+
+def list_tasks(db: Connection, project_id: int) -> list[Task]:
+    """All tasks that are not deleted, by id."""
+    rows = db.execute(
+        select(*_COLUMNS)
+        .where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
+        .order_by(task.c.ls_id)
+    )
+    return [_record(row) for row in rows]
+
+
+def task_ids(db: Connection, project_id: int) -> set[int]:
+    """The Label Studio ids of all tasks that are not deleted."""
+    query = select(task.c.ls_id).where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
+    return set(db.execute(query).scalars())
+
+
+@dataclass(frozen=True)
+class TaskCounts:
+    """How many tasks there are, are embedded, and can never be."""
+
+    tasks: int
+    embedded: int
+    broken: int
+
+
+def count_tasks(db: Connection, project_id: int, space: str | None) -> TaskCounts:
+    """Counts for the status page."""
+    row = db.execute(
+        select(
+            func.count(),
+            func.count().filter(task.c.embedded_space == space),
+            func.count().filter(or_(task.c.image_error.is_not(None), task.c.uri.is_(None))),
+        ).where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
+    ).one()
+    return TaskCounts(*row)
+
+
+def tasks_to_embed(
+    db: Connection, project_id: int, space: str, limit: int, *, urgent: bool = False
+) -> list[Task]:
+    """The next images to embed: labelled ones, then the shortlist, then a shuffled rest.
+
+    Args:
+        urgent: only labelled tasks and the shortlist.
+    """
+    labelled = exists().where(
+        annotation.c.project_id == project_id,
+        annotation.c.task_ls_id == task.c.ls_id,
+        annotation.c.current,
+        ~annotation.c.deleted,
+        ~annotation.c.was_cancelled,
+    )
+    chosen = exists().where(
+        selection.c.project_id == project_id,
+        selection.c.task_ls_id == task.c.ls_id,
+        selection.c.active,
+    )
+    query = select(*_COLUMNS).where(
+        task.c.project_id == project_id,
+        task.c.deleted_at.is_(None),
+        task.c.uri.is_not(None),
+        task.c.image_error.is_(None),
+        or_(task.c.embedded_space.is_(None), task.c.embedded_space != space),
+        or_(task.c.retry_at.is_(None), task.c.retry_at <= time.time()),
+    )
+    if urgent:
+        query = query.where(or_(labelled, chosen))
+    else:
+        # Tasks are often imported class by class; the first embedded ones must be of all kinds.
+        shuffled = (task.c.id * 7919) % 10007
+        query = query.order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
+    return [_record(row) for row in db.execute(query.limit(limit))]
+
+
+def next_retry(db: Connection, project_id: int) -> float | None:
+    """When the next image with a passing fault is due, if there is one."""
+    return db.execute(
+        select(func.min(task.c.retry_at)).where(
+            and_(
+                task.c.project_id == project_id,
+                task.c.deleted_at.is_(None),
+                task.c.image_error.is_(None),
+                task.c.retry_at.is_not(None),
+            )
+        )
+    ).scalar()
+
+
+def mark_embedded(
+    db: Connection, project_id: int, space: str, image_keys: Mapping[int, str]
+) -> None:
+    """Remember that these tasks' images ({ls_id: image key}) have embeddings in `space`."""
+    for ls_id, image_key in image_keys.items():
+        db.execute(
+            update(task)
+            .where(task.c.project_id == project_id, task.c.ls_id == ls_id)
+            .values(_UNSEEN | {"image_key": image_key, "embedded_space": space})
+        )
+
+
+def mark_broken(db: Connection, project_id: int, errors: Mapping[int, str]) -> None:
+    """Remember why these images can never be used ({ls_id: reason})."""
+    for ls_id, reason in errors.items():
+        db.execute(
+            update(task)
+            .where(task.c.project_id == project_id, task.c.ls_id == ls_id)
+            .values(image_error=reason, retry_at=None)
+        )
+
+
+def mark_retry(db: Connection, project_id: int, tasks: Iterable[Task]) -> None:
+    """Try these images again later, less and less often."""
+    for item in tasks:
+        wait = RETRY_SECONDS[min(item.retries, len(RETRY_SECONDS) - 1)]
+        db.execute(
+            update(task)
+            .where(task.c.project_id == project_id, task.c.ls_id == item.ls_id)
+            .values(retries=task.c.retries + 1, retry_at=time.time() + wait)
+        )
+
+
+def assign_holdout(db: Connection, project_id: int, ls_ids: Collection[int]) -> None:
+    """Put these tasks into the hold-out for good."""
+    for ids in chunks(ls_ids):
+        db.execute(
+            update(task)
+            .where(task.c.project_id == project_id, task.c.ls_id.in_(ids))
+            .values(split="holdout")
+        )

@@ -1,0 +1,1 @@
+"""The background: RQ queues and jobs, the launcher, the embedded broker."""
