@@ -1,0 +1,106 @@
+# Needs Python 3.11 to 3.13, make (GNU, 3.81 or later) and nothing else. `make` alone lists what there is.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.PHONY: help up demo test test-fast lint format types imports install lock clean distclean
+
+VENV := .venv
+BIN := $(VENV)/bin
+LABEL_STUDIO_VENV := .venv-label-studio
+UV := uv==0.13.9
+
+# Which Python to build the environments with: PYTHON, if you name one, or the first of these that suits.
+# label-studio-sdk holds numpy below 2.3, which has no wheels for Python 3.14.
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+# A stamp's name carries the checksum of what was installed and of where: a changed lock, or a moved
+# folder, installs again. It is written last: an interrupted install leaves none.
+checksum = $(shell (pwd; cat $(1)) | cksum | tr ' ' '-')
+DEPENDENCIES := $(VENV)/.dependencies-$(call checksum,requirements/lock.txt)
+PROJECT := $(VENV)/.project-$(call checksum,requirements/lock.txt pyproject.toml)
+LABEL_STUDIO := $(LABEL_STUDIO_VENV)/.dependencies-$(call checksum,requirements/label-studio.txt)
+
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check --no-input
+
+define find_python
+python=; for p in $(PYTHONS); do if $$p -c '$(SUITS)' 2>/dev/null; then python=$$p; break; fi; done; \
+if [ -z "$$python" ]; then \
+	echo "Apprentice needs Python 3.11, 3.12 or 3.13, and found none of them as: $(PYTHONS)." >&2; \
+	echo "Install one, or say where it is: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; fi
+endef
+
+# $(1): the environment's folder, $(2): its lock file, $(3): what to tell
+define create_environment
+	@$(find_python); \
+	echo "Installing $(3) into $(1) (only once; some minutes)"; \
+	"$$python" -m venv --clear $(1) || { \
+		echo "Could not create $(1). On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	PIP_USER=0 $(1)/bin/python $(PIP_INSTALL) -r $(2)
+	@touch $@
+endef
+
+$(DEPENDENCIES):
+	$(call create_environment,$(VENV),requirements/lock.txt,Apprentice's packages)
+
+$(PROJECT): $(DEPENDENCIES)
+	@PIP_USER=0 $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.project-*
+	@touch $@
+
+$(LABEL_STUDIO):
+	$(call create_environment,$(LABEL_STUDIO_VENV),requirements/label-studio.txt,the real Label Studio)
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+up: $(PROJECT) ## start Apprentice (options: ARGS="...")
+	@exec $(BIN)/apprentice up $(ARGS)
+
+demo: $(PROJECT) $(LABEL_STUDIO) ## Label Studio, sample images and Apprentice at once (BY_HAND=1: you label)
+	@exec $(BIN)/apprentice demo $(ARGS)
+
+test: $(PROJECT) $(LABEL_STUDIO) lint types imports ## everything that CI runs
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(PROJECT) ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow and not e2e" $(ARGS)
+
+lint: $(PROJECT) ## style, as ruff sees it
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(PROJECT) ## repair the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(PROJECT) ## types, as mypy sees them
+	$(BIN)/mypy
+
+imports: $(PROJECT) ## who may import whom
+	$(BIN)/lint-imports
+
+install: $(PROJECT) ## only install
+
+# Keeps what is pinned where it can; UPGRADE=--upgrade takes the newest of everything.
+COMPILE = "$$d/bin/uv" pip compile -q --universal --python-version 3.11 --prerelease disallow \
+	--custom-compile-command 'make lock' $(UPGRADE)
+
+lock: ## resolve the lock files again (all to the newest: UPGRADE=--upgrade)
+	@set -e; $(find_python); \
+	d=$$(mktemp -d); trap 'rm -rf "$$d"' EXIT; trap 'exit 130' INT TERM; \
+	"$$python" -m venv "$$d"; PIP_USER=0 "$$d/bin/python" $(PIP_INSTALL) $(UV); \
+	$(COMPILE) --annotation-style line --all-extras -o requirements/lock.txt \
+		pyproject.toml requirements/pins.in; \
+	$(COMPILE) --no-annotate --extra postgres --extra s3 -c requirements/lock.txt \
+		-o requirements/web.txt pyproject.toml; \
+	$(COMPILE) --no-annotate --extra worker --extra postgres --extra s3 -c requirements/lock.txt \
+		-o requirements/worker.txt pyproject.toml requirements/pins.in; \
+	$(COMPILE) --annotation-style line -o requirements/label-studio.txt requirements/label-studio.in
+
+clean: ## remove caches and build outputs
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './.venv*' -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environments too (never your data)
+	rm -rf $(VENV) $(LABEL_STUDIO_VENV)
