@@ -1,0 +1,84 @@
+"""Embedding on a CPU with OpenVINO: one stream a core, each working through images by itself.
+
+With as many one-threaded streams as cores, no core waits for another inside a layer, so that the
+threads that decode images take no more time from inference than they use.
+"""
+
+import queue
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.backbones import BackboneSpec
+from model.embedding import preprocessing
+from model.embedding.openvino_import import import_openvino
+
+# Images in one inference request. On CPUs throughput is flat from one image on; a few of them keep
+# the cost of a request small.
+REQUEST_SIZE = 8
+
+
+class OpenVINOEmbedder:
+    """An `Embedder` on the CPU. Several threads may call `embed` at once."""
+
+    def __init__(self, spec: BackboneSpec, model: Path, *, precision: str, threads: int) -> None:
+        openvino = import_openvino()
+        compiled = openvino.Core().compile_model(
+            model,
+            "CPU",
+            {
+                "NUM_STREAMS": threads,
+                "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+                # Other processes compute on the same cores.
+                "ENABLE_CPU_PINNING": False,
+            },
+        )
+        self._spec = spec
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(threads):
+            self._idle.put(compiled.create_infer_request())
+        self.key = f"{spec.name}@{precision}"
+        self.dim = spec.dim
+        self.batch_size = threads * REQUEST_SIZE
+        self._threads = threads
+
+    def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
+        """The pixels [H, W, 3] that this backbone reads, of an RGB image of any size."""
+        return preprocessing.prepare(image, self._spec)
+
+    def embed(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
+        """Features [N, D] of N prepared images, in their order."""
+        features = np.empty((len(batch), self.dim), np.float16)
+        size = min(REQUEST_SIZE, -(-len(batch) // self._threads))
+        running: deque[tuple[Any, slice]] = deque()
+        for start in range(0, len(batch), size or 1):
+            rows = slice(start, min(start + size, len(batch)))
+            request = self._take(running, features)
+            request.start_async({0: np.stack(batch[rows])}, share_inputs=True)
+            running.append((request, rows))
+        while running:
+            self._idle.put(self._finish(*running.popleft(), features))
+        return features
+
+    def close(self) -> None:
+        """Free what inference holds; `embed` must not be called again."""
+        for _ in range(self._threads):
+            self._idle.get()
+
+    def _take(self, running: deque[tuple[Any, slice]], features: NDArray[np.float16]) -> Any:
+        # A caller that holds requests takes back its own first: waiting for another caller's, who
+        # may wait for this one's, would never end.
+        if running and self._idle.empty():
+            return self._finish(*running.popleft(), features)
+        return self._idle.get()
+
+    def _finish(self, request: Any, rows: slice, features: NDArray[np.float16]) -> Any:
+        request.wait()
+        features[rows] = request.get_output_tensor().data
+        return request
