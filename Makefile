@@ -11,7 +11,7 @@ UV := uv==0.13.9
 
 # Which Python to build the environments with: PYTHON, if you name one, or the first of these that suits.
 # label-studio-sdk holds numpy below 2.3, which has no wheels for Python 3.14.
-PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
+PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11)
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 # A stamp's name carries the checksum of what was installed and of where: a changed lock, or a moved
@@ -24,7 +24,7 @@ LABEL_STUDIO := $(LABEL_STUDIO_VENV)/.dependencies-$(call checksum,requirements/
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check --no-input
 
 define find_python
-python=; for p in $(PYTHONS); do if $$p -c '$(SUITS)' 2>/dev/null; then python=$$p; break; fi; done; \
+python=; for p in $(PYTHONS); do if "$$p" -c '$(SUITS)' 2>/dev/null; then python=$$p; break; fi; done; \
 if [ -z "$$python" ]; then \
 	echo "Apprentice needs Python 3.11, 3.12 or 3.13, and found none of them as: $(PYTHONS)." >&2; \
 	echo "Install one, or say where it is: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; fi
