@@ -1,1 +1,1 @@
-"""Everything that knows Label Studio: client, image loading, label config, one file a control tag."""
+"""Everything that knows Label Studio: client, images, label config, one file a control tag."""

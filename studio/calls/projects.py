@@ -1,0 +1,71 @@
+"""Who we are, which Label Studio this is, and its projects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from studio.calls.base import Calls, as_list, as_object
+from studio.fields import text
+from studio.records import ProjectInfo, UserInfo
+
+UNCERTAINTY_SAMPLING = "Uncertainty sampling"
+
+
+class ProjectCalls(Calls):
+    def whoami(self) -> UserInfo:
+        """The token's owner."""
+        return UserInfo.from_json(self.http.call("GET", "/api/current-user/whoami"))
+
+    def version(self) -> str:
+        """Label Studio's version, "" when it does not say."""
+        return text(as_object(self.http.call("GET", "/api/version/"), "its version"), "release")
+
+    def projects(self) -> Iterator[ProjectInfo]:
+        """All projects that the token may see."""
+        page = 1
+        while True:
+            params = {"page": page, "page_size": 100}
+            body = as_object(self.http.call("GET", "/api/projects/", params=params), "projects")
+            yield from map(ProjectInfo.from_json, as_list(body, "projects"))
+            if not body.get("next"):
+                return
+            page += 1
+
+    def get_project(self, project: int) -> ProjectInfo:
+        return ProjectInfo.from_json(self.http.call("GET", f"/api/projects/{project}/"))
+
+    def create_project(self, title: str, label_config: str, **settings: Any) -> ProjectInfo:
+        """Make a project; `settings` are its other fields, such as `maximum_annotations`."""
+        body = {"title": title, "label_config": label_config, **settings}
+        return ProjectInfo.from_json(self.http.call("POST", "/api/projects/", json=body))
+
+    def patch_project(
+        self,
+        project: int,
+        *,
+        model_version: str | None = None,
+        sampling: str | None = None,
+        label_config: str | None = None,
+        maximum_annotations: int | None = None,
+        show_predictions: bool | None = None,
+    ) -> ProjectInfo:
+        """Change what is given, leave what is None.
+
+        `model_version` must be a version that the project has predictions of, a backend's title,
+        or "": everything else is a `StudioRejected`.
+        """
+        fields = {
+            "model_version": model_version,
+            "sampling": sampling,
+            "label_config": label_config,
+            "maximum_annotations": maximum_annotations,
+            "show_collab_predictions": show_predictions,
+        }
+        body = {key: value for key, value in fields.items() if value is not None}
+        return ProjectInfo.from_json(
+            self.http.call("PATCH", f"/api/projects/{project}/", json=body)
+        )
+
+    def delete_project(self, project: int) -> None:
+        self.http.call("DELETE", f"/api/projects/{project}/", timeout=120.0)

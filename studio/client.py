@@ -1,0 +1,49 @@
+"""The client of one Label Studio server."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from studio.calls.hooks import HookCalls
+from studio.calls.importing import ImportCalls
+from studio.calls.predictions import PredictionCalls
+from studio.calls.projects import ProjectCalls
+from studio.calls.tasks import TaskCalls
+from studio.http import StudioHttp
+
+
+class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCalls):
+    """All calls to one Label Studio server, synchronous. Safe to share between threads.
+
+    `url` is the server's, with its path prefix if it has one. `token` is a Personal Access Token or
+    a legacy token; it is sent to that exact origin only. `timeout` is in seconds, for each of
+    connecting, sending and waiting for the next bytes; calls known to be slow take longer.
+    Every call raises the errors of `studio.errors`; the constructor raises ValueError for an
+    impossible URL or token.
+    """
+
+    def __init__(self, url: str, token: str, timeout: float = 10.0) -> None:
+        super().__init__(StudioHttp(url, token, timeout))
+
+    @property
+    def url(self) -> str:
+        return self.http.url
+
+    @property
+    def seconds_spent(self) -> float:
+        """Wall-clock seconds that our calls have taken: what we cost Label Studio, at most."""
+        return self.http.seconds_spent
+
+    def close(self) -> None:
+        self.http.close()
+
+    def __enter__(self) -> StudioClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
