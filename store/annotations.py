@@ -147,14 +147,22 @@ def current_annotations(db: Connection, project_id: int) -> list[AnnotationRecor
     ]
 
 
-def known_annotation_ids(db: Connection, project_id: int) -> dict[int, int]:
-    """{annotation id: task id} of all that are not deleted, skipped ones too."""
-    rows = db.execute(
-        select(annotation.c.ls_id, annotation.c.task_ls_id).where(
-            annotation.c.project_id == project_id, annotation.c.current, ~annotation.c.deleted
+def task_annotations(
+    db: Connection, project_id: int, task_ls_ids: Collection[int]
+) -> dict[int, float]:
+    """{annotation id: when we heard of it} of these tasks; skipped ones too, deleted ones not."""
+    found: dict[int, float] = {}
+    for ids in chunks(task_ls_ids):
+        rows = db.execute(
+            select(annotation.c.ls_id, annotation.c.received_at).where(
+                annotation.c.project_id == project_id,
+                annotation.c.task_ls_id.in_(ids),
+                annotation.c.current,
+                ~annotation.c.deleted,
+            )
         )
-    )
-    return {row.ls_id: row.task_ls_id for row in rows}
+        found |= {row.ls_id: row.received_at for row in rows}
+    return found
 
 
 def annotated_tasks(db: Connection, project_id: int) -> set[int]:
@@ -165,3 +173,13 @@ def annotated_tasks(db: Connection, project_id: int) -> set[int]:
         )
     )
     return set(rows.scalars())
+
+
+def parent_predictions(db: Connection, project_id: int) -> set[int]:
+    """Label Studio ids of all predictions that any annotation, ever, was pre-filled from."""
+    rows = db.execute(
+        select(annotation.c.parent_prediction).where(
+            annotation.c.project_id == project_id, annotation.c.parent_prediction.is_not(None)
+        )
+    )
+    return {int(parent) for parent in rows.scalars() if parent is not None}

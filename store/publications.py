@@ -122,7 +122,7 @@ def next_chunk(db: Connection, publication_id: int) -> Chunk | None:
     ).first()
     if row is None:
         return None
-    return Chunk(row.id, tuple(Item(**item) for item in row.items), row.attempts)
+    return Chunk(row.id, tuple(Item(**item) for item in row._mapping["items"]), row.attempts)
 
 
 def begin_chunk(db: Connection, chunk: Chunk) -> None:
@@ -156,6 +156,14 @@ def end_publication(db: Connection, publication_id: int) -> None:
         .where(publication.c.id == publication_id)
         .values(state="done", done_at=time.time())
     )
+
+
+def published_tasks(db: Connection, publication_id: int) -> set[int]:
+    """The tasks of a publication."""
+    query = select(publication_chunk.c["items"]).where(
+        publication_chunk.c.publication_id == publication_id
+    )
+    return {item["task"] for items in db.execute(query).scalars() for item in items}
 
 
 def save_predictions(

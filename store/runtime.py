@@ -17,3 +17,8 @@ def tell(db: Connection, name: str, value: Any) -> None:
 def told(db: Connection, name: str) -> Any:
     """The value of `name`, or None."""
     return db.execute(select(runtime.c.value).where(runtime.c.name == name)).scalar()
+
+
+def forget(db: Connection, name: str) -> None:
+    """Take back what was told."""
+    db.execute(delete(runtime).where(runtime.c.name == name))

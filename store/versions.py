@@ -149,6 +149,11 @@ def versions_to_sweep(db: Connection, project_id: int, before: float) -> list[Ve
     return [Version(**row._mapping) for row in rows]
 
 
+def change_version(db: Connection, version_id: int, **values: Any) -> None:
+    """Set columns of the version."""
+    db.execute(update(version).where(version.c.id == version_id).values(**values))
+
+
 def mark_swept(db: Connection, version_id: int) -> None:
     """Note that what can be deleted of its predictions is deleted."""
-    db.execute(update(version).where(version.c.id == version_id).values(swept_at=time.time()))
+    change_version(db, version_id, swept_at=time.time())

@@ -169,3 +169,12 @@ def fail(db: Connection, project_id: int, kind: str, error: str) -> None:
         .where(*_where(project_id, kind))
         .values(failures=work.c.failures + 1, error=error, not_before=time.time() + wait)
     )
+
+
+def postpone(db: Connection, project_id: int, kind: str, until: float) -> None:
+    """Let this kind of work wait until then, whether or not it is wanted."""
+    db.execute(
+        update(work)
+        .where(*_where(project_id, kind), work.c.not_before < until)
+        .values(not_before=until)
+    )

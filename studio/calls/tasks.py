@@ -48,16 +48,32 @@ class TaskCalls(Calls):
         for body in self._tasks(project, LIGHT_PAGE, include=include):
             yield TaskInfo.from_json(body)
 
-    def changed_tasks(self, project: int, since: datetime | None) -> Iterator[TaskInfo]:
+    def newest_update(self, project: int) -> datetime | None:
+        """The latest `updated_at` of the project's tasks; None when it has none."""
+        params = {
+            "project": project,
+            "page_size": 1,
+            "include": "id,data,updated_at",
+            "fields": "task_only",
+            "resolve_uri": "false",
+            "query": json.dumps({"ordering": ["-tasks:updated_at"]}),
+        }
+        body = as_object(self.http.call("GET", "/api/tasks/", params=params), "a page of tasks")
+        page = as_list(body.get("tasks"), "tasks")
+        return TaskInfo.from_json(page[0]).updated_at if page else None
+
+    def changed_tasks(
+        self, project: int, since: datetime | None, *, after: int = 0
+    ) -> Iterator[TaskInfo]:
         """The tasks whose `updated_at` is later than `since`, with their annotations.
 
-        All tasks when `since` is None. `updated_at` moves when an annotation is made, edited,
+        In order of id, beginning after the id `after`. All tasks when `since` is None. `updated_at` moves when an annotation is made, edited,
         skipped or deleted, when the task's data is edited, and when a prediction is pushed or
         deleted by itself; not by bulk imports. Raises ValueError for a time without zone.
         """
         filters = [] if since is None else [_updated_after(since)]
         for body in self._tasks(
-            project, FULL_PAGE, include=CHANGED_FIELDS, fields="all", filters=filters
+            project, FULL_PAGE, include=CHANGED_FIELDS, fields="all", filters=filters, after=after
         ):
             yield TaskInfo.from_json(body)
 
@@ -133,8 +149,9 @@ class TaskCalls(Calls):
         include: str,
         fields: str = "task_only",
         filters: list[Filter] | None = None,
+        after: int = 0,
     ) -> Iterator[Any]:
-        last = 0
+        last = after
         while True:
             items = [*(filters or []), _id_after(last)] if last else (filters or [])
             params: dict[str, str | int] = {

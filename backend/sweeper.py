@@ -1,0 +1,149 @@
+"""The sweeper: turns what is wanted into jobs. Four times a second, and when woken.
+
+The database is the guarantee, the queue only a wake-up: a job that was lost or failed is enqueued
+again under a generation whose id was never used.
+"""
+
+import threading
+import time
+from functools import partial
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from store import work
+from store.jobs import add_job, change_job, get_job
+from store.projects import get_project, list_projects
+from store.settings import Settings
+from store.store import Store
+from store.versions import HEAD, get_version
+from worker.queues import enqueue, job_state
+
+log = structlog.get_logger()
+
+INTERVAL = 0.25  # seconds
+DEBOUNCE = 0.3  # seconds without a new wish, for work that needs no longer wait
+UNDER_WAY = ("queued", "started")
+
+
+class Sweeper:
+    """A thread of the web process."""
+
+    def __init__(self, store: Store, redis: Redis) -> None:
+        self._store = store
+        self._redis = redis
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._faults = 0
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Sweep now: something new is wanted."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop and wait for the sweep under way."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def sweep(self) -> None:
+        """One round: wish for the reconciles that are due, enqueue what is ripe."""
+        database = self._store.database
+        now = time.time()
+        with database.read() as db:
+            due = _due_for_reconcile(db, self._store.settings, now)
+            ripe = [item for item in work.list_wanted(db) if self._is_ripe(db, item, now)]
+        for project_id in due:
+            database.write(partial(work.want, project_id=project_id, kind="sync"))
+        for item in ripe:
+            self._enqueue(item)
+
+    def _is_ripe(self, db: Connection, item: work.Work, now: float) -> bool:
+        if item.not_before > now:
+            return False
+        if item.kind != "learn":
+            return True
+        return learn_is_ripe(db, item, self._store.settings, now)
+
+    def _enqueue(self, item: work.Work) -> None:
+        if item.enqueued > item.done:
+            state = job_state(self._redis, item.job_id)
+            if state in UNDER_WAY:
+                return
+            self._bury(item, state or "lost")
+        database = self._store.database
+
+        def prepare(db: Connection) -> int:
+            generation = work.next_generation(db, item)
+            job_id = f"{item.kind}-{item.project_id}-g{generation}"
+            add_job(db, job_id, item.project_id, item.kind, generation)
+            return generation
+
+        generation = database.write(prepare)
+        enqueue(self._redis, item.kind, item.project_id, generation)
+
+    def _bury(self, item: work.Work, state: str) -> None:
+        """Note the end of a job that could not note it itself (killed, out of memory)."""
+        with self._store.database.read() as db:
+            known = get_job(db, item.job_id)
+        if known is None or known.ended_at is not None:
+            return
+        log.warning("job lost", job=item.job_id, state=state)
+        self._store.database.write(
+            lambda db: change_job(
+                db, item.job_id, state="lost", ended_at=time.time(), error=f"process ended: {state}"
+            )
+        )
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self.sweep()
+                self._faults = 0
+            except (RedisError, SQLAlchemyError, OSError) as error:
+                self._faults += 1
+                if self._faults in (1, 20) or self._faults % 240 == 0:
+                    log.warning("sweep failed; trying again", error=str(error))
+            except Exception:
+                log.exception("sweep failed")
+            self._wake.wait(INTERVAL)
+            self._wake.clear()
+
+
+def _due_for_reconcile(db: Connection, settings: Settings, now: float) -> list[int]:
+    due = []
+    for project in list_projects(db):
+        last = project.reconciled_at or 0.0
+        if now - last < settings.reconcile_seconds:
+            continue
+        wanted = work.get_work(db, project.id, "sync")
+        if wanted is None or wanted.wanted == wanted.done:
+            due.append(project.id)
+    return due
+
+
+def learn_is_ripe(db: Connection, item: work.Work, settings: Settings, now: float) -> bool:
+    """Whether a new version would matter: enough new labels, or a pause after fewer.
+
+    A version costs Label Studio a push, so labels that come in a row share one; when the annotator
+    pauses, even a single label is learned from at once.
+    """
+    quiet = now - item.touched_at
+    project = get_project(db, item.project_id)
+    if project is None:
+        return False
+    version = get_version(db, project.served_version_id) if project.served_version_id else None
+    if version is None or version.kind != HEAD:
+        return quiet >= DEBOUNCE or now - item.wanted_at > 2.0
+    enough = max(settings.publish_min_labels, 0.05 * version.labels)
+    if item.wanted - item.done >= enough:
+        return quiet >= DEBOUNCE or now - item.wanted_at > settings.publish_pause_seconds
+    return quiet >= settings.publish_pause_seconds

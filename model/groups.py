@@ -1,0 +1,45 @@
+"""Near-duplicate groups: images that must not stand on both sides of an evaluation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+THRESHOLD = 0.999  # cosine; re-encoded copies are above, images of one texture below
+MOST_COMPARED = 5_000  # rows; above, only equal keys tie images together
+BLOCK = 1_000  # rows compared at a time
+
+
+def near_duplicate_groups(
+    x: npt.NDArray[np.floating[Any]], keys: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """[N] group numbers: equal where images are the same or nearly so, directly or by a chain.
+
+    Args:
+        x: embeddings [N, D].
+        keys: [N] hashes of the images' bytes.
+    """
+    first: dict[str, int] = {}
+    parent = np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int64)
+    if 1 < len(x) <= MOST_COMPARED:
+        unit = x.astype(np.float32)
+        unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+        for start in range(0, len(unit), BLOCK):
+            close = unit[start : start + BLOCK] @ unit.T >= THRESHOLD
+            for left, right in zip(*np.nonzero(close), strict=True):
+                _join(parent, start + int(left), int(right))
+    return np.array([_root(parent, row) for row in range(len(parent))], np.int64)
+
+
+def _root(parent: npt.NDArray[np.int64], row: int) -> int:
+    while parent[row] != row:
+        parent[row] = parent[parent[row]]
+        row = int(parent[row])
+    return row
+
+
+def _join(parent: npt.NDArray[np.int64], left: int, right: int) -> None:
+    a, b = _root(parent, left), _root(parent, right)
+    if a != b:
+        parent[max(a, b)] = min(a, b)

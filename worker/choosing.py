@@ -1,0 +1,107 @@
+"""Which tasks are labelled next, and what Label Studio is given for them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from model.selection import Pick, cold_start, shortlist
+from studio.config import LabelConfig
+
+from store.annotations import AnnotationRecord
+from store.publications import Choice, Item
+from store.settings import Settings
+from store.store import Store
+from store.tasks import Task
+from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
+
+Floats = npt.NDArray[np.floating[Any]]
+
+POOL = 20_000  # tasks looked at when there are more: a random part of them
+SHORTLIST_MOST = 1_000  # tasks, however fast the team is
+PACE_SECONDS = 1_800  # over which the team's speed is measured
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Unlabelled, embedded tasks [N] and their embeddings [N, D]."""
+
+    tasks: Sequence[int]
+    x: Floats
+
+
+def load_pool(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Pool:
+    """The tasks with their embeddings; of more than POOL, a random part."""
+    listed = list(tasks)
+    if len(listed) > POOL:
+        rng = np.random.default_rng(seed)
+        listed = [listed[i] for i in sorted(rng.choice(len(listed), POOL, replace=False))]
+    kept, x = load_vectors(store, space, listed)
+    return Pool([task.ls_id for task in kept], x)
+
+
+def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[Task], Floats]:
+    """Those of `tasks` that have an embedding, and their embeddings [N, D]."""
+    vectors = store.embeddings.get(space, [task.image_key for task in tasks if task.image_key])
+    kept = [task for task in tasks if task.image_key in vectors]
+    if not kept:
+        return [], np.empty((0, 0), np.float16)
+    return kept, np.stack([vectors[str(task.image_key)] for task in kept])
+
+
+def shortlist_size(settings: Settings, annotations: Sequence[AnnotationRecord]) -> int:
+    """So many tasks as the team labels in `shortlist_minutes` at its measured speed."""
+    since = time.time() - PACE_SECONDS
+    recent = sum(annotation.updated_at > since for annotation in annotations)
+    pace = recent / PACE_SECONDS * settings.shortlist_minutes * 60
+    return min(max(settings.shortlist_min, round(pace)), SHORTLIST_MOST)
+
+
+def choose(
+    pool: Pool, predictor: Predictor, hardest: str | None, size: int, *, seed: int
+) -> list[Choice]:
+    """The shortlist in order: by margin where there is a head, else the most typical images."""
+    if not pool.tasks:
+        return []
+    head = predictor.heads.get(hardest) if hardest else None
+    picks: list[Pick]
+    if head is None:
+        picks = cold_start(pool.x, size, seed=seed)
+    else:
+        picks = shortlist(pool.x, head.probabilities(pool.x), size, seed=seed)
+    return [Choice(pool.tasks[pick.index], pick.strategy, pick.probability) for pick in picks]
+
+
+def suggest(
+    store: Store, tasks: Sequence[Task], predictor: Predictor, config: LabelConfig
+) -> dict[int, Suggestion]:
+    """{task: suggestion} for those of `tasks` that have an embedding."""
+    kept, x = load_vectors(store, predictor.space, tasks)
+    answers = predictor.suggest(config, x, store.settings.min_confidence)
+    return {task.ls_id: answer for task, answer in zip(kept, answers, strict=True)}
+
+
+def shortlist_items(
+    choices: Sequence[Choice], suggestions: dict[int, Suggestion], *, after: float = 0.0
+) -> list[Item]:
+    """What to push for a shortlist; `after` is the score of what stands before it."""
+    return [
+        Item(
+            choice.task,
+            shortlist_score(rank, len(choices), after=after),
+            suggestions[choice.task].result,
+        )
+        for rank, choice in enumerate(choices)
+        if choice.task in suggestions
+    ]
+
+
+def rest_items(tasks: Sequence[int], suggestions: dict[int, Suggestion]) -> list[Item]:
+    """What to push for tasks that are not on the shortlist."""
+    return [
+        Item(task, rest_score(suggestions[task].confidence), suggestions[task].result)
+        for task in tasks
+        if task in suggestions
+    ]

@@ -1,0 +1,197 @@
+"""embed: each new image once. Labelled ones first, then the shortlist, then a shuffled rest."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import structlog
+from PIL import Image
+from sqlalchemy import Connection
+
+from model.embedding import Embedder, embed_stream, open_embedder
+from store import work
+from store.annotations import annotated_tasks
+from store.embeddings import Vectors
+from store.projects import change_project
+from store.runtime import tell, told
+from store.tasks import (
+    Task,
+    count_tasks,
+    mark_broken,
+    mark_embedded,
+    mark_retry,
+    next_retry,
+    tasks_to_embed,
+)
+from studio.images import ImageLoader, PassingImageError, PermanentImageError, decode
+from worker.jobs.context import JobContext, running
+from worker.studios import image_loader
+
+log = structlog.get_logger()
+
+TIME_BOX = 30.0  # seconds; a fresh process opens the backbone anew, so not as short as others
+ROUND = 128  # tasks fetched from the queue at a time: a new label waits for about a second
+FLUSH = 128  # results written at a time
+FIRST_POOL = 200  # embedded images from which a first, provisional shortlist is worth choosing
+LOADERS = max(4, 2 * (os.cpu_count() or 1))  # threads: loading waits for Label Studio
+
+
+def preload() -> None:
+    """Import in the worker what its children would import each time. Opens no device."""
+    import model.embedding.openvino_runtime  # noqa: F401
+
+
+@dataclass
+class _Results:
+    """What was found out since the last flush."""
+
+    tasks: dict[int, Task] = field(default_factory=dict)
+    keys: dict[int, str] = field(default_factory=dict)
+    vectors: dict[str, Vectors] = field(default_factory=dict)
+    broken: dict[int, str] = field(default_factory=dict)
+    passing: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.keys) + len(self.broken) + len(self.passing)
+
+
+class _KnownImageError(Exception):
+    """The image's embedding is there already: no need to compute it."""
+
+
+class _Embedding:
+    """One run over the tasks of one project."""
+
+    def __init__(self, context: JobContext, embedder: Embedder, loader: ImageLoader) -> None:
+        self.context = context
+        self.store = context.store
+        self.project_id = context.project.id
+        self.embedder = embedder
+        self.loader = loader
+        self.keys: dict[int, str] = {}
+        self.done = 0
+        self.failed = 0
+
+    def run(self) -> None:
+        results = _Results()
+        stream = embed_stream(
+            self.embedder, ((task, task) for task in self._tasks()), self._load, workers=LOADERS
+        )
+        for task, outcome in stream:
+            self._note(results, task, outcome)
+            if len(results) >= FLUSH:
+                self._flush(results)
+                results = _Results()
+        self._flush(results)
+
+    def _tasks(self) -> Iterator[Task]:
+        """Tasks in order of urgency, asked for again and again: labels come while we work."""
+        taken: set[int] = set()
+        while self.context.seconds < TIME_BOX:
+            with self.store.database.read() as db:
+                listed = tasks_to_embed(
+                    db, self.project_id, self.embedder.key, ROUND + len(taken) - self.done
+                )
+            fresh = [task for task in listed if task.ls_id not in taken][:ROUND]
+            if not fresh:
+                return
+            taken.update(task.ls_id for task in fresh)
+            yield from fresh
+
+    def _load(self, task: Task) -> Image.Image:
+        assert task.uri is not None, "tasks without an image are not listed"
+        data = self.loader.fetch(task.uri, task.ls_id)
+        key = hashlib.sha256(data).hexdigest()
+        self.keys[task.ls_id] = key
+        if self.store.embeddings.get(self.embedder.key, [key]):
+            raise _KnownImageError
+        return decode(data, self.loader.policy)
+
+    def _note(self, results: _Results, task: Task, outcome: Vectors | Exception) -> None:
+        results.tasks[task.ls_id] = task
+        if isinstance(outcome, _KnownImageError):
+            results.keys[task.ls_id] = self.keys.pop(task.ls_id)
+        elif isinstance(outcome, PermanentImageError):
+            log.info("image can't be used", task=task.ls_id, reason=str(outcome))
+            results.broken[task.ls_id] = str(outcome)
+        elif isinstance(outcome, Exception):
+            expected = isinstance(outcome, PassingImageError)
+            log.warning("image not loaded", task=task.ls_id, reason=repr(outcome), exc_info=None)
+            results.passing[task.ls_id] = str(outcome) if expected else repr(outcome)
+        else:
+            key = self.keys.pop(task.ls_id)
+            results.keys[task.ls_id] = key
+            results.vectors[key] = outcome
+
+    def _flush(self, results: _Results) -> None:
+        if not len(results):
+            return
+        space = self.embedder.key
+        self.store.embeddings.put(space, results.vectors)
+
+        def write(db: Connection) -> float:
+            work.check(db, self.context.lease)
+            mark_embedded(db, self.project_id, space, results.keys)
+            mark_broken(db, self.project_id, results.broken)
+            mark_retry(db, self.project_id, [results.tasks[i] for i in results.passing])
+            counts = count_tasks(db, self.project_id, space)
+            if results.keys and self._worth_learning(db, results, counts.embedded):
+                work.want(db, self.project_id, "learn")
+            return counts.embedded / max(counts.tasks - counts.broken, 1)
+
+        fraction = self.store.database.write(write)
+        self.done += len(results)
+        self.failed += len(results.passing)
+        self.context.progress(fraction, f"{self.done} images in {self.context.seconds:.0f} s")
+
+    def _worth_learning(self, db: Connection, results: _Results, embedded: int) -> bool:
+        if not annotated_tasks(db, self.project_id).isdisjoint(results.keys):
+            return True
+        first = embedded - len(results.keys) < FIRST_POOL <= embedded
+        return first and self.context.project.served_version_id is None
+
+
+def run(project_id: int, generation: int) -> None:
+    """Embed what is to be embedded, for at most a time box; then hand over."""
+    with running("embed", project_id, generation) as context:
+        store, settings = context.store, context.store.settings
+        with context.step("open"):
+            embedder = open_embedder(
+                settings.backbone,
+                device=settings.device,
+                precision=settings.precision,
+                cache_dir=settings.home / "backbones",
+            )
+        space = embedder.key
+        with store.database.read() as db:
+            known = told(db, "embedding_space")
+        if (known, context.project.embedding_space) != (space, space):
+
+            def adopt(db: Connection) -> None:
+                tell(db, "embedding_space", space)
+                change_project(db, project_id, embedding_space=space)
+
+            store.database.write(adopt)
+        embedding = _Embedding(
+            context, embedder, image_loader(store, context.project.connection_id)
+        )
+        try:
+            with context.step("embed"):
+                embedding.run()
+        finally:
+            embedder.close()
+        context.timings["images"] = embedding.done
+
+        def end(db: Connection) -> None:
+            work.finish(db, context.lease)
+            if tasks_to_embed(db, project_id, space, 1):
+                work.want(db, project_id, "embed")
+            else:
+                if embedding.done > embedding.failed:
+                    work.want(db, project_id, "learn")
+                if (due := next_retry(db, project_id)) is not None:
+                    work.want(db, project_id, "embed", not_before=max(due, time.time()))
+
+        store.database.write(end)

@@ -1,0 +1,238 @@
+"""publish: carry what was decided to Label Studio, gently, and never twice.
+
+A chunk that was tried before is compared with what Label Studio holds; only the difference is sent.
+"""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import Connection
+from studio.config import parse_label_config
+
+from store import work
+from store.projects import serve
+from store.publications import (
+    Chunk,
+    Item,
+    Publication,
+    add_publication,
+    begin_chunk,
+    end_chunk,
+    end_publication,
+    next_chunk,
+    owed_tasks,
+    pending_publications,
+    published_tasks,
+    settle,
+)
+from store.tasks import delete_tasks, get_tasks
+from store.versions import HEAD, Version, get_version, mark_served
+from studio.client import StudioClient
+from studio.errors import StudioRejected
+from studio.records import NewPrediction
+from worker.choosing import rest_items, suggest
+from worker.connecting import is_ours
+from worker.jobs.context import TIME_BOX, JobContext, running
+from worker.predictor import Predictor
+from worker.retiring import sweep_old_versions
+from worker.studios import studio_for
+
+log = structlog.get_logger()
+
+
+def run(project_id: int, generation: int) -> None:
+    """Push what is pending, for at most a time box; then rest for our share of the time."""
+    with running("publish", project_id, generation) as context:
+        studio = studio_for(context.store, context.project.connection_id)
+        try:
+            _Publishing(context, studio).run()
+        finally:
+            studio.close()
+
+
+class _Publishing:
+    def __init__(self, context: JobContext, studio: StudioClient) -> None:
+        self.context = context
+        self.store = context.store
+        self.database = context.store.database
+        self.project = context.project
+        self.studio = studio
+
+    def run(self) -> None:
+        self._settle_debts()
+        with self.context.step("push"):
+            more = self._push_all()
+        if not more and self._in_time():
+            with self.context.step("sweep"):
+                more = sweep_old_versions(self.context, self.studio)
+        self._rest(more)
+
+    def _in_time(self) -> bool:
+        return self.context.seconds < TIME_BOX
+
+    def _rest(self, more: bool) -> None:
+        """End the job; the next one, and the next version, wait until our share allows them."""
+        spent = self.studio.seconds_spent
+        share = self.store.settings.studio_share
+        rested = time.time() + spent * (1 / share - 1)
+
+        def write(db: Connection) -> None:
+            work.finish(db, self.context.lease, not_before=rested)
+            work.postpone(db, self.project.id, "learn", rested)
+            if more:
+                work.want(db, self.project.id, "publish")
+
+        self.database.write(write)
+
+    def _push_all(self) -> bool:
+        """Push pending publications in order. Returns whether any is left."""
+        while True:
+            with self.database.read() as db:
+                pending = pending_publications(db, self.project.id)
+            if not pending:
+                return False
+            published = pending[0]
+            if not self._push(published):
+                return True
+
+    def _push(self, published: Publication) -> bool:
+        with self.database.read() as db:
+            version = get_version(db, published.version_id)
+        assert version is not None, "a publication refers to its version"
+        while True:
+            with self.database.read() as db:
+                chunk = next_chunk(db, published.id)
+            if chunk is None:
+                break
+            if not self._in_time() or (published.reason == "refresh" and self._spent_enough()):
+                return False
+            self._push_chunk(published, version, chunk)
+        self._complete(published, version)
+        return True
+
+    def _spent_enough(self) -> bool:
+        """Refreshing can wait: one chunk, then a rest."""
+        return self.studio.seconds_spent > 0.5
+
+    def _push_chunk(self, published: Publication, version: Version, chunk: Chunk) -> None:
+        # What only adds to a version may meet an answer that Label Studio saved meanwhile.
+        again = chunk.attempts > 0 or published.reason != "version"
+
+        def begin(db: Connection) -> None:
+            work.check(db, self.context.lease)
+            begin_chunk(db, chunk)
+
+        self.database.write(begin)
+        spent = self.studio.seconds_spent
+        items = list(chunk.items)
+        if again:
+            items = self._missing(items, version, replace_empty=published.reason == "owed")
+        try:
+            self._import(items, version)
+        except StudioRejected as error:
+            log.info("push refused; looking for deleted tasks", error=str(error))
+            items = self._still_there(items)
+            self._import(items, version)
+        seconds = self.studio.seconds_spent - spent
+        self.database.write(lambda db: end_chunk(db, published, chunk, seconds))
+
+    def _import(self, items: Sequence[Item], version: Version) -> None:
+        created = self.studio.import_predictions(
+            self.project.ls_id,
+            [NewPrediction(i.task, tuple(i.result), i.score, version.name) for i in items],
+        )
+        if created != len(items):
+            log.warning(
+                "Label Studio dropped predictions without a word: does the label config match?",
+                sent=len(items),
+                created=created,
+            )
+
+    def _missing(
+        self, items: Sequence[Item], version: Version, *, replace_empty: bool
+    ) -> list[Item]:
+        """Those that Label Studio does not hold yet under this version."""
+        tasks = {item.task for item in items}
+        held = [
+            prediction
+            for prediction in self.studio.predictions(project=self.project.ls_id)
+            if prediction.model_version == version.name and prediction.task in tasks
+        ]
+        there = {prediction.task for prediction in held}
+        if replace_empty:
+            for prediction in held:
+                if not prediction.result:
+                    self.studio.delete_prediction(prediction.id)
+                    there.discard(prediction.task)
+        return [item for item in items if item.task not in there]
+
+    def _still_there(self, items: Sequence[Item]) -> list[Item]:
+        there = set(self.studio.task_ids(self.project.ls_id))
+        gone = {item.task for item in items} - there
+        self.database.write(lambda db: delete_tasks(db, self.project.id, gone))
+        return [item for item in items if item.task in there]
+
+    def _complete(self, published: Publication, version: Version) -> None:
+        self.context.check()
+        if published.reason == "version":
+            self._show(version)
+
+        def write(db: Connection) -> None:
+            work.check(db, self.context.lease)
+            end_publication(db, published.id)
+            if published.reason == "version" and serve(
+                db, self.project.id, version.id, published.id
+            ):
+                mark_served(db, version)
+            if published.reason == "owed":
+                settle(db, self.project.id, published_tasks(db, published.id))
+
+        self.database.write(write)
+        if published.reason == "version":
+            log.info("serving", version=version.name)
+
+    def _show(self, version: Version) -> None:
+        """Have Label Studio show this version, unless the admin chose one that isn't ours."""
+        shown = self.studio.get_project(self.project.ls_id).model_version
+        if shown == version.name:
+            return
+        if shown and not is_ours(shown) and shown not in self._titles():
+            log.info("the project shows another model on its admin's wish", model_version=shown)
+            return
+        try:
+            self.studio.patch_project(self.project.ls_id, model_version=version.name)
+        except StudioRejected as error:  # nothing was left to push: it has no prediction
+            log.info("project keeps its model version", error=str(error))
+
+    def _titles(self) -> set[str]:
+        backends = self.studio.backends(self.project.ls_id)
+        return {backend.title for backend in backends if backend.id == self.project.backend_id}
+
+    def _settle_debts(self) -> None:
+        """Turn tasks that got an empty answer into a publication, once they can be answered."""
+        with self.database.read() as db:
+            owed = owed_tasks(db, self.project.id)
+            if not owed or any(
+                p.reason == "owed" for p in pending_publications(db, self.project.id)
+            ):
+                return
+            served_id = self.project.served_version_id
+            version = get_version(db, served_id) if served_id else None
+            tasks = list(get_tasks(db, self.project.id, owed).values())
+        if version is None or version.kind != HEAD:
+            return
+        predictor = Predictor.load(self.store, version)
+        config = parse_label_config(self.project.label_config)
+        hopeless = owed - {task.ls_id for task in tasks}
+        hopeless |= {task.ls_id for task in tasks if task.image_error}
+        ready = [task for task in tasks if task.embedded_space == version.embedding_space]
+        answers = suggest(self.store, ready, predictor, config)
+        items = rest_items(list(answers), answers)
+
+        def write(db: Connection) -> None:
+            settle(db, self.project.id, hopeless)
+            if items:
+                add_publication(db, self.project.id, version.id, "owed", items)
+
+        self.database.write(write)

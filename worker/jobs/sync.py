@@ -1,0 +1,285 @@
+"""sync: read from Label Studio what changed and what was deleted. Label Studio is the truth."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+from sqlalchemy import Connection
+from studio.config import LabelConfig, parse_label_config
+
+from store import work
+from store.annotations import (
+    AnnotationRecord,
+    delete_annotations,
+    save_annotations,
+    task_annotations,
+)
+from store.projects import Project, change_project, save_project
+from store.runtime import forget, tell, told
+from store.tasks import TaskRecord, delete_tasks, save_tasks, task_ids, tasks_to_embed
+from studio.client import StudioClient
+from studio.errors import StudioNotFound
+from studio.records import AnnotationInfo, ProjectInfo, TaskInfo
+from worker.connecting import repair
+from worker.jobs.context import TIME_BOX, JobContext, running
+from worker.studios import studio_for
+
+log = structlog.get_logger()
+
+OVERLAP = 10.0  # seconds read again: transactions may commit out of order, webhooks come before
+BATCH = 200  # tasks written at a time
+LIST_SECONDS = 3_600.0  # between comparisons of all ids, when the counts agree
+
+
+def run(project_id: int, generation: int) -> None:
+    """Bring the store in line with Label Studio, for at most a time box; then hand over."""
+    with running("sync", project_id, generation) as context:
+        studio = studio_for(context.store, context.project.connection_id)
+        try:
+            _Sync(context, studio).run()
+        finally:
+            studio.close()
+
+
+@dataclass
+class _Changes:
+    """What a pass found."""
+
+    tasks: int = 0
+    annotations: int = 0
+    fresh: bool = False  # something looked deleted, but is too new to be sure
+
+
+@dataclass
+class _Position:
+    """Where a pass over the changed tasks stands; kept between the jobs that share it."""
+
+    since: float | None
+    mark: float | None  # the newest change when the pass began: the next pass starts there
+    after: int = 0
+    changes: dict[str, int] = field(default_factory=dict)
+
+
+class _Sync:
+    def __init__(self, context: JobContext, studio: StudioClient) -> None:
+        self.context = context
+        self.store = context.store
+        self.database = context.store.database
+        self.project = context.project
+        self.studio = studio
+        self.changes = _Changes()
+
+    def run(self) -> None:
+        try:
+            info = self.studio.get_project(self.project.ls_id)
+        except StudioNotFound:
+            self._gone("deleted in Label Studio")
+            return
+        if int(info.created_at.timestamp()) != self.project.ls_created:
+            self._gone("its id belongs to another project now")
+            return
+        self._repair()
+        config = self._configure(info)
+        with self.context.step("read"):
+            complete = self._pass(config)
+        if complete:
+            with self.context.step("ids"):
+                complete = self._deleted_tasks(info)
+        self._finish(complete)
+
+    def _gone(self, reason: str) -> None:
+        log.info("project is gone", project=self.project.ls_id, reason=reason)
+
+        def write(db: Connection) -> None:
+            change_project(db, self.project.id, gone_at=time.time(), reason=reason)
+            work.finish(db, self.context.lease)
+
+        self.database.write(write)
+
+    def _repair(self) -> None:
+        asked = f"repair:{self.project.id}"
+        with self.database.read() as db:
+            wanted = told(db, asked) is not None
+        if wanted or self.project.backend_id is None:
+            with self.context.step("repair"):
+                repair(self.store, self.studio, self.project, self.store.settings.url)
+            self.database.write(lambda db: forget(db, asked))
+
+    def _configure(self, info: ProjectInfo) -> LabelConfig:
+        config = parse_label_config(info.label_config)
+        changed = info.label_config != self.project.label_config
+
+        def write(db: Connection) -> None:
+            save_project(
+                db,
+                self.project.connection_id,
+                self.project.ls_id,
+                self.project.ls_created,
+                title=info.title,
+                label_config=info.label_config,
+            )
+            if config.reason is not None:
+                change_project(db, self.project.id, reason=config.reason)
+            if changed:  # the image may be another field, the labels may read differently
+                change_project(db, self.project.id, tasks_cursor=None)
+                forget(db, self._position_name)
+                work.want(db, self.project.id, "learn")
+
+        if changed or config.reason != self.project.reason:
+            self.database.write(write)
+        if changed:
+            self.project = _without_cursor(self.project)
+        return config
+
+    @property
+    def _position_name(self) -> str:
+        return f"sync:{self.project.id}"
+
+    def _position(self) -> _Position:
+        with self.database.read() as db:
+            kept = told(db, self._position_name)
+        if kept is not None:
+            return _Position(**kept)
+        newest = self.studio.newest_update(self.project.ls_id)
+        cursor = self.project.tasks_cursor
+        return _Position(
+            since=None if cursor is None else cursor - OVERLAP,
+            mark=None if newest is None else newest.timestamp(),
+        )
+
+    def _pass(self, config: LabelConfig) -> bool:
+        """Read changed tasks until none is left, or the time box is used up.
+
+        Returns:
+            Whether the pass is complete.
+        """
+        position = self._position()
+        since = None if position.since is None else datetime.fromtimestamp(position.since, UTC)
+        asked_at = time.time()
+        changed = self.studio.changed_tasks(self.project.ls_id, since, after=position.after)
+        for batch in _batches(changed):
+            position.after = batch[-1].id
+            self._save(config, batch, position, asked_at)
+            if self.context.seconds > TIME_BOX:
+                return False
+            asked_at = time.time()
+
+        def end(db: Connection) -> None:
+            forget(db, self._position_name)
+            if position.mark is not None and not self.changes.fresh:
+                change_project(db, self.project.id, tasks_cursor=position.mark)
+
+        self.database.write(end)
+        return True
+
+    def _save(
+        self, config: LabelConfig, batch: list[TaskInfo], position: _Position, asked_at: float
+    ) -> None:
+        uri_key = config.controls[0].value_key if config.controls else None
+        tasks = [_task_record(task, uri_key) for task in batch]
+        annotations = [annotation_record(a) for task in batch for a in task.annotations]
+        seen = {a.ls_id for a in annotations}
+
+        def write(db: Connection) -> None:
+            work.check(db, self.context.lease)
+            self.changes.tasks += save_tasks(db, self.project.id, tasks)
+            self.changes.annotations += save_annotations(db, self.project.id, annotations)
+            known = task_annotations(db, self.project.id, [task.id for task in batch])
+            missing = {ls_id: at for ls_id, at in known.items() if ls_id not in seen}
+            # A webhook can come before its transaction is committed: what is that new may be there.
+            sure = [ls_id for ls_id, at in missing.items() if at < asked_at - OVERLAP]
+            self.changes.fresh = self.changes.fresh or len(sure) < len(missing)
+            self.changes.annotations += delete_annotations(db, self.project.id, sure)
+            tell(db, self._position_name, vars(position))
+            self._want(db)
+
+        self.database.write(write)
+        self.context.progress(0.5, f"read up to task {position.after}")
+
+    def _want(self, db: Connection) -> None:
+        if self.changes.annotations:
+            work.want(db, self.project.id, "learn")
+        space = self.project.embedding_space or ""
+        if self.changes.tasks or tasks_to_embed(db, self.project.id, space, 1):
+            work.want(db, self.project.id, "embed")
+        self.changes.tasks = self.changes.annotations = 0
+
+    def _deleted_tasks(self, info: ProjectInfo) -> bool:
+        """Compare the ids of all tasks, when the counts differ or the last time is long ago.
+
+        Returns:
+            False when Label Studio has tasks that a pass over the changed ones did not show.
+        """
+        with self.database.read() as db:
+            known = task_ids(db, self.project.id)
+        now = time.time()
+        if len(known) == info.tasks and now - (self.project.listed_at or 0.0) < LIST_SECONDS:
+            return True
+        there = set(self.studio.task_ids(self.project.ls_id))
+        unknown = there - known  # mostly made while we read: the next pass finds them
+
+        def write(db: Connection) -> None:
+            work.check(db, self.context.lease)
+            gone = delete_tasks(db, self.project.id, known - there)
+            change_project(db, self.project.id, listed_at=now)
+            if gone:
+                work.want(db, self.project.id, "learn")
+            if len(unknown) > BATCH:
+                change_project(db, self.project.id, tasks_cursor=None)
+
+        self.database.write(write)
+        return not unknown
+
+    def _finish(self, complete: bool) -> None:
+        def write(db: Connection) -> None:
+            work.finish(db, self.context.lease)
+            if complete:
+                change_project(db, self.project.id, reconciled_at=time.time())
+            if self.changes.fresh:
+                work.want(db, self.project.id, "sync", not_before=time.time() + OVERLAP)
+            elif not complete:
+                work.want(db, self.project.id, "sync")
+
+        self.database.write(write)
+
+
+def _without_cursor(project: Project) -> Project:
+    return Project(**(vars(project) | {"tasks_cursor": None}))
+
+
+def _batches(tasks: Iterator[TaskInfo]) -> Iterator[list[TaskInfo]]:
+    batch: list[TaskInfo] = []
+    for task in tasks:
+        batch.append(task)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _task_record(task: TaskInfo, uri_key: str | None) -> TaskRecord:
+    uri = task.data.get(uri_key) if uri_key else None
+    return TaskRecord(
+        ls_id=task.id,
+        data=task.data,
+        uri=uri if isinstance(uri, str) and uri else None,
+        updated_at=task.updated_at.timestamp() if task.updated_at else 0.0,
+    )
+
+
+def annotation_record(annotation: AnnotationInfo) -> AnnotationRecord:
+    """Label Studio's annotation as the store keeps it."""
+    return AnnotationRecord(
+        ls_id=annotation.id,
+        task_ls_id=annotation.task,
+        updated_at=annotation.updated_at.timestamp(),
+        result=list(annotation.result),
+        completed_by=annotation.completed_by,
+        was_cancelled=annotation.was_cancelled,
+        ground_truth=annotation.ground_truth,
+        lead_time=annotation.lead_time,
+        parent_prediction=annotation.parent_prediction,
+    )

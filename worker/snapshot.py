@@ -1,0 +1,116 @@
+"""All that learning needs to know of a project, as of one moment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+from studio.config import LabelConfig, parse_label_config
+
+from store.annotations import AnnotationRecord, annotated_tasks, current_annotations
+from store.projects import Project, get_project
+from store.publications import get_shortlist, latest_predictions
+from store.schema import annotation, selection
+from store.store import Store
+from store.tasks import Task, list_tasks
+from store.versions import Version, get_version, newest_version
+from worker.choosing import load_vectors
+from worker.labels import Labels, read_labels
+from worker.training import TrainingSet
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A project at one moment. `space` is where its embeddings are."""
+
+    project: Project
+    space: str
+    config: LabelConfig
+    annotations: list[AnnotationRecord]
+    annotated: set[int]
+    labels: Labels
+    tasks: list[Task]
+    served: Version | None
+    newest: Version | None
+    shortlist: list[int]
+    predictions: dict[int, int]  # {task: newest version that Label Studio shows}
+    unbiased: dict[int, bool]  # labelled tasks nobody chose for being hard: {task: ground truth}
+
+    @property
+    def open(self) -> list[Task]:
+        """Tasks that can be chosen: embedded, with no annotation."""
+        return [
+            task
+            for task in self.tasks
+            if task.embedded_space == self.space
+            and task.image_error is None
+            and task.ls_id not in self.annotated
+        ]
+
+    @property
+    def remaining(self) -> list[int]:
+        """What is left of the shortlist, in order."""
+        return [task for task in self.shortlist if task not in self.annotated]
+
+
+def take_snapshot(store: Store, project_id: int) -> Snapshot:
+    """Read the project in one transaction."""
+    with store.database.read() as db:
+        project = get_project(db, project_id)
+        assert project is not None, "work refers to its project"
+        config = parse_label_config(project.label_config)
+        annotations = current_annotations(db, project_id)
+        served_id = project.served_version_id
+        return Snapshot(
+            project=project,
+            space=project.embedding_space or "",
+            config=config,
+            annotations=annotations,
+            annotated=annotated_tasks(db, project_id),
+            labels=read_labels(annotations, config),
+            tasks=list_tasks(db, project_id),
+            served=get_version(db, served_id) if served_id else None,
+            newest=newest_version(db, project_id),
+            shortlist=get_shortlist(db, project_id),
+            predictions=latest_predictions(db, project_id),
+            unbiased=_unbiased(db, project_id, annotations),
+        )
+
+
+def _unbiased(
+    db: Connection, project_id: int, annotations: list[AnnotationRecord]
+) -> dict[int, bool]:
+    """Random picks, ground truth, and what was labelled before anything was chosen."""
+    first = db.execute(
+        select(func.min(selection.c.created_at)).where(selection.c.project_id == project_id)
+    ).scalar()
+    at_random = set(
+        db.execute(
+            select(selection.c.task_ls_id).where(
+                selection.c.project_id == project_id, selection.c.strategy == "random"
+            )
+        ).scalars()
+    )
+    early: set[int] = set()
+    if first is not None:
+        query = select(annotation.c.task_ls_id).where(
+            annotation.c.project_id == project_id, annotation.c.received_at < first
+        )
+        early = set(db.execute(query).scalars())
+    truths = {a.task_ls_id for a in annotations if a.ground_truth}
+    return {task: task in truths for task in at_random | early | truths}
+
+
+def training_set(store: Store, now: Snapshot) -> TrainingSet:
+    """The labelled tasks of the snapshot that are embedded."""
+    labelled = [
+        task for task in now.tasks if task.ls_id in now.labels and task.embedded_space == now.space
+    ]
+    kept, x = load_vectors(store, now.space, labelled)
+    return TrainingSet(
+        tasks=np.array([task.ls_id for task in kept], np.int64),
+        image_keys=[str(task.image_key) for task in kept],
+        x=x,
+        labels=now.labels,
+        holdout=frozenset(task.ls_id for task in kept if task.split == "holdout"),
+        space=now.space,
+    )
