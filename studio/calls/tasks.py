@@ -50,10 +50,10 @@ class TaskCalls(Calls):
 
     def newest_update(self, project: int) -> datetime | None:
         """The latest `updated_at` of the project's tasks; None when it has none."""
-        params = {
+        params: dict[str, str | int] = {
             "project": project,
             "page_size": 1,
-            "include": "id,data,updated_at",
+            "include": "id,updated_at",
             "fields": "task_only",
             "resolve_uri": "false",
             "query": json.dumps({"ordering": ["-tasks:updated_at"]}),
@@ -67,9 +67,10 @@ class TaskCalls(Calls):
     ) -> Iterator[TaskInfo]:
         """The tasks whose `updated_at` is later than `since`, with their annotations.
 
-        In order of id, beginning after the id `after`. All tasks when `since` is None. `updated_at` moves when an annotation is made, edited,
-        skipped or deleted, when the task's data is edited, and when a prediction is pushed or
-        deleted by itself; not by bulk imports. Raises ValueError for a time without zone.
+        In order of id, beginning after the id `after`. All tasks when `since` is None.
+        `updated_at` moves when an annotation is made, edited, skipped or deleted, when the task's
+        data is edited, and when a prediction is pushed or deleted by itself; not by bulk imports.
+        Raises ValueError for a time without zone.
         """
         filters = [] if since is None else [_updated_after(since)]
         for body in self._tasks(
