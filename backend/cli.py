@@ -1,0 +1,143 @@
+"""The command line, `apprentice`. Each command's code is imported when the command is given."""
+
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from backend.commands.common import CommandError
+
+app = typer.Typer(
+    name="apprentice",
+    help="Learns image labels in Label Studio while people draw them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Project = Annotated[int, typer.Option("--project", "-p", help="Label Studio's project id.", min=1)]
+OneProject = Annotated[
+    int | None, typer.Option("--project", "-p", help="Only this Label Studio project id.", min=1)
+]
+Connection = Annotated[str, typer.Option(help="Which Label Studio, when there are several.")]
+Url = Annotated[str | None, typer.Option(help="Label Studio's URL; by default LABEL_STUDIO_URL.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(help="Its Personal Access Token; by default LABEL_STUDIO_API_KEY."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+class QueueName(StrEnum):
+    """The queues; one worker serves one of them."""
+
+    SYNC = "sync"
+    EMBED = "embed"
+    LEARN = "learn"
+    PUBLISH = "publish"
+
+
+@app.command()
+def up() -> None:
+    """Start everything on this machine; Ctrl-C stops it."""
+    from backend.commands import up as command
+
+    command.run()
+
+
+@app.command()
+def serve() -> None:
+    """Start the web process alone."""
+    from backend.commands import serve as command
+
+    command.run()
+
+
+@app.command()
+def inference() -> None:
+    """Start the inference process alone: it embeds images never seen before."""
+    from backend.commands import inference as command
+
+    command.run()
+
+
+@app.command()
+def worker(queue: QueueName) -> None:
+    """Start one background worker alone."""
+    from backend.commands import worker as command
+
+    command.run(queue.value)
+
+
+@app.command()
+def connect(
+    project: Project,
+    connection: Connection = "default",
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Connect a Label Studio project, and learn at once from the labels that it has."""
+    from backend.commands import connecting as command
+
+    command.run_connect(project, connection, url, api_key)
+
+
+@app.command()
+def disconnect(
+    project: Project,
+    connection: Connection = "default",
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Put back what `connect` changed. What was learned is kept for the next `connect`."""
+    from backend.commands import connecting as command
+
+    command.run_disconnect(project, connection, url, api_key)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check that everything works together, and say what to do where it doesn't."""
+    from backend.commands import doctor as command
+
+    command.run(as_json=as_json)
+
+
+@app.command()
+def status(
+    project: OneProject = None, connection: Connection = "default", as_json: AsJson = False
+) -> None:
+    """Show what is learned, served and running."""
+    from backend.commands import status as command
+
+    command.run(project, connection, as_json=as_json)
+
+
+@app.command()
+def demo() -> None:
+    """Label Studio, sample images, Apprentice and a scripted annotator, all at once."""
+    from backend.commands import demo as command
+
+    command.run()
+
+
+def main() -> None:
+    """The console script: errors that we know are one line, not a traceback."""
+    try:
+        app()
+    except CommandError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"apprentice: {error}", style="red", markup=False
+        )
+        sys.exit(error.code)
+    except BrokenPipeError:  # `apprentice status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

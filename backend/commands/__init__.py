@@ -1,0 +1,1 @@
+"""What each command of `apprentice` does; imported only when the command is given."""

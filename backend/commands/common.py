@@ -1,0 +1,73 @@
+"""What the commands share: their settings, their store, and errors as one plain line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from store.settings import Settings
+    from store.store import Store
+
+
+class CommandError(Exception):
+    """What is wrong and what to do, in words for a person; `code` is the exit status."""
+
+    def __init__(self, message: str, *, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def load_settings(**given: Any) -> "Settings":
+    """The settings from the environment, with `given` in place of it.
+
+    Raises:
+        CommandError: with one line for each setting that is wrong.
+    """
+    from pydantic import ValidationError
+
+    from store.settings import Settings
+
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [
+            f"{_variable(str(problem['loc'][0]) if problem['loc'] else '')}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_input=False)
+        ]
+        raise CommandError("\n".join(["these settings are wrong:", *lines]), code=2) from None
+
+
+def _variable(name: str) -> str:
+    """The environment variable of a setting, given the field's name or the variable itself."""
+    from store.settings import Settings
+
+    field = Settings.model_fields.get(name)
+    if field is None or field.validation_alias is not None:
+        return name.upper()
+    return f"APPRENTICE_{name.upper()}"
+
+
+@contextmanager
+def open_store(settings: "Settings", *, migrate: bool = True) -> Iterator["Store"]:
+    """The store within a `with` block.
+
+    Raises:
+        CommandError: the database can't be opened.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from store.store import Store
+
+    try:
+        store = Store.open(settings, migrate=migrate)
+    except (SQLAlchemyError, OSError) as error:
+        raise CommandError(f"the database can't be opened: {first_line(error)}") from error
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def first_line(error: BaseException) -> str:
+    """The error in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
