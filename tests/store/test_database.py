@@ -1,0 +1,111 @@
+"""The database: acknowledged writes survive, one bad write harms no other."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, event, func, select
+
+from store.runtime import tell, told
+from store.schema import metadata, runtime
+from store.settings import Settings
+from store.store import Store
+
+
+def test_migrations_give_the_schema(store: Store) -> None:
+    engine = create_engine(store.settings.database)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_migrating_twice_keeps_what_is_there(store: Store) -> None:
+    store.database.write(lambda db: tell(db, "a", 1))
+    store.database.migrate()
+    with store.database.read() as db:
+        assert told(db, "a") == 1
+
+
+def test_a_failing_write_leaves_the_others_of_its_commit(store: Store) -> None:
+    def failing(db):
+        tell(db, "half", 1)
+        raise ValueError("no")
+
+    good = [store.database.submit(lambda db, i=i: tell(db, f"n{i}", i)) for i in range(50)]
+    bad = store.database.submit(failing)
+    more = [store.database.submit(lambda db, i=i: tell(db, f"m{i}", i)) for i in range(50)]
+    for future in good + more:
+        future.result(10)
+    with pytest.raises(ValueError, match="no"):
+        bad.result(10)
+    with store.database.read() as db:
+        assert db.execute(select(func.count()).select_from(runtime)).scalar() == 100
+        assert told(db, "half") is None
+
+
+def test_writes_that_wait_share_a_commit(store: Store) -> None:
+    commits = []
+    listener = commits.append
+    release = threading.Event()
+    event.listen(Engine, "commit", listener)
+    try:
+        first = store.database.submit(lambda db: release.wait(10))
+        waiting = [store.database.submit(lambda db, i=i: tell(db, f"n{i}", i)) for i in range(200)]
+        release.set()
+        for future in [first, *waiting]:
+            future.result(10)
+    finally:
+        event.remove(Engine, "commit", listener)
+    assert len(commits) <= 3
+
+
+def test_a_cancelled_write_does_not_stop_the_writer(store: Store) -> None:
+    futures = [store.database.submit(lambda db: tell(db, "x", 1)) for _ in range(20)]
+    for future in futures[10:]:
+        future.cancel()
+    store.database.write(lambda db: tell(db, "y", 2))
+    with store.database.read() as db:
+        assert told(db, "y") == 2
+
+
+def test_a_closed_database_says_so(tmp_path: Path) -> None:
+    store = Store.open(Settings(home=tmp_path), migrate=True)
+    store.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        store.database.write(lambda db: tell(db, "x", 1))
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from store.runtime import tell
+    from store.settings import Settings
+    from store.store import Store
+    store = Store.open(Settings(home=Path(sys.argv[1])), migrate=True)
+    for i in range(1000):
+        store.database.write(lambda db, i=i: tell(db, f"n{i}", i))
+        print(i, flush=True)
+        if i == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    acknowledged = [int(line) for line in run.stdout.split()]
+    assert acknowledged[-1] == 40, run.stderr
+    store = Store.open(Settings(home=tmp_path), migrate=True)
+    with store.database.read() as db:
+        assert [told(db, f"n{i}") for i in acknowledged] == acknowledged
+    store.close()

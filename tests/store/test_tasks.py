@@ -1,0 +1,106 @@
+"""Tasks: what is embedded first, what is tried again, and what is given up."""
+
+import time
+
+from store.annotations import AnnotationRecord, save_annotations
+from store.projects import Project, find_project, save_project
+from store.publications import Choice, set_shortlist
+from store.store import Store
+from store.tasks import (
+    TaskRecord,
+    count_tasks,
+    delete_tasks,
+    get_tasks,
+    mark_broken,
+    mark_embedded,
+    mark_retry,
+    next_retry,
+    save_tasks,
+    tasks_to_embed,
+)
+from store.versions import START, add_version
+
+
+def add(store: Store, project: Project, ids: range, *, uri: str = "/data/{}.jpg") -> int:
+    records = [TaskRecord(i, {"image": uri.format(i)}, uri.format(i), 1.0) for i in ids]
+    return store.database.write(lambda db: save_tasks(db, project.id, records))
+
+
+def to_embed(store: Store, project: Project, limit: int = 100) -> list[int]:
+    with store.database.read() as db:
+        return [task.ls_id for task in tasks_to_embed(db, project.id, "space", limit)]
+
+
+def test_labelled_images_come_first_then_the_shortlist(store: Store, project: Project) -> None:
+    add(store, project, range(1, 101))
+
+    def write(db):
+        save_annotations(db, project.id, [AnnotationRecord(1, 90, 1.0, [])])
+        version = add_version(
+            db,
+            project.id,
+            kind=START,
+            status="served",
+            embedding_space="space",
+            labels=0,
+            labels_digest="",
+            metrics={},
+            verdict="",
+            artifact=None,
+        )
+        set_shortlist(db, project.id, version.id, [Choice(80, "margin", None)])
+
+    store.database.write(write)
+    assert to_embed(store, project)[:2] == [90, 80]
+
+
+def test_the_rest_comes_in_mixed_order(store: Store, project: Project) -> None:
+    add(store, project, range(1, 1001))
+    first = to_embed(store, project, 50)
+    assert max(first) - min(first) > 500
+
+
+def test_a_changed_image_is_embedded_again(store: Store, project: Project) -> None:
+    add(store, project, range(1, 3))
+    store.database.write(lambda db: mark_embedded(db, project.id, "space", {1: "k1", 2: "k2"}))
+    assert to_embed(store, project) == []
+    assert add(store, project, range(1, 2), uri="/data/new-{}.jpg") == 1
+    assert to_embed(store, project) == [1]
+    with store.database.read() as db:
+        assert get_tasks(db, project.id, [1])[1].image_key is None
+
+
+def test_a_broken_image_is_given_up_and_a_passing_fault_is_not(
+    store: Store, project: Project
+) -> None:
+    add(store, project, range(1, 4))
+
+    def write(db):
+        mark_broken(db, project.id, {1: "not an image"})
+        mark_retry(db, project.id, [get_tasks(db, project.id, [2])[2]])
+
+    store.database.write(write)
+    assert to_embed(store, project) == [3]
+    with store.database.read() as db:
+        due = next_retry(db, project.id)
+        assert due is not None
+        assert due > time.time()
+        assert count_tasks(db, project.id, "space").broken == 1
+
+
+def test_a_deleted_task_is_no_longer_there(store: Store, project: Project) -> None:
+    add(store, project, range(1, 4))
+    assert store.database.write(lambda db: delete_tasks(db, project.id, [2, 99])) == 1
+    assert sorted(to_embed(store, project)) == [1, 3]
+
+
+def test_an_id_used_again_is_another_project(store: Store, project: Project) -> None:
+    newer = store.database.write(lambda db: save_project(db, "default", 7, 2000, title="Dogs"))
+    assert newer.id != project.id
+    with store.database.read() as db:
+        found = find_project(db, "default", 7)
+        old = find_project(db, "default", 7, 1000)
+    assert found is not None
+    assert found.id == newer.id
+    assert old is not None
+    assert old.gone_at is not None
