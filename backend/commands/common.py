@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from store.settings import Settings
     from store.store import Store
 
@@ -30,11 +33,14 @@ def load_settings(**given: Any) -> "Settings":
     try:
         return Settings(**given)
     except ValidationError as error:
-        lines = [
-            f"{_variable(str(problem['loc'][0]) if problem['loc'] else '')}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_input=False)
-        ]
+        lines = [_one_line(problem) for problem in error.errors(include_input=False)]
         raise CommandError("\n".join(["these settings are wrong:", *lines]), code=2) from None
+
+
+def _one_line(problem: "ErrorDetails") -> str:
+    place = problem["loc"]
+    name = _variable(str(place[0])) if place else "settings"
+    return f"{name}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def _variable(name: str) -> str:
@@ -66,6 +72,15 @@ def open_store(settings: "Settings", *, migrate: bool = True) -> Iterator["Store
         yield store
     finally:
         store.close()
+
+
+def database_file(settings: "Settings") -> Path | None:
+    """The file of an SQLite database; None for any other."""
+    from sqlalchemy import make_url
+
+    url = make_url(settings.database)
+    is_file = url.get_backend_name() == "sqlite" and url.database
+    return Path(url.database) if is_file and url.database else None
 
 
 def first_line(error: BaseException) -> str:

@@ -1,0 +1,142 @@
+"""`apprentice status`."""
+
+import json
+import time
+from dataclasses import asdict
+
+import typer
+from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from backend.commands.common import CommandError, database_file, load_settings, open_store
+from backend.status import AccuracyStatus, Status, SystemStatus, project_status, system_status
+from store.projects import find_project
+from store.settings import Settings
+from worker.queues import QUEUES, WorkerInfo
+
+
+def run(project: int | None, connection: str, *, as_json: bool) -> None:
+    """Print one project's state, or everything's."""
+    settings = load_settings()
+    _require_database(settings)
+    with open_store(settings, migrate=False) as store:
+        if project is None:
+            system = system_status(store)
+            if as_json:
+                typer.echo(json.dumps(_system_json(system), indent=2))
+            else:
+                _show_system(system)
+            return
+        with store.database.read() as db:
+            known = find_project(db, connection, project)
+        if known is None:
+            raise CommandError(
+                f"project {project} is not connected: `apprentice connect --project {project}`"
+            )
+        status = project_status(store, known)
+    if as_json:
+        typer.echo(json.dumps(asdict(status), indent=2))
+    else:
+        console = Console(highlight=False)
+        _show_project(console, status)
+        _show_workers(console, status.workers)
+
+
+def _require_database(settings: Settings) -> None:
+    file = database_file(settings)
+    if file is not None and not file.exists():
+        raise CommandError(
+            f"nothing is remembered in {settings.home} yet: start `apprentice up` "
+            "(or set APPRENTICE_HOME)"
+        )
+
+
+def _system_json(system: SystemStatus) -> dict[str, object]:
+    plain = asdict(system)
+    counts = [
+        {"kind": kind, "state": state, "count": count}
+        for (kind, state), count in sorted(system.job_counts.items())
+    ]
+    return plain | {"job_counts": counts}
+
+
+def _show_system(system: SystemStatus) -> None:
+    console = Console(highlight=False)
+    if not system.connections:
+        console.print(
+            "No Label Studio is connected: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, then "
+            "`apprentice connect --project ID`."
+        )
+    for status in system.projects:
+        _show_project(console, status)
+        console.print()
+    if not system.broker:
+        console.print("The broker doesn't answer: is `apprentice up` running?", style="bold red")
+    _show_workers(console, system.workers)
+
+
+def _show_project(console: Console, status: Status) -> None:
+    title = f"Project {status.project} {status.title!r}"
+    if status.connection != "default":
+        title += f" of {status.connection}"
+    console.print(title, style="bold", markup=False)
+    lines = Table.grid(padding=(0, 2))
+    embedded = f"{status.embedded} read"
+    broken = f", {status.broken} can't be used" if status.broken else ""
+    lines.add_row("  tasks", f"{status.tasks} ({embedded}{broken})")
+    lines.add_row("  labels", str(status.labels))
+    lines.add_row("  version", status.version or "none")
+    lines.add_row("  accuracy", _accuracy(status.accuracy))
+    if status.reason:
+        lines.add_row("  no suggestion", f"[yellow]because {_plain(status.reason)}[/]")
+    lines.add_row("  chosen next", f"{status.shortlist} tasks")
+    if status.owed:
+        lines.add_row("  owed", f"{status.owed} tasks were asked about before they were ready")
+    if status.reconciled_at is not None:
+        ago = time.time() - status.reconciled_at
+        lines.add_row("  reconciled", f"{ago:.0f} s ago")
+    console.print(lines)
+    _show_jobs(console, status)
+
+
+def _show_jobs(console: Console, status: Status) -> None:
+    table = Table.grid(padding=(0, 2))
+    for job in status.jobs:
+        bar = ProgressBar(total=1.0, completed=job.progress, width=20)
+        table.add_row(f"  {job.kind}", job.state, bar, _plain(job.message))
+    under_way = {job.kind for job in status.jobs}
+    for waiting in status.waiting:
+        if waiting.kind in under_way:
+            continue
+        why = f"[red]{_plain(waiting.error)}[/]" if waiting.error else ""
+        if waiting.next_try_at is not None:
+            why += f" again in {max(waiting.next_try_at - time.time(), 0):.0f} s"
+        table.add_row(f"  {waiting.kind}", "waiting", "", why)
+    if table.row_count:
+        console.print(table)
+    for error in status.errors[:3]:
+        ago = time.time() - error.at
+        console.print(f"  [red]{ago:.0f} s ago[/] {error.source}: {_plain(error.message)}")
+
+
+def _show_workers(console: Console, workers: tuple[WorkerInfo, ...]) -> None:
+    seats = []
+    for queue in QUEUES:
+        here = [worker for worker in workers if worker.queue == queue]
+        busy = sum(worker.busy for worker in here)
+        seats.append(f"{queue} {len(here)}" + (f" ({busy} busy)" if busy else ""))
+    console.print("Workers: " + ", ".join(seats))
+
+
+def _accuracy(accuracy: AccuracyStatus | None) -> str:
+    if accuracy is None:
+        return "not known yet"
+    return (
+        f"{accuracy.value:.1%} (95% interval {accuracy.low:.1%} to {accuracy.high:.1%}, "
+        f"{accuracy.n} labels)"
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

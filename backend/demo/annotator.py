@@ -1,0 +1,76 @@
+"""A scripted annotator: labels what Label Studio hands out with the truth, as a person would."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from studio.client import StudioClient
+from studio.records import PredictionInfo, Region
+from worker.connecting import is_ours
+
+CONTROL, TO_NAME, VALUE_KEY = "defect", "image", "image"  # in the demo's label config
+PERSON_SECONDS = 12.0  # of work on one image; how many tasks are chosen at a time follows from it
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One task that was labelled, and what the annotator had been shown."""
+
+    task: int
+    label: str
+    suggested: str | None  # None: no suggestion was shown
+    version: str  # that gave the task its place or its suggestion; "" when none did
+    annotation: int
+
+
+class Annotator:
+    """One annotator at work in the label stream of one project."""
+
+    def __init__(self, studio: StudioClient, project: int, truth: Mapping[str, str]) -> None:
+        """Args: truth: {name of the uploaded file: class}."""
+        self._studio = studio
+        self._project = project
+        self._truth = truth
+
+    def label_next(self) -> Labelled | None:
+        """Label the next task; None when Label Studio has none left."""
+        task = self._studio.next_task(self._project)
+        if task is None:
+            return None
+        label = self._truth[true_name(str(task.data[VALUE_KEY]))]
+        seen = task.predictions[0] if task.predictions else None
+        annotation = self._studio.create_annotation(
+            task.id,
+            [_region(label)],
+            lead_time=PERSON_SECONDS,
+            parent_prediction=seen.id if seen and seen.result else None,
+        )
+        return Labelled(
+            task=task.id,
+            label=label,
+            suggested=_choice(seen) if seen else None,
+            version=seen.model_version if seen and is_ours(seen.model_version) else "",
+            annotation=annotation.id,
+        )
+
+
+def true_name(uri: str) -> str:
+    """The name under which the image of that URI was uploaded."""
+    # Label Studio puts eight random characters and a hyphen before it.
+    return PurePosixPath(uri).name.partition("-")[2]
+
+
+def _region(label: str) -> Region:
+    return {
+        "from_name": CONTROL,
+        "to_name": TO_NAME,
+        "type": "choices",
+        "value": {"choices": [label]},
+    }
+
+
+def _choice(prediction: PredictionInfo) -> str | None:
+    for region in prediction.result:
+        if region.get("from_name") == CONTROL:
+            return str(region["value"]["choices"][0])
+    return None

@@ -1,0 +1,62 @@
+"""How good the served suggestions are on the images that nobody has labelled yet.
+
+Computed as /predict computes them, from the store, and not by asking /predict: it would note the
+answers as given to Label Studio, which never got them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.demo.annotator import CONTROL, true_name
+from store.annotations import annotated_tasks
+from store.projects import Project
+from store.store import Store
+from store.tasks import list_tasks
+from store.versions import get_version
+from studio.config import parse_label_config
+from worker.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class RestAccuracy:
+    """Of `total` unlabelled images, `right` get the true class as their most probable one."""
+
+    right: int
+    total: int
+    version: str
+
+    @property
+    def value(self) -> float:
+        """The share that is right."""
+        return self.right / self.total
+
+
+def rest_accuracy(store: Store, project: Project, truth: Mapping[str, str]) -> RestAccuracy | None:
+    """The accuracy of the served version; None while nothing that is served suggests anything.
+
+    Args:
+        truth: {name of the uploaded file: class}.
+    """
+    with store.database.read() as db:
+        version = get_version(db, project.served_version_id or 0)
+        labelled = annotated_tasks(db, project.id)
+        tasks = [t for t in list_tasks(db, project.id) if t.ls_id not in labelled and t.image_key]
+    if version is None or version.artifact is None:
+        return None
+    predictor = Predictor.load(store, version)
+    keys = [task.image_key or "" for task in tasks]
+    vectors = store.embeddings.get(predictor.space, keys)
+    tasks = [task for task in tasks if task.image_key in vectors]
+    config = parse_label_config(project.label_config)
+    control = config.control(CONTROL)
+    if not tasks or control is None:
+        return None
+    x = np.stack([vectors[task.image_key or ""] for task in tasks])
+    suggestions = predictor.suggest(config, x, 0.0)
+    right = sum(
+        control.read(suggestion.result) == truth[true_name(task.uri or "")]
+        for task, suggestion in zip(tasks, suggestions, strict=True)
+    )
+    return RestAccuracy(right, len(tasks), version.name)

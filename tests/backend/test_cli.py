@@ -1,0 +1,135 @@
+"""The command line as a person meets it: quick, and plain about what is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "openvino", "sklearn", "timm", "sqlalchemy", "fastapi", "redis", "numpy"}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Nothing of the tester's own settings."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("APPRENTICE_", "LABEL_STUDIO_", "BASIC_AUTH_"))
+    }
+    return kept | {"APPRENTICE_HOME": str(tmp_path / "home")}
+
+
+def run(
+    arguments: list[str], environment: dict[str, str], **more: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "backend.cli", *arguments],
+        env=environment | more,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(environment: dict[str, str]) -> None:
+    shown = run(["--help"], environment)
+    assert shown.returncode == 0
+    commands = "up serve inference worker connect disconnect doctor status demo"
+    for command in commands.split():
+        assert command in shown.stdout
+    assert not HEAVY & modules_after("import backend.cli")
+
+
+def test_every_command_explains_itself(environment: dict[str, str]) -> None:
+    for command in ("connect", "status", "worker"):
+        shown = run([command, "--help"], environment)
+        assert shown.returncode == 0
+        assert "Usage:" in shown.stdout
+
+
+def test_wrong_settings_are_one_line_each_without_their_values(
+    environment: dict[str, str],
+) -> None:
+    refused = run(
+        ["status"],
+        environment,
+        APPRENTICE_PORT="many",
+        APPRENTICE_DEVICE="abacus",
+        LABEL_STUDIO_URL="localhost:8080",
+    )
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    lines = refused.stderr.strip().splitlines()
+    assert len(lines) == 4
+    for variable in ("APPRENTICE_PORT: ", "APPRENTICE_DEVICE: ", "LABEL_STUDIO_URL: "):
+        assert any(line.startswith(variable) for line in lines)
+
+
+def test_connect_without_a_label_studio_says_what_to_set(environment: dict[str, str]) -> None:
+    refused = run(["connect", "--project", "1"], environment)
+    assert refused.returncode == 1
+    assert "LABEL_STUDIO_URL" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_connect_says_that_label_studio_cannot_be_reached(environment: dict[str, str]) -> None:
+    refused = run(
+        ["connect", "--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "a" * 40],
+        environment,
+    )
+    assert refused.returncode == 1
+    assert "http://127.0.0.1:9 can't be reached" in refused.stderr
+    assert "a" * 40 not in refused.stderr + refused.stdout
+
+
+def test_a_new_connection_needs_its_url_and_key(environment: dict[str, str]) -> None:
+    refused = run(["connect", "--project", "1", "--connection", "lab"], environment)
+    assert refused.returncode == 1
+    assert "--url" in refused.stderr
+
+
+def test_disconnect_of_what_is_not_connected_fails(environment: dict[str, str]) -> None:
+    refused = run(
+        ["disconnect", "--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "a" * 40],
+        environment,
+    )
+    assert refused.returncode == 1
+    assert "project 1 is not connected" in refused.stderr
+
+
+def test_an_unknown_queue_is_refused(environment: dict[str, str]) -> None:
+    refused = run(["worker", "laundry"], environment)
+    assert refused.returncode == 2
+    assert "sync" in refused.stderr
+
+
+def test_the_doctor_on_an_empty_home_is_broken_and_creates_nothing(
+    environment: dict[str, str],
+) -> None:
+    done = run(["doctor", "--json"], environment)
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert checks["disk"]["level"] != "broken"
+    for name in ("database", "broker", "web", "inference"):
+        assert checks[name]["level"] == "broken"
+        assert checks[name]["advice"]
+    assert not Path(environment["APPRENTICE_HOME"]).exists()
+
+
+def test_status_before_anything_was_started_says_so(environment: dict[str, str]) -> None:
+    refused = run(["status", "--json"], environment)
+    assert refused.returncode == 1
+    assert "apprentice up" in refused.stderr
+    assert not Path(environment["APPRENTICE_HOME"]).exists()
