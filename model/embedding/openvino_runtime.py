@@ -23,22 +23,23 @@ from model.embedding.openvino_import import import_openvino
 REQUEST_SIZE = 8
 
 
+def compile_model(model: Path, *, precision: str, threads: int) -> Any:
+    """OpenVINO's compiled model for the CPU. `precision` is float32 or bfloat16."""
+    settings = {
+        "NUM_STREAMS": threads,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        # Other processes compute on the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return import_openvino().Core().compile_model(model, "CPU", settings)
+
+
 class OpenVINOEmbedder:
     """An `Embedder` on the CPU. Several threads may call `embed` at once."""
 
     def __init__(self, spec: BackboneSpec, model: Path, *, precision: str, threads: int) -> None:
-        openvino = import_openvino()
-        compiled = openvino.Core().compile_model(
-            model,
-            "CPU",
-            {
-                "NUM_STREAMS": threads,
-                "INFERENCE_NUM_THREADS": threads,
-                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
-                # Other processes compute on the same cores.
-                "ENABLE_CPU_PINNING": False,
-            },
-        )
+        compiled = compile_model(model, precision=precision, threads=threads)
         self._spec = spec
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(threads):

@@ -1,7 +1,7 @@
 """Embedding many images: loading, preparing and inference at the same time, in bounded memory."""
 
 import queue
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +24,7 @@ def embed_stream(
     load: Callable[[T], Image.Image],
     *,
     workers: int,
-) -> Iterator[tuple[K, NDArray[np.float16] | Exception]]:
+) -> Generator[tuple[K, NDArray[np.float16] | Exception]]:
     """Each item's key with its embedding [D], or with the exception that loading it raised.
 
     `load` is called in `workers` threads and gives an RGB image. Results come as they are ready,
