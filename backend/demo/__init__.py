@@ -1,0 +1,1 @@
+"""The demo: a real Label Studio, sample images, and a scripted annotator."""
