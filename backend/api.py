@@ -1,0 +1,110 @@
+"""Our own JSON API, and the metrics."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from backend.bodies import RequestError
+from backend.context import Web, web_of
+from backend.metrics import CONTENT_TYPE_LATEST
+from backend.status import (
+    ConnectionStatus,
+    JobStatus,
+    Status,
+    SystemStatus,
+    VersionStatus,
+    project_status,
+    system_status,
+)
+from store.projects import Project, get_project, list_projects
+from worker.queues import WorkerInfo
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class ProjectSummary:
+    """A project in the list. `id` is ours, `project` is Label Studio's."""
+
+    id: int
+    connection: str
+    project: int
+    title: str
+
+
+@dataclass(frozen=True)
+class SystemAnswer:
+    """Everything, as the status page shows it."""
+
+    broker: bool
+    inference: bool
+    embedding_space: str | None
+    connections: tuple[ConnectionStatus, ...]
+    workers: tuple[WorkerInfo, ...]
+    projects: tuple[Status, ...]
+
+
+async def look(web: Web) -> SystemStatus:
+    """The state of everything."""
+    return await web.bulk.run(system_status, web.store, web.redis_at_once)
+
+
+@router.get("/api/v1/status")
+async def status(request: Request) -> SystemAnswer:
+    """The state of everything."""
+    web = web_of(request)
+    found = await look(web)
+    return SystemAnswer(
+        broker=found.broker,
+        inference=await web.inference.health() is not None,
+        embedding_space=found.embedding_space,
+        connections=found.connections,
+        workers=found.workers,
+        projects=found.projects,
+    )
+
+
+@router.get("/api/v1/projects")
+async def projects(request: Request) -> list[ProjectSummary]:
+    """The projects that we learn for."""
+    listed = await web_of(request).read(list_projects)
+    return [ProjectSummary(p.id, p.connection_id, p.ls_id, p.title) for p in listed]
+
+
+@router.get("/api/v1/projects/{project_id}")
+@router.get("/api/v1/projects/{project_id}/status")
+async def project(request: Request, project_id: int) -> Status:
+    """The state of one project, by our own id."""
+    return await _status(request, project_id)
+
+
+@router.get("/api/v1/projects/{project_id}/jobs")
+async def jobs(request: Request, project_id: int) -> list[JobStatus]:
+    """The project's jobs that are under way, with their progress."""
+    return list((await _status(request, project_id)).jobs)
+
+
+@router.get("/api/v1/projects/{project_id}/versions")
+async def versions(request: Request, project_id: int) -> list[VersionStatus]:
+    """The project's newest versions, and what became of them."""
+    return list((await _status(request, project_id)).versions)
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    web = web_of(request)
+    return Response(
+        web.metrics.expose(await look(web)), headers={"Content-Type": CONTENT_TYPE_LATEST}
+    )
+
+
+async def _status(request: Request, project_id: int) -> Status:
+    web = web_of(request)
+    found: Project | None = None
+    if 0 < project_id < 2**31:
+        found = await web.read(lambda db: get_project(db, project_id))
+    if found is None:
+        raise RequestError(404, f"no project {project_id}; /api/v1/projects lists them")
+    return await web.bulk.run(project_status, web.store, found, web.redis_at_once)

@@ -1,0 +1,132 @@
+"""The web process: Label Studio's protocol, the JSON API, the pages and the metrics."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import HTTPException
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from backend import api, pages, protocol
+from backend.auth import BasicAuth, Credentials, check_binding
+from backend.bodies import RequestError
+from backend.context import Web
+from backend.inference_client import InferenceClient, socket_path
+from backend.metrics import MeasuredRequests, Metrics
+from backend.pool import BusyError
+from backend.sweeper import Sweeper
+from store.artifacts import ArtifactError
+from store.connections import ensure_default
+from store.settings import Settings
+from store.store import Store
+from worker.broker import broker_url, redis_from_url
+
+log = structlog.get_logger()
+
+RETRY_AFTER = 5  # seconds
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. It opens the store when it starts, and brings the schema up to date."""
+    metrics = Metrics()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = await asyncio.to_thread(Store.open, settings, migrate=True)
+        try:
+            web = await asyncio.to_thread(_open, settings, store, metrics)
+            app.state.web = web
+            web.sweeper.start()
+            try:
+                yield
+            finally:
+                await web.close()
+        finally:
+            await asyncio.to_thread(store.close)
+
+    app = FastAPI(
+        title="Apprentice",
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.include_router(pages.router)
+    app.include_router(api.router)
+    app.include_router(protocol.router)
+    app.include_router(protocol.router, prefix="/c/{connection_id}", include_in_schema=False)
+    _answer_errors(app)
+    app.add_middleware(BasicAuth, credentials=Credentials.of(settings))
+    app.add_middleware(MeasuredRequests, metrics=metrics)
+    return app
+
+
+def _open(settings: Settings, store: Store, metrics: Metrics) -> Web:
+    store.database.write(lambda db: ensure_default(db, settings))
+    url = settings.redis_url or broker_url(settings.home)
+    redis = redis_from_url(url)
+    return Web(
+        settings=settings,
+        store=store,
+        redis=redis,
+        redis_at_once=redis_from_url(url, retries=0),
+        sweeper=Sweeper(store, redis),
+        inference=InferenceClient(socket_path(settings)),
+        metrics=metrics,
+    )
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every fault is a JSON object with `error`; a passing one is a 503 that says when to retry."""
+
+    @app.exception_handler(RequestError)
+    async def _refused(_request: Request, error: RequestError) -> JSONResponse:
+        return _error(error.status, str(error), error.retry_after)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        return _error(error.status_code, str(error.detail))
+
+    async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+        log.error("store or broker failing", path=request.url.path, reason=str(error))
+        return _error(503, f"not available now: {type(error).__name__}", RETRY_AFTER)
+
+    for kind in (SQLAlchemyError, ArtifactError, OSError):
+        app.add_exception_handler(kind, _unavailable)
+
+    @app.exception_handler(BusyError)
+    async def _busy(_request: Request, error: BusyError) -> JSONResponse:
+        return _error(503, str(error), RETRY_AFTER)
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, error: Exception) -> JSONResponse:
+        log.error("request failed", path=request.url.path, exc_info=error)
+        return _error(500, "this is a fault in Apprentice; its log says more")
+
+
+def _error(status: int, message: str, retry_after: int | None = None) -> JSONResponse:
+    headers = {"Retry-After": str(retry_after)} if retry_after is not None else None
+    return JSONResponse({"error": message}, status_code=status, headers=headers)
+
+
+def serve(settings: Settings) -> None:
+    """Run the web process until it is told to stop.
+
+    Raises:
+        OpenBindingError: it would be open to strangers.
+    """
+    check_binding(settings)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,292 @@
+"""Answering /predict from what is computed: an embedding and a head are a small matrix product.
+
+Each task gets one entry, in order. An entry with an empty result is for tasks that can never be
+predicted; where the fault passes, the task is owed a prediction that is pushed later. When nothing
+at all can be answered, the request is: Label Studio saves nothing then, and asks again.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+from sqlalchemy import Connection
+
+from backend.asking import PredictRequest, Question, read_questions
+from backend.bodies import RequestError
+from backend.context import Web
+from backend.inference_client import Embedded, Failed, Wanted
+from store.projects import Project, find_project, save_project
+from store.publications import Item, get_shortlist, owe, save_predictions
+from store.tasks import Task, get_tasks, mark_broken, mark_embedded, save_tasks
+from store.versions import START, Version, get_version
+from store.work import want
+from studio.config import LabelConfig, parse_label_config
+from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
+
+log = structlog.get_logger()
+
+BULK = 50  # tasks from which a request counts as bulk: it mustn't delay the small ones
+WRITE = 200  # tasks in one transaction, so that webhooks get their turn between two
+ROWS = 2000  # embeddings multiplied at a time
+RETRY_AFTER = 5  # seconds
+
+Vectors = dict[int, npt.NDArray[np.float16]]  # by position in the request
+
+
+class UnknownProjectError(Exception):
+    """Label Studio asks for a project that we have never seen."""
+
+
+@dataclass
+class Answering:
+    """One request under way."""
+
+    request: PredictRequest
+    project: Project
+    version: Version
+    config: LabelConfig
+    predictor: Predictor
+    questions: list[Question]
+    ranks: dict[int, int]  # {task: its place in the shortlist}
+    known: dict[int, Task]
+    suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position, as the next two
+    broken: dict[int, str] = field(default_factory=dict)
+    passing: dict[int, str] = field(default_factory=dict)
+    fresh: dict[int, Embedded] = field(default_factory=dict)  # embedded for this request
+
+    @property
+    def missing(self) -> list[Question]:
+        """Questions without an answer yet."""
+        return [
+            question
+            for question in self.questions
+            if question.position not in self.suggestions
+            and question.position not in self.broken
+            and question.position not in self.passing
+        ]
+
+    def changed(self, question: Question) -> bool:
+        """Whether the task is new to us, or shows another image than the one that we know."""
+        known = self.known.get(question.task.ls_id)
+        return known is None or known.uri != question.task.uri
+
+    def suggest(self, vectors: Vectors, min_confidence: float) -> None:
+        """Take the embeddings into account."""
+        positions = list(vectors)
+        for start in range(0, len(positions), ROWS):
+            part = positions[start : start + ROWS]
+            x = np.stack([vectors[position] for position in part])
+            suggested = self.predictor.suggest(self.config, x, min_confidence)
+            self.suggestions.update(zip(part, suggested, strict=True))
+
+    def items(self) -> dict[int, Item]:
+        """{position: what Label Studio is given for it}."""
+        return {q.position: self._item(q) for q in self.questions}
+
+    def _item(self, question: Question) -> Item:
+        task = question.task.ls_id
+        suggestion = self.suggestions.get(question.position)
+        confidence = suggestion.confidence if suggestion else 1.0
+        if not math.isfinite(confidence):  # Label Studio would drop the whole batch
+            suggestion, confidence = None, 1.0
+        rank = self.ranks.get(task) if suggestion else None
+        score = rest_score(confidence) if rank is None else shortlist_score(rank, len(self.ranks))
+        return Item(task, score, suggestion.result if suggestion else [])
+
+
+async def answer(web: Web, connection_id: str, request: PredictRequest) -> dict[str, Any]:
+    """Label Studio's answer: `{"results": [...]}`, one entry for each task, in order.
+
+    Raises:
+        RequestError: 503, when nothing can be answered now; with the reason.
+    """
+    deadline = time.monotonic() + web.settings.predict_seconds
+    pool = web.bulk if len(request.tasks) >= BULK else web.quick
+    try:
+        state = await pool.run(_look, web, connection_id, request)
+    except UnknownProjectError:
+        await web.write(lambda db: _meet(db, connection_id, request))
+        web.sweeper.wake()
+        raise RequestError(
+            503, "this project is new: nothing is learned yet", retry_after=RETRY_AFTER
+        ) from None
+    missing = state.missing
+    if missing:
+        wanted = [Wanted(q.task.ls_id, q.task.uri or "") for q in missing]
+        outcomes = await web.inference.embed(
+            connection_id, wanted, max(deadline - time.monotonic(), 0.1)
+        )
+        await pool.run(_take_in, web, state, missing, outcomes)
+    if state.passing and not state.suggestions and not state.broken:
+        reason = next(iter(state.passing.values()))
+        web.metrics.predictions.labels("refused").inc(len(request.tasks))
+        raise RequestError(503, f"no image could be read: {reason}", retry_after=RETRY_AFTER)
+    items = await pool.run(state.items) if len(request.tasks) >= BULK else state.items()
+    if not request.interactive:
+        await _remember(web, state, items)
+    _count(web, state)
+    name = state.version.name
+    nothing = {"result": [], "score": 1.0, "model_version": name}
+    return {
+        "results": [
+            {"result": item.result, "score": item.score, "model_version": name}
+            if (item := items.get(position))
+            else nothing
+            for position in range(len(request.tasks))
+        ]
+    }
+
+
+def _look(web: Web, connection_id: str, request: PredictRequest) -> Answering:
+    """All that is known already, in one read."""
+    ref = request.project
+    with web.store.database.read() as db:
+        project = find_project(db, connection_id, ref.ls_id, ref.ls_created)
+        if project is None:
+            raise UnknownProjectError
+        version = get_version(db, project.served_version_id) if project.served_version_id else None
+        if version is None or version.kind == START:
+            reason = project.reason or "nothing is learned yet"
+            raise RequestError(503, f"no suggestion: {reason}", retry_after=RETRY_AFTER)
+        config = parse_label_config(request.label_config or project.label_config)
+        questions, malformed = read_questions(request, config)
+        known = get_tasks(db, project.id, {question.task.ls_id for question in questions})
+        ranks = {task: rank for rank, task in enumerate(get_shortlist(db, project.id))}
+    for position, reason in malformed.items():
+        log.warning("malformed task", project=project.id, position=position, reason=reason)
+    predictor = web.predictor(version)
+    state = Answering(request, project, version, config, predictor, questions, ranks, known)
+    _use_known(web, state)
+    return state
+
+
+def _use_known(web: Web, state: Answering) -> None:
+    keys: dict[int, str] = {}
+    for question in state.questions:
+        task = state.known.get(question.task.ls_id)
+        if question.task.uri is None:
+            state.broken[question.position] = "the task has no image"
+        elif task is None or task.uri != question.task.uri:
+            continue
+        elif task.image_error is not None:
+            state.broken[question.position] = task.image_error
+        elif task.image_key is not None:
+            keys[question.position] = task.image_key
+    found = web.store.embeddings.get(state.predictor.space, list(keys.values()))
+    vectors = {position: found[key] for position, key in keys.items() if key in found}
+    state.suggest(vectors, web.settings.min_confidence)
+
+
+def _take_in(
+    web: Web,
+    state: Answering,
+    missing: Sequence[Question],
+    outcomes: Sequence[Embedded | Failed],
+) -> None:
+    vectors: Vectors = {}
+    for question, outcome in zip(missing, outcomes, strict=True):
+        position = question.position
+        if isinstance(outcome, Embedded):
+            state.fresh[position] = outcome
+            if outcome.space == state.predictor.space:
+                vectors[position] = outcome.vector
+            else:
+                state.passing[position] = "the backbone was changed and is being learned anew"
+        elif outcome.permanent:
+            state.broken[position] = outcome.reason
+            log.warning(
+                "image can't be used",
+                project=state.project.id,
+                task=question.task.ls_id,
+                reason=outcome.reason,
+            )
+        else:
+            state.passing[position] = outcome.reason
+    if state.passing:
+        log.warning(
+            "images not ready",
+            project=state.project.id,
+            count=len(state.passing),
+            reason=next(iter(state.passing.values())),
+        )
+    state.suggest(vectors, web.settings.min_confidence)
+
+
+async def _remember(web: Web, state: Answering, items: dict[int, Item]) -> None:
+    """Write down what Label Studio is given.
+
+    What was found out about images, and what is owed, is committed before the answer. Predictions
+    alone follow it within milliseconds: the publish job compares with Label Studio what it adds
+    to a version, so that one forgotten in a crash isn't pushed a second time.
+    """
+    new = bool(state.fresh or state.broken or state.passing)
+    for part in _parts(state.questions):
+        change = partial(_write, state=state, part=part, items=items)
+        if new or len(state.questions) > WRITE:
+            await web.write(change)
+        else:
+            web.submit(change)
+    if state.passing or state.fresh:
+        web.sweeper.wake()
+
+
+def _parts(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
+    return (questions[start : start + WRITE] for start in range(0, len(questions), WRITE))
+
+
+def _write(
+    db: Connection, *, state: Answering, part: Sequence[Question], items: dict[int, Item]
+) -> None:
+    project_id = state.project.id
+    save_tasks(db, project_id, [q.task for q in part if state.changed(q)])
+    save_predictions(
+        db, project_id, state.version.id, [items[q.position] for q in part], "answered"
+    )
+    embedded: dict[str, dict[int, str]] = {}
+    for q in part:
+        if (outcome := state.fresh.get(q.position)) is not None:
+            embedded.setdefault(outcome.space, {})[q.task.ls_id] = outcome.key
+    for space, image_keys in embedded.items():
+        mark_embedded(db, project_id, space, image_keys)
+    mark_broken(
+        db,
+        project_id,
+        {
+            q.task.ls_id: reason
+            for q in part
+            if (reason := state.broken.get(q.position)) is not None and q.task.uri is not None
+        },
+    )
+    owed = [q.task.ls_id for q in part if q.position in state.passing]
+    if owed:
+        owe(db, project_id, owed)
+        want(db, project_id, "embed")
+        want(db, project_id, "publish")
+    if any(q.annotated for q in part if q.position in state.fresh):
+        want(db, project_id, "learn")
+
+
+def _meet(db: Connection, connection_id: str, request: PredictRequest) -> None:
+    """Remember a project that was never seen, if Label Studio told which it is."""
+    ref = request.project
+    if ref.ls_created is None:
+        return
+    project = save_project(
+        db, connection_id, ref.ls_id, ref.ls_created, label_config=request.label_config
+    )
+    want(db, project.id, "sync")
+
+
+def _count(web: Web, state: Answering) -> None:
+    outcomes = web.metrics.predictions
+    empty = sum(1 for suggestion in state.suggestions.values() if not suggestion.result)
+    outcomes.labels("suggested").inc(len(state.suggestions) - empty)
+    outcomes.labels("unsure").inc(empty)
+    outcomes.labels("broken").inc(len(state.broken))
+    outcomes.labels("owed").inc(len(state.passing))

@@ -1,0 +1,276 @@
+"""What is going on, as plain records: for `apprentice status`, the pages, the API, the metrics."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis, RedisError
+from sqlalchemy import Connection
+
+from store.annotations import annotated_tasks, current_annotations
+from store.connections import list_connections
+from store.jobs import count_jobs, list_jobs
+from store.projects import Project, list_projects
+from store.publications import get_shortlist, owed_tasks
+from store.runtime import told
+from store.settings import Settings
+from store.store import Store
+from store.tasks import count_tasks, task_ids
+from store.versions import Version, get_version, list_versions
+from store.work import get_work
+from studio.config import parse_label_config
+from worker.broker import broker_url, redis_from_url
+from worker.labels import read_labels
+from worker.queues import QUEUES, WorkerInfo, workers_alive
+
+ERRORS_SECONDS = 86_400  # errors of jobs are shown for a day
+JOBS = 20  # newest jobs looked at
+
+
+@dataclass(frozen=True)
+class AccuracyStatus:
+    """Share of right suggestions on `n` labels that were not trained on, with a 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job. `progress` is 0 to 1; times are seconds since 1970."""
+
+    id: str
+    kind: str
+    state: str
+    progress: float
+    message: str
+    error: str | None
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    timings: dict[str, float] | None
+
+
+@dataclass(frozen=True)
+class WaitingStatus:
+    """Work that is wanted and not done. `error` is why the last try failed."""
+
+    kind: str
+    since: float
+    failures: int
+    error: str | None
+    next_try_at: float | None
+
+
+@dataclass(frozen=True)
+class ErrorStatus:
+    """Something that went wrong lately."""
+
+    at: float
+    source: str
+    message: str
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """A version and what became of it: candidate, served, retired or refused, and why."""
+
+    name: str
+    kind: str
+    status: str
+    labels: int
+    accuracy: AccuracyStatus | None
+    verdict: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """A project. `reason` says why there is no suggestion, and is null when there are some."""
+
+    id: int
+    connection: str
+    project: int  # its id in Label Studio
+    title: str
+    connected: bool  # by `apprentice connect`; else somebody pasted our URL
+    tasks: int
+    embedded: int
+    broken: int
+    labels: int  # tasks with a usable annotation
+    shortlist: int  # chosen tasks that are still to be labelled
+    owed: int
+    version: str | None
+    version_since: float | None
+    accuracy: AccuracyStatus | None
+    reason: str | None
+    reconciled_at: float | None
+    jobs: tuple[JobStatus, ...]  # under way
+    waiting: tuple[WaitingStatus, ...]
+    workers: tuple[WorkerInfo, ...]
+    versions: tuple[VersionStatus, ...]  # the newest five
+    errors: tuple[ErrorStatus, ...]  # of the last day, the newest first
+
+
+@dataclass(frozen=True)
+class ConnectionStatus:
+    """A Label Studio server."""
+
+    id: str
+    url: str
+    projects: int
+
+
+@dataclass(frozen=True)
+class SystemStatus:
+    """Everything. `broker` says whether the queue's server answers."""
+
+    connections: tuple[ConnectionStatus, ...]
+    projects: tuple[Status, ...]
+    workers: tuple[WorkerInfo, ...]
+    broker: bool
+    embedding_space: str | None
+    job_counts: dict[tuple[str, str], int]  # {(kind, state): how many}
+
+
+def system_status(store: Store, redis: Redis | None = None) -> SystemStatus:
+    """The state of everything, read from the store and the broker."""
+    workers = _workers(store.settings, redis)
+    with store.database.read() as db:
+        space = told(db, "embedding_space")
+        projects = list_projects(db)
+        statuses = tuple(_project_status(db, project, space, workers or ()) for project in projects)
+        connections = tuple(
+            ConnectionStatus(
+                item.id, item.url, sum(project.connection_id == item.id for project in projects)
+            )
+            for item in list_connections(db)
+        )
+        counts = count_jobs(db)
+    return SystemStatus(
+        connections, statuses, tuple(workers or ()), workers is not None, space, counts
+    )
+
+
+def project_status(store: Store, project: Project, redis: Redis | None = None) -> Status:
+    """The state of one project, read from the store and the broker."""
+    workers = _workers(store.settings, redis)
+    with store.database.read() as db:
+        return _project_status(db, project, told(db, "embedding_space"), workers or ())
+
+
+def _workers(settings: Settings, redis: Redis | None) -> list[WorkerInfo] | None:
+    """The workers that live; None when the broker doesn't answer."""
+    client = redis or redis_from_url(settings.redis_url or broker_url(settings.home), retries=0)
+    try:
+        return workers_alive(client)
+    except RedisError:
+        return None
+    finally:
+        if redis is None:
+            client.close()
+
+
+def _project_status(
+    db: Connection, project: Project, space: str | None, workers: Sequence[WorkerInfo]
+) -> Status:
+    counts = count_tasks(db, project.id, project.embedding_space or space)
+    labels = _count_labels(db, project)
+    served = get_version(db, project.served_version_id) if project.served_version_id else None
+    shortlist = set(get_shortlist(db, project.id)) - annotated_tasks(db, project.id)
+    jobs = [JobStatus(*_job_values(job)) for job in list_jobs(db, project.id, JOBS)]
+    waiting = _waiting(db, project)
+    return Status(
+        id=project.id,
+        connection=project.connection_id,
+        project=project.ls_id,
+        title=project.title,
+        connected=project.connected_at is not None,
+        tasks=counts.tasks,
+        embedded=counts.embedded,
+        broken=counts.broken,
+        labels=labels,
+        shortlist=len(shortlist),
+        owed=len(owed_tasks(db, project.id)),
+        version=served.name if served else None,
+        version_since=served.published_at if served else None,
+        accuracy=_accuracy(served),
+        reason=_reason(project, served, labels, counts.embedded),
+        reconciled_at=project.reconciled_at,
+        jobs=tuple(job for job in jobs if job.ended_at is None),
+        waiting=waiting,
+        workers=tuple(workers),
+        versions=tuple(_version_status(v) for v in list_versions(db, project.id)[:5]),
+        errors=_errors(jobs, waiting),
+    )
+
+
+def _count_labels(db: Connection, project: Project) -> int:
+    config = parse_label_config(project.label_config)
+    labels = read_labels(current_annotations(db, project.id), config)
+    return len(task_ids(db, project.id).intersection(labels))
+
+
+def _accuracy(version: Version | None) -> AccuracyStatus | None:
+    known = version.metrics.get("accuracy") if version else None
+    if not known:
+        return None
+    return AccuracyStatus(known["value"], known["low"], known["high"], known["n"])
+
+
+def _version_status(version: Version) -> VersionStatus:
+    return VersionStatus(
+        name=version.name,
+        kind=version.kind,
+        status=version.status,
+        labels=version.labels,
+        accuracy=_accuracy(version),
+        verdict=version.verdict,
+        created_at=version.created_at,
+    )
+
+
+def _reason(project: Project, served: Version | None, labels: int, embedded: int) -> str | None:
+    """Why there is no suggestion; what the jobs say of it comes first."""
+    if project.reason:
+        return project.reason
+    if served is not None and served.number > 0:
+        return None
+    if not labels:
+        return "no label yet: label a few tasks of at least two classes"
+    if not embedded:
+        return "no image is read yet"
+    return "the first version is being learned"
+
+
+def _job_values(job: Any) -> tuple[Any, ...]:
+    return tuple(getattr(job, name) for name in JobStatus.__dataclass_fields__)
+
+
+def _waiting(db: Connection, project: Project) -> tuple[WaitingStatus, ...]:
+    now = time.time()
+    found = []
+    for kind in QUEUES:
+        item = get_work(db, project.id, kind)
+        if item is not None and item.wanted > item.done:
+            next_try = item.not_before if item.not_before > now else None
+            found.append(WaitingStatus(kind, item.wanted_at, item.failures, item.error, next_try))
+    return tuple(found)
+
+
+def _errors(jobs: Sequence[JobStatus], waiting: Sequence[WaitingStatus]) -> tuple[ErrorStatus, ...]:
+    now = time.time()
+    errors = [
+        ErrorStatus(job.ended_at, job.id, job.error)
+        for job in jobs
+        if job.error and job.ended_at is not None and now - job.ended_at < ERRORS_SECONDS
+    ]
+    told_already = {error.message for error in errors}
+    errors += [
+        ErrorStatus(now, item.kind, item.error)
+        for item in waiting
+        if item.error and item.error not in told_already
+    ]
+    return tuple(sorted(errors, key=lambda error: -error.at))
