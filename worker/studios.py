@@ -3,6 +3,7 @@
 from store.connections import get_connection
 from store.settings import Settings
 from store.store import Store
+from studio.addresses import AddressPolicy
 from studio.client import StudioClient
 from studio.images import ImageLoader, ImagePolicy
 
@@ -32,8 +33,8 @@ def image_policy(settings: Settings) -> ImagePolicy:
     return ImagePolicy(
         max_bytes=settings.image_max_bytes,
         max_pixels=settings.image_max_pixels,
-        timeout=settings.image_timeout_seconds,
-        private_addresses=settings.image_private_addresses,
+        max_seconds=settings.image_timeout_seconds,
+        addresses=AddressPolicy(allow_private=settings.image_private_addresses),
     )
 
 

@@ -5,6 +5,7 @@ What it decides is written in one transaction; the publish job carries it to Lab
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import structlog
 from model.gate import Verdict
@@ -278,10 +279,9 @@ class _Learning:
 
 
 def _hardest(version: Version) -> str | None:
-    controls = version.metrics.get("controls") or {}
-    if not controls:
-        return None
-    return min(controls, key=lambda name: controls[name]["accuracy"]["value"])
+    controls: dict[str, Any] = version.metrics.get("controls") or {}
+    values = {name: control["accuracy"]["value"] for name, control in controls.items()}
+    return min(values, key=values.__getitem__, default=None)
 
 
 def _start_version(db: Connection, project_id: int, space: str) -> Version:

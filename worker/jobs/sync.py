@@ -177,8 +177,7 @@ class _Sync:
     def _save(
         self, config: LabelConfig, batch: list[TaskInfo], position: _Position, asked_at: float
     ) -> None:
-        uri_key = config.controls[0].value_key if config.controls else None
-        tasks = [_task_record(task, uri_key) for task in batch]
+        tasks = [_task_record(task, config) for task in batch]
         annotations = [annotation_record(a) for task in batch for a in task.annotations]
         seen = {a.ls_id for a in annotations}
 
@@ -260,12 +259,11 @@ def _batches(tasks: Iterator[TaskInfo]) -> Iterator[list[TaskInfo]]:
         yield batch
 
 
-def _task_record(task: TaskInfo, uri_key: str | None) -> TaskRecord:
-    uri = task.data.get(uri_key) if uri_key else None
+def _task_record(task: TaskInfo, config: LabelConfig) -> TaskRecord:
     return TaskRecord(
         ls_id=task.id,
         data=task.data,
-        uri=uri if isinstance(uri, str) and uri else None,
+        uri=config.controls[0].image(task.data) if config.controls else None,
         updated_at=task.updated_at.timestamp() if task.updated_at else 0.0,
     )
 
