@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from studio.image_policy import ImagePolicy, PassingImageError, PermanentImageError
 
-# Raster formats only, the common ones first. Others (EPS, PDF, WMF …) run interpreters.
+# Raster formats only, the common ones first; JPEG includes MPO, what phones with two lenses make.
+# Others (EPS, PDF, WMF …) run interpreters.
 FORMATS = (
-    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM", "JPEG2000", "AVIF", "ICO", "TGA",
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA",
 )  # fmt: skip
 EXIF_ORIENTATION = 0x0112
 # Keys of `Image.info` under which Pillow keeps what can hold an orientation.
@@ -56,7 +56,7 @@ def _open(data: bytes, policy: ImagePolicy) -> Image.Image:
             f"{policy.max_pixels / 1e6:g} million are allowed"
         )
     side = policy.draft_side
-    if image.format == "JPEG" and side and min(width, height) >= 2 * side:
+    if image.format in ("JPEG", "MPO") and side and min(width, height) >= 2 * side:
         image.draft(None, (side, side))
     return image
 
@@ -65,11 +65,13 @@ def _upright(image: Image.Image) -> Image.Image:
     # Asking Pillow for the EXIF of an image without any costs as much as decoding a thumbnail.
     if image.format != "TIFF" and not any(key in image.info for key in EXIF_KEYS):
         return image
-    if image.getexif().get(EXIF_ORIENTATION, 1) == 1:
-        return image
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    try:
+        if image.getexif().get(EXIF_ORIENTATION, 1) == 1:
+            return image
         return ImageOps.exif_transpose(image)
+    except Exception:
+        # Broken EXIF raises as much as broken pixels do, but browsers show such an image: unturned.
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ The SDK is used where it is light and right: parsing label configs.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ USER_AGENT = "label-studio-apprentice"
 # Seconds that an idle connection is kept: less than gunicorn's 2, or a request now and then goes
 # into a connection that the server is just closing.
 KEEP_ALIVE = 1.0
+
+# A name, or an address of either kind; what httpx makes of anything else has % or [ in it.
+HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 
 Query = Mapping[str, str | int | float | bool]
 
@@ -179,12 +183,8 @@ def _no_cookies() -> CookieJar:
 def normal_url(url: str) -> str:
     """The URL without a trailing slash. Raises ValueError when it can't be a server's URL."""
     url = url.strip().rstrip("/")
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as exc:
-        raise ValueError(f"{url!r} is not a URL: {exc}") from exc
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"{url!r} is not an http:// or https:// URL")
+    origin_of(url)
+    parsed = httpx.URL(url)
     if parsed.userinfo or parsed.query or parsed.fragment:
         raise ValueError("Label Studio's URL must have no user, query or fragment")
     return url
@@ -194,10 +194,11 @@ def origin_of(url: str) -> tuple[str, str, int]:
     """(scheme, host, port) in normal form. Raises ValueError for what is no http(s) URL."""
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as exc:
+    except (httpx.InvalidURL, ValueError) as exc:
         raise ValueError(f"{url!r} is not a URL: {exc}") from exc
     default_port = {"http": 80, "https": 443}.get(parsed.scheme)
-    if default_port is None or not parsed.host:
+    good_host = HOST.fullmatch(parsed.raw_host)
+    if default_port is None or not good_host or not 0 <= (parsed.port or 0) < 65536:
         raise ValueError(f"{url!r} is not an http:// or https:// URL")
     return parsed.scheme, parsed.host.rstrip("."), parsed.port or default_port
 

@@ -175,7 +175,7 @@ def _redirected(url: str, answer: Answer) -> str:
         raise PermanentImageError(f"a redirect ({answer.status}) to nowhere")
     try:
         target = str(httpx.URL(url).join(location))
-    except httpx.InvalidURL as exc:
+    except (httpx.InvalidURL, ValueError) as exc:
         raise PermanentImageError(f"a redirect to an impossible address: {exc}") from exc
     if "/user/login" in target and origin_of(url) == _origin_or_none(target):
         raise PassingImageError("Label Studio asks to sign in: it does not accept our token")

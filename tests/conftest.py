@@ -1,0 +1,40 @@
+"""The real Label Studio for the tests that need it: started by the first of them, one for all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.demo.label_studio import LabelStudioServer
+from studio.client import StudioClient
+from studio.records import ProjectInfo
+
+ENVIRONMENT = Path(__file__).parent.parent / ".venv-label-studio"
+TWO_CLASSES = (
+    '<View><Image name="image" value="$image"/><Choices name="kind" toName="image">'
+    '<Choice value="cat"/><Choice value="dog"/></Choices></View>'
+)
+
+
+@pytest.fixture(scope="session")
+def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
+    """A running Label Studio. A test that stops it starts it again before it ends."""
+    if not (ENVIRONMENT / "bin" / "label-studio").exists():
+        pytest.skip("the real Label Studio is not in .venv-label-studio: `make test` installs it")
+    with LabelStudioServer(tmp_path_factory.mktemp("label-studio"), ENVIRONMENT) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def studio(label_studio: LabelStudioServer) -> Iterator[StudioClient]:
+    """A client with the admin's token."""
+    with label_studio.client() as client:
+        yield client
+
+
+@pytest.fixture
+def studio_project(studio: StudioClient) -> Iterator[ProjectInfo]:
+    """An empty project of its own for one test: the choices cat and dog on `$image`."""
+    project = studio.create_project("test", TWO_CLASSES)
+    yield project
+    studio.delete_project(project.id)

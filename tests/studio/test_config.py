@@ -1,0 +1,177 @@
+"""What is learned from a label config, and what is said about the rest."""
+
+import pytest
+
+from model.targets import SingleLabel
+from studio.config import parse_label_config
+from studio.controls import known_tags
+
+IMAGE = '<Image name="image" value="$picture"/>'
+AB = '<Choice value="a"/><Choice value="b"/>'
+
+
+def view(*tags: str) -> str:
+    return "<View>" + "".join(tags) + "</View>"
+
+
+def test_single_choices_on_an_image_are_learned() -> None:
+    config = parse_label_config(view(IMAGE, f'<Choices name="kind" toName="image">{AB}</Choices>'))
+    assert config.reason is None
+    assert config.skipped == ()
+    (control,) = config.controls
+    assert (control.name, control.to_name, control.value_key) == ("kind", "image", "picture")
+    assert control.schema == SingleLabel(("a", "b"))
+
+
+def test_an_alias_replaces_the_value_and_the_order_is_the_configs() -> None:
+    choices = '<Choice value="Zebra" alias="z"/><Choice value="Ape"/><Choice value="Mülltonne"/>'
+    config = parse_label_config(
+        view(IMAGE, f'<Choices name="kind" toName="image">{choices}</Choices>')
+    )
+    assert config.controls[0].schema.classes == ("z", "Ape", "Mülltonne")
+
+
+def test_choices_may_be_wrapped_and_the_config_may_be_odd() -> None:
+    config = parse_label_config(
+        '<?xml version="1.0" encoding="utf-8"?><!-- a comment -->'
+        + view(
+            "<Style>.x { color: red }</Style><!-- another -->",
+            '<Header value="What is it?"/>',
+            IMAGE,
+            '<Choices name="kind" toName="image" choice="single-radio" showInline="true" '
+            'visibleWhen="region-selected" required="true" unknownAttribute="1">'
+            f'<View><Header value="x"/>{AB}</View></Choices>',
+            "<UnknownTag/>",
+        )
+    )
+    assert config.controls[0].schema.classes == ("a", "b")
+
+
+def test_several_choices_are_several_controls() -> None:
+    config = parse_label_config(
+        view(
+            IMAGE,
+            '<Image name="other" value="$other"/>',
+            f'<Choices name="one" toName="image">{AB}</Choices>',
+            f'<Choices name="two" toName="other">{AB}</Choices>',
+        )
+    )
+    assert [(c.name, c.value_key) for c in config.controls] == [
+        ("one", "picture"),
+        ("two", "other"),
+    ]
+    assert config.control("two") is config.controls[1]
+    assert config.control("three") is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ((IMAGE, f'<Choices name="k" toName="image" choice="multiple">{AB}</Choices>'), "multiple"),
+        ((IMAGE, f'<Choices name="k" toName="image" perRegion="true">{AB}</Choices>'), "regions"),
+        ((IMAGE, f'<Choices name="k" toName="image" perItem="true">{AB}</Choices>'), "several"),
+        (
+            (
+                '<Image name="image" valueList="$pictures"/>',
+                f'<Choices name="k" toName="image">{AB}</Choices>',
+            ),
+            "several images",
+        ),
+        (
+            (
+                IMAGE,
+                '<Choices name="k" toName="image"><Choice value="a"><Choice value="b"/></Choice>'
+                "</Choices>",
+            ),
+            "nested",
+        ),
+        ((IMAGE, '<Choices name="k" toName="image" value="$options2"/>'), "task's data"),
+        ((IMAGE, '<Choices name="k" toName="image" apiUrl="http://x/"/>'), "task's data"),
+        ((IMAGE, '<Choices name="k" toName="image"></Choices>'), "no choices"),
+        ((IMAGE, f'<Taxonomy name="k" toName="image">{AB}</Taxonomy>'), "Taxonomy is not learned"),
+        (
+            (
+                IMAGE,
+                '<RectangleLabels name="k" toName="image"><Label value="a"/></RectangleLabels>',
+            ),
+            "RectangleLabels is not learned",
+        ),
+        (
+            (
+                '<Image name="image" value="http://host/same.jpg"/>',
+                f'<Choices name="k" toName="image">{AB}</Choices>',
+            ),
+            "value of the form",
+        ),
+        (
+            (
+                IMAGE,
+                '<Text name="text" value="$text"/>',
+                f'<Choices name="k" toName="text">{AB}</Choices>',
+            ),
+            "labels no image",
+        ),
+        (
+            (
+                IMAGE,
+                '<Image name="b" value="$b"/>',
+                f'<Choices name="k" toName="image,b">{AB}</Choices>',
+            ),
+            "several objects",
+        ),
+    ],
+)
+def test_what_is_not_learned_is_said(tags: tuple[str, ...], said: str) -> None:
+    config = parse_label_config(view(*tags))
+    assert config.controls == ()
+    assert [skipped.name for skipped in config.skipped] == ["k"]
+    assert said in config.skipped[0].reason
+    assert config.reason is not None
+    assert said in config.reason
+
+
+def test_what_is_not_learned_does_not_hinder_the_rest() -> None:
+    config = parse_label_config(
+        view(
+            IMAGE,
+            f'<Choices name="many" toName="image" choice="multiple">{AB}</Choices>',
+            f'<Choices name="one" toName="image">{AB}</Choices>',
+        )
+    )
+    assert [control.name for control in config.controls] == ["one"]
+    assert [str(skipped).split(":")[0] for skipped in config.skipped] == ["Choices 'many'"]
+    assert config.reason is None
+
+
+@pytest.mark.parametrize(
+    ("xml", "said"),
+    [
+        ("", "no label config yet"),
+        ("  \n", "no label config yet"),
+        ("<View></View>", "no image"),
+        ("<View>", "can't be read"),
+        ("not xml", "can't be read"),
+        ("null", "can't be read"),
+        (view(IMAGE), "no tag that is learned"),
+        (view('<Text name="t" value="$t"/>'), "no image"),
+        (view(IMAGE, f'<Choices toName="image">{AB}</Choices>'), "no tag that is learned"),
+        (view(IMAGE, f'<Choices name="k" toName="nothing">{AB}</Choices>'), "labels no image"),
+    ],
+)
+def test_a_config_that_gives_nothing_says_why(xml: str, said: str) -> None:
+    config = parse_label_config(xml)
+    assert config.controls == ()
+    assert config.reason is not None
+    assert said in config.reason
+
+
+def test_a_growing_entity_does_no_harm() -> None:
+    entities = '<!ENTITY e0 "aaaaaaaaaa">' + "".join(
+        f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12)
+    )
+    config = parse_label_config(f"<!DOCTYPE View [{entities}]><View><Header>&e11;</Header></View>")
+    assert config.reason is not None
+
+
+def test_the_registry_knows_choices() -> None:
+    assert "Choices" in known_tags()
