@@ -2,11 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 
-import httpx
-import redis
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
@@ -15,6 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 import store as store_package
 from backend.checks import Check, Level, broken, ok, warning
 from backend.doctor_studio import examine_studio
+from backend.inference_client import socket_path
+from backend.readiness import (
+    FAULTS,
+    ask_web,
+    broker_address,
+    inference_is_ready,
+    living_workers,
+    local_host,
+)
 from model.backbones import UnknownBackboneError, get_backbone
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from store.connections import DEFAULT, StudioConnection, list_connections
@@ -22,13 +30,11 @@ from store.projects import list_projects
 from store.runtime import told
 from store.settings import Settings
 from store.store import Store
-from worker.broker import broker_is_ready, broker_url, redis_from_url
-from worker.queues import QUEUES, workers_alive
-from worker.registration import basic_auth
+from worker.broker import broker_is_ready
+from worker.queues import QUEUES
 
 LOW_DISK = 5_000_000_000  # bytes
 NO_DISK = 500_000_000
-ANSWER_SECONDS = 5.0
 
 
 def examine(settings: Settings) -> Iterator[Check]:
@@ -120,11 +126,6 @@ def database(settings: Settings) -> Check:
     return ok("database", f"{shown}, schema {now}")
 
 
-def broker_address(settings: Settings) -> str:
-    """Where the broker is."""
-    return settings.redis_url or broker_url(settings.home)
-
-
 def broker(settings: Settings) -> Check:
     """Redis or Valkey answers."""
     if broker_is_ready(broker_address(settings)):
@@ -136,14 +137,10 @@ def broker(settings: Settings) -> Check:
 
 def workers(settings: Settings) -> Iterator[Check]:
     """Each queue has a worker that lives."""
-    client = redis_from_url(broker_address(settings), retries=0)
-    try:
-        alive = workers_alive(client)
-    except redis.RedisError:
+    alive = living_workers(settings)
+    if alive is None:
         yield broken("workers", "unknown while the broker is away", "see the broker's line")
         return
-    finally:
-        client.close()
     for queue in QUEUES:
         here = [worker for worker in alive if worker.queue == queue]
         if here:
@@ -156,17 +153,16 @@ def workers(settings: Settings) -> Iterator[Check]:
 
 def web(settings: Settings) -> Check:
     """The web process answers on this machine."""
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
-    url = f"http://{host}:{settings.port}/health"
+    url = f"http://{local_host(settings)}:{settings.port}"
     try:
-        answer = httpx.get(url, auth=basic_auth(settings), timeout=ANSWER_SECONDS)
-    except httpx.HTTPError as error:
+        answer = ask_web(settings)
+    except FAULTS as error:
         return broken("web", f"{url}: {error}", "start `apprentice up` (or `serve`)")
-    if answer.status_code == 401:
+    if answer == HTTPStatus.UNAUTHORIZED:
         advice = "run the doctor with the BASIC_AUTH_USER and BASIC_AUTH_PASS of the server"
         return broken("web", f"{url} refuses our user and password", advice)
-    if answer.status_code != 200:
-        return broken("web", f"{url} answers {answer.status_code}", "is it Apprentice's port?")
+    if answer != HTTPStatus.OK:
+        return broken("web", f"{url} answers {answer}", "is it Apprentice's port?")
     return ok("web", f"{url} answers")
 
 
@@ -175,17 +171,7 @@ def inference(settings: Settings) -> Check:
     if inference_is_ready(settings):
         return ok("inference", "answers")
     advice = "start `apprentice up` (or `inference`): until then only known images get suggestions"
-    return broken("inference", f"no answer on {settings.inference_socket}", advice)
-
-
-def inference_is_ready(settings: Settings) -> bool:
-    """Whether the inference process has opened its backbone."""
-    transport = httpx.HTTPTransport(uds=str(settings.inference_socket))
-    try:
-        with httpx.Client(transport=transport, timeout=ANSWER_SECONDS) as client:
-            return client.get("http://inference/health").status_code == 200
-    except (httpx.HTTPError, OSError):
-        return False
+    return broken("inference", f"no answer on {socket_path(settings)}", advice)
 
 
 def connections(settings: Settings) -> Iterator[Check]:

@@ -1,6 +1,5 @@
 """`apprentice worker QUEUE`."""
 
-import importlib
 import os
 
 from backend import logs
@@ -17,16 +16,4 @@ def run(queue: str) -> None:
     settings = load_settings()
     logs.configure(settings.log_level)
     os.nice(NICE.get(queue, 0))
-    run_worker(
-        queue,
-        settings.redis_url or broker_url(settings.home),
-        preload=lambda: _preload(queue),
-    )
-
-
-def _preload(queue: str) -> None:
-    """Import the job's module here, once, and not in each job's process."""
-    module = importlib.import_module(f"worker.jobs.{queue}")
-    preload = getattr(module, "preload", None)
-    if preload is not None:
-        preload()
+    run_worker(queue, settings.redis_url or broker_url(settings.home))

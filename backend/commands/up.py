@@ -1,0 +1,199 @@
+"""`apprentice up`: everything on one machine, under one process."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from redis import RedisError
+from rich.console import Console
+from rich.status import Status
+
+from backend import logs
+from backend.auth import OpenBindingError, check_binding
+from backend.commands.common import CommandError, first_line, load_settings, open_store
+from backend.readiness import (
+    broker_address,
+    inference_is_ready,
+    web_is_ready,
+    worker_is_ready,
+)
+from model.backbones import UnknownBackboneError, get_backbone
+from model.embedding.devices import UnavailableError, resolve_device
+from model.embedding.export import ExportError, exported_model
+from store.connections import ensure_default, list_connections
+from store.projects import list_projects
+from store.settings import Settings
+from worker.broker import broker_command, redis_from_url
+from worker.processes import ProcessSpec, StartFailedError, Supervisor
+from worker.queues import QUEUES, clear_stale_leases
+
+READY_SECONDS = 120.0  # for each process; a busy machine imports slowly
+GRACE_SECONDS = 15.0  # from SIGTERM to SIGKILL: a job at hand is finished
+
+
+def run() -> None:
+    """Start everything, say when it is ready, and keep it up until Ctrl-C."""
+    settings = load_settings()
+    console = Console(soft_wrap=True, highlight=False)
+    # Starts and stops go to the processes' logs; here only what shouldn't have happened.
+    logs.configure("debug" if settings.log_level == "debug" else "warning")
+    try:
+        check_binding(settings)
+    except OpenBindingError as error:
+        raise CommandError(str(error), code=2) from error
+    with _only_one(settings):
+        _require_port(settings)
+        with console.status("Starting Apprentice") as status:
+            next_step = _prepare(settings, status)
+            supervisor = Supervisor(_processes(settings), settings.home / "logs")
+
+            def ready() -> None:
+                status.stop()
+                console.print(f"Apprentice is ready at {settings.url} - {next_step}", markup=False)
+
+            try:
+                supervisor.run(ready)
+            except StartFailedError as error:
+                raise CommandError(str(error)) from error
+    console.print("Everything is stopped.")
+
+
+@contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Hold the home folder.
+
+    Raises:
+        CommandError: another `up` holds it, or it can't be written.
+    """
+    home = settings.home
+    holder = home / "up.json"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(home / "up.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CommandError(f"{home} is in use by {_holder(holder)}") from None
+    except OSError as error:
+        raise CommandError(f"{home} can't be used: {error}") from error
+    try:
+        holder.write_text(json.dumps({"pid": os.getpid(), "url": settings.url}))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(file: Path) -> str:
+    try:
+        known = json.loads(file.read_text())
+        return f"another `apprentice up`: process {known['pid']}, at {known['url']}"
+    except (OSError, ValueError, KeyError):
+        return "another `apprentice up`"
+
+
+def _require_port(settings: Settings) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise CommandError(
+            f"can't listen on {settings.host}:{settings.port} ({error.strerror or error}): "
+            "set APPRENTICE_PORT (or APPRENTICE_HOST)"
+        ) from None
+
+
+def _prepare(settings: Settings, status: Status) -> str:
+    """The database, the broker's address, the exported backbone.
+
+    Returns:
+        What the person does next.
+    """
+    with open_store(settings) as store:
+        store.database.write(lambda db: ensure_default(db, settings))
+        with store.database.read() as db:
+            connections = list_connections(db)
+            projects = list_projects(db)
+    if settings.redis_url and not _broker_is_ready(settings):
+        raise CommandError("the broker that APPRENTICE_REDIS_URL names doesn't answer")
+    status.update("Preparing the backbone (only the first start takes a while)")
+    _export(settings)
+    status.update("Starting the processes")
+    if projects:
+        return f"{len(projects)} connected, `apprentice status` shows how they do. Ctrl-C stops."
+    if connections:
+        return (
+            "paste this URL into Label Studio (a project's Settings > Model > Connect Model), or "
+            "run `apprentice connect --project ID`. Ctrl-C stops everything."
+        )
+    return (
+        "next, connect a project: `apprentice connect --project ID --url LABEL_STUDIO_URL "
+        "--api-key TOKEN`. Ctrl-C stops everything."
+    )
+
+
+def _export(settings: Settings) -> None:
+    """Have the backbone exported before two processes ask for it at once."""
+    try:
+        backbone = get_backbone(settings.backbone)
+        if resolve_device(settings.device) != "cpu" or find_spec("openvino") is None:
+            return
+        exported_model(backbone, settings.home / "backbones")
+    except (UnknownBackboneError, UnavailableError) as error:
+        raise CommandError(str(error), code=2) from error
+    except ExportError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"OpenVINO can't take this backbone, PyTorch runs it: {first_line(error)}",
+            markup=False,
+        )
+
+
+def _broker_is_ready(settings: Settings) -> bool:
+    """Whether the broker answers; what workers that have died left there is then forgotten."""
+    client = redis_from_url(broker_address(settings), retries=0)
+    try:
+        clear_stale_leases(client)
+    except RedisError:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def _processes(settings: Settings) -> list[ProcessSpec]:
+    after = () if settings.redis_url else ("broker",)
+
+    def ours(name: str, ready: Callable[[], bool], *arguments: str) -> ProcessSpec:
+        return ProcessSpec(
+            name,
+            (sys.executable, "-m", "backend.cli", *arguments),
+            ready=ready,
+            after=after,
+            ready_seconds=READY_SECONDS,
+            grace_seconds=GRACE_SECONDS,
+        )
+
+    broker = ProcessSpec(
+        "broker",
+        tuple(broker_command(settings.home)),
+        ready=partial(_broker_is_ready, settings),
+    )
+    return [
+        *([] if settings.redis_url else [broker]),
+        ours("inference", partial(inference_is_ready, settings), "inference"),
+        ours("web", partial(web_is_ready, settings), "serve"),
+        *(
+            ours(f"worker-{queue}", partial(worker_is_ready, settings, queue), "worker", queue)
+            for queue in QUEUES
+        ),
+    ]
