@@ -54,7 +54,7 @@ class ScriptedServer:
             def do_GET(self) -> None:
                 script._answer(self)
 
-            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
+            do_HEAD = do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
@@ -118,7 +118,8 @@ class ScriptedServer:
             if "Content-Length" not in reply.headers:
                 handler.send_header("Content-Length", str(len(reply.body)))
             handler.end_headers()
-            handler.wfile.write(reply.body)
+            if handler.command != "HEAD":
+                handler.wfile.write(reply.body)
 
 
 def json_reply(body: Any, status: int = 200, **headers: str) -> Reply:
