@@ -1,6 +1,8 @@
 """`apprentice worker QUEUE`."""
 
+import importlib
 import os
+from functools import partial
 
 from backend import logs
 from backend.commands.common import load_settings
@@ -16,4 +18,13 @@ def run(queue: str) -> None:
     settings = load_settings()
     logs.configure(settings.log_level)
     os.nice(NICE.get(queue, 0))
-    run_worker(queue, settings.redis_url or broker_url(settings.home))
+    url = settings.redis_url or broker_url(settings.home)
+    run_worker(queue, url, preload=partial(_preload, queue))
+
+
+def _preload(queue: str) -> None:
+    """Import the job's module, and what it says it needs, here and not in each job's process."""
+    module = importlib.import_module(f"worker.jobs.{queue}")
+    preload = getattr(module, "preload", None)
+    if preload is not None:
+        preload()
