@@ -14,6 +14,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from worker import valkey
+from worker.child import ProcessSpec
 from worker.tether import Lifeline, require_main_thread
 from worker.valkey import EXIT_IN_USE, BrokerError, BrokerInUseError
 
@@ -23,6 +24,7 @@ __all__ = [
     "BrokerInUseError",
     "broker_command",
     "broker_is_ready",
+    "broker_spec",
     "broker_url",
     "redis_from_url",
     "running_broker",
@@ -75,6 +77,12 @@ def broker_is_ready(url: str) -> bool:
 def broker_command(home: Path) -> list[str]:
     """The command that runs the embedded broker of `home` in the foreground."""
     return [sys.executable, "-m", "worker.valkey", str(home.absolute())]
+
+
+def broker_spec(home: Path) -> ProcessSpec:
+    """The embedded broker of `home`, for the launcher."""
+    url = broker_url(home)
+    return ProcessSpec("broker", tuple(broker_command(home)), ready=lambda: broker_is_ready(url))
 
 
 class Broker:

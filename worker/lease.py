@@ -52,6 +52,7 @@ class LeasedWorker(Worker):
         self.connection.delete(self.key)
         self.register_birth()  # type: ignore[no-untyped-call]
         self.set_state(WorkerStatus.STARTED)
+        self.heartbeat()  # RQ gives a new worker minutes
         log.info("worker.started", queue=self.queue.name, worker=self.name)
 
     def check_for_suspension(self, burst: bool) -> None:

@@ -177,7 +177,8 @@ class ForkingWorker(LeasedWorker):
                 self._tidy_up()
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()
-                job = self._claim(timeout)
+                job_id = self._claim(timeout)
+                job = None if job_id is None else self._read(job_id)
             except redis.RedisError as error:
                 log.warning("worker.broker_away", error=str(error), retry_in=wait)
                 self.pause(wait)
@@ -185,19 +186,21 @@ class ForkingWorker(LeasedWorker):
                 continue
             if job is not None:
                 return job, self.queue
-            if timeout is None:
+            if job_id is None and timeout is None:
                 return None
             wait = FIRST_WAIT_SECONDS
 
-    def _claim(self, timeout: int | None) -> Job | None:
+    def _claim(self, timeout: int | None) -> str | None:
+        """Move the first job to this worker's claims; None when there was none in time."""
         with self._stoppable():
             if timeout is None:
                 claimed = self.connection.lmove(self.queue.key, self.claims)
             else:
                 claimed = self.connection.blmove(self.queue.key, self.claims, timeout)
-        if claimed is None:
-            return None
-        job_id = cast(bytes, claimed).decode()
+        return None if claimed is None else cast(bytes, claimed).decode()
+
+    def _read(self, job_id: str) -> Job | None:
+        """The claimed job; None, and it is dropped, when it can't be read."""
         try:
             return self.job_class.fetch(job_id, connection=self.connection)
         except redis.RedisError:
