@@ -116,7 +116,9 @@ class LabelStudioServer:
         if self.running:
             return
         if not self._program.exists():
-            raise LabelStudioError(f"{self._program} is missing: `make label-studio` installs it")
+            raise LabelStudioError(
+                f"{self._program} is missing: `make demo` and `make test` install it"
+            )
         require_main_thread()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._remember()

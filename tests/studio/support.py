@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+from studio.addresses import AddressPolicy
+
 
 @dataclass(frozen=True)
 class Request:
@@ -135,4 +137,7 @@ def jwt(**claims: Any) -> str:
 
 
 REFRESH_TOKEN = jwt(token_type="refresh", exp=8_000_000_000, iat=1, user_id=1)
+IMAGE = b"the bytes of an image"
+UPLOAD = "/data/upload/1/ab-cat.jpg"
+LOCAL = AddressPolicy(allow_private=True)  # the scripted servers are on this machine
 LEGACY_TOKEN = "0123456789abcdef0123456789abcdef01234567"
