@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.pool import QueuePool
 
 GROUP = 256  # most writes that share one commit
+MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MS = 30_000  # how long a writer waits for another process's commit, milliseconds
 
 T = TypeVar("T")
@@ -97,12 +96,27 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema up to date. Safe to call at every start."""
+        if self._is_current():
+            return
+        # Every process opens the database; only one in a long while migrates it.
+        from alembic import command
+        from alembic.config import Config
+
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("script_location", str(MIGRATIONS))
         with self._writer.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
+
+    def _is_current(self) -> bool:
+        """Whether the newest migration was applied. Their files are named `NUMBER_what.py`."""
+        newest = max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+        with self.read() as db:
+            if not inspect(db).has_table("alembic_version"):
+                return False
+            applied = db.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return applied == newest.partition("_")[0]
 
     def close(self) -> None:
         """Commit what was submitted and let go of the database."""
