@@ -1,4 +1,4 @@
-"""The command line, `apprentice`. Each command's code is imported when the command is given."""
+"""The command line `apprentice`. Each command's code is imported when the command is given."""
 
 import os
 import sys

@@ -14,7 +14,6 @@ from sqlalchemy.exc import SQLAlchemyError
 import store as store_package
 from backend.checks import Check, Level, broken, ok, warning
 from backend.doctor_studio import examine_studio
-from backend.inference_client import socket_path
 from backend.readiness import (
     FAULTS,
     ask_web,
@@ -23,6 +22,7 @@ from backend.readiness import (
     living_workers,
     local_host,
 )
+from backend.sockets import socket_path
 from model.backbones import UnknownBackboneError, get_backbone
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from store.connections import DEFAULT, StudioConnection, list_connections
@@ -155,7 +155,7 @@ def web(settings: Settings) -> Check:
     """The web process answers on this machine."""
     url = f"http://{local_host(settings)}:{settings.port}"
     try:
-        answer = ask_web(settings)
+        answer, _ = ask_web(settings)
     except FAULTS as error:
         return broken("web", f"{url}: {error}", "start `apprentice up` (or `serve`)")
     if answer == HTTPStatus.UNAUTHORIZED:

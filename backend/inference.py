@@ -20,7 +20,8 @@ from pydantic import BaseModel, Field
 
 from backend import logs
 from backend.embedding_service import EmbeddingService, OverloadedError
-from backend.inference_client import Embedded, Failed, Wanted, socket_path
+from backend.inference_client import Embedded, Failed, Wanted
+from backend.sockets import socket_path
 from model.embedding import Embedder, open_embedder
 from store.runtime import tell, told
 from store.settings import Settings

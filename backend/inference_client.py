@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import binascii
-import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,21 +13,11 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from store.settings import Settings
+from backend.sockets import socket_path as socket_path
 
 ITEMS = 32  # images in one request to the inference process
 REQUESTS = 3  # of them under way for one /predict: more would only wait in its queue
 BUSY_PAUSE = 0.1  # seconds until a full queue is tried again
-LONGEST_SOCKET_PATH = 100  # bytes; the systems' limits are 108 (Linux) and 104 (macOS)
-
-
-def socket_path(settings: Settings) -> Path:
-    """Where the inference process listens; in /tmp when the home folder's path is too long."""
-    beside = settings.inference_socket
-    if len(os.fsencode(beside)) <= LONGEST_SOCKET_PATH:
-        return beside
-    key = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:16]
-    return Path(f"/tmp/apprentice-{os.getuid()}-{key}") / beside.name  # noqa: S108
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import redis
 
-from backend.inference_client import socket_path
+from backend.sockets import socket_path
 from store.settings import Settings
 from worker.broker import broker_url, redis_from_url
 from worker.queues import QUEUES, WorkerInfo, workers_alive
-from worker.registration import basic_auth
 
 ANSWER_SECONDS = 1.0
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -46,25 +45,24 @@ def broker_address(settings: Settings) -> str:
     return settings.redis_url or broker_url(settings.home)
 
 
-def ask_web(settings: Settings) -> int:
-    """The HTTP status of the web process's /health. Raises one of `FAULTS`."""
+def ask_web(settings: Settings, path: str = "/health") -> tuple[int, bytes]:
+    """The web process's HTTP status and body. Raises one of `FAULTS`."""
     headers = {}
-    if auth := basic_auth(settings):
+    if auth := settings.basic_auth:
         pair = ":".join(auth).encode()
         headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
     host = local_host(settings)
-    return _status(http.client.HTTPConnection(host, settings.port, timeout=ANSWER_SECONDS), headers)
+    connection = http.client.HTTPConnection(host, settings.port, timeout=ANSWER_SECONDS)
+    return _ask(connection, path, headers)
 
 
-def ask_inference(settings: Settings) -> int:
-    """The HTTP status of the inference process's /health. Raises one of `FAULTS`."""
-    return _status(UnixConnection(socket_path(settings)), {})
-
-
-def _status(connection: http.client.HTTPConnection, headers: dict[str, str]) -> int:
+def _ask(
+    connection: http.client.HTTPConnection, path: str, headers: dict[str, str]
+) -> tuple[int, bytes]:
     try:
-        connection.request("GET", "/health", headers=headers)
-        return connection.getresponse().status
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
     finally:
         connection.close()
 
@@ -72,7 +70,7 @@ def _status(connection: http.client.HTTPConnection, headers: dict[str, str]) -> 
 def web_is_ready(settings: Settings) -> bool:
     """Whether the web process answers and knows our password."""
     try:
-        return ask_web(settings) == http.HTTPStatus.OK
+        return ask_web(settings)[0] == http.HTTPStatus.OK
     except FAULTS:
         return False
 
@@ -80,9 +78,10 @@ def web_is_ready(settings: Settings) -> bool:
 def inference_is_ready(settings: Settings) -> bool:
     """Whether the inference process has opened its backbone."""
     try:
-        return ask_inference(settings) == http.HTTPStatus.OK
+        status, _ = _ask(UnixConnection(socket_path(settings)), "/health", {})
     except FAULTS:
         return False
+    return status == http.HTTPStatus.OK
 
 
 def living_workers(settings: Settings) -> list[WorkerInfo] | None:

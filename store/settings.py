@@ -156,6 +156,13 @@ class Settings(BaseSettings):
         return self.public_url or f"http://{host}:{self.port}"
 
     @property
+    def basic_auth(self) -> tuple[str, str] | None:
+        """User and password that others must send us; None when everyone may come in."""
+        if self.basic_auth_user and self.basic_auth_pass:
+            return self.basic_auth_user, self.basic_auth_pass.get_secret_value()
+        return None
+
+    @property
     def database(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.home / 'apprentice.db'}"

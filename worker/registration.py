@@ -66,13 +66,6 @@ def webhook_is_right(webhook: WebhookInfo, url: str, secret: str) -> bool:
     )
 
 
-def basic_auth(settings: Settings) -> tuple[str, str] | None:
-    """User and password that Label Studio must send us, or None."""
-    if settings.basic_auth_user and settings.basic_auth_pass:
-        return settings.basic_auth_user, settings.basic_auth_pass.get_secret_value()
-    return None
-
-
 class Registration:
     """Our row and our webhook in one project; `tell` is given a line for each change."""
 
@@ -112,7 +105,7 @@ class Registration:
 
         A row that works stays as it is, also under another name of this machine.
         """
-        auth = basic_auth(self.settings)
+        auth = self.settings.basic_auth
         if known is None:
             created = self.studio.create_backend(
                 self.project.ls_id, self.url, TITLE, basic_auth=auth

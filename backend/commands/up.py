@@ -17,8 +17,10 @@ from rich.status import Status
 
 from backend import logs
 from backend.auth import OpenBindingError, check_binding
-from backend.commands.common import CommandError, first_line, load_settings, open_store
+from backend.commands.common import CommandError, first_line, load_settings
 from backend.readiness import (
+    FAULTS,
+    ask_web,
     broker_address,
     inference_is_ready,
     web_is_ready,
@@ -27,8 +29,6 @@ from backend.readiness import (
 from model.backbones import UnknownBackboneError, get_backbone
 from model.embedding.devices import UnavailableError, resolve_device
 from model.embedding.export import ExportError, exported_model
-from store.connections import ensure_default, list_connections
-from store.projects import list_projects
 from store.settings import Settings
 from worker.broker import broker_command, redis_from_url
 from worker.processes import ProcessSpec, StartFailedError, Supervisor
@@ -51,12 +51,13 @@ def run() -> None:
     with _only_one(settings):
         _require_port(settings)
         with console.status("Starting Apprentice") as status:
-            next_step = _prepare(settings, status)
+            _prepare(settings, status)
             supervisor = Supervisor(_processes(settings), settings.home / "logs")
 
             def ready() -> None:
                 status.stop()
-                console.print(f"Apprentice is ready at {settings.url} - {next_step}", markup=False)
+                line = f"Apprentice is ready at {settings.url} - {_next_step(settings)}"
+                console.print(line, markup=False)
 
             try:
                 supervisor.run(ready)
@@ -113,24 +114,27 @@ def _require_port(settings: Settings) -> None:
         ) from None
 
 
-def _prepare(settings: Settings, status: Status) -> str:
-    """The database, the broker's address, the exported backbone.
-
-    Returns:
-        What the person does next.
-    """
-    with open_store(settings) as store:
-        store.database.write(lambda db: ensure_default(db, settings))
-        with store.database.read() as db:
-            connections = list_connections(db)
-            projects = list_projects(db)
+def _prepare(settings: Settings, status: Status) -> None:
+    """What must be there before the processes: an external broker, the exported backbone."""
     if settings.redis_url and not _broker_is_ready(settings):
         raise CommandError("the broker that APPRENTICE_REDIS_URL names doesn't answer")
     status.update("Preparing the backbone (only the first start takes a while)")
     _export(settings)
     status.update("Starting the processes")
+
+
+def _next_step(settings: Settings) -> str:
+    """What the person does next."""
+    try:
+        known = json.loads(ask_web(settings, "/api/v1/status")[1])
+        connections, projects = known["connections"], known["projects"]
+    except (*FAULTS, ValueError, KeyError):
+        return "`apprentice doctor` says what is missing. Ctrl-C stops everything."
     if projects:
-        return f"{len(projects)} connected, `apprentice status` shows how they do. Ctrl-C stops."
+        return (
+            f"{len(projects)} connected; `apprentice status` shows how they do. Ctrl-C stops "
+            "everything."
+        )
     if connections:
         return (
             "paste this URL into Label Studio (a project's Settings > Model > Connect Model), or "
