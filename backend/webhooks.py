@@ -19,9 +19,10 @@ from backend.payloads import (
     task_record,
 )
 from store.annotations import AnnotationRecord, delete_annotations, save_annotations
+from store.deletions import delete_tasks
 from store.projects import Project, find_project, save_project
 from store.runtime import told
-from store.tasks import TaskRecord, delete_tasks, get_tasks, save_tasks
+from store.tasks import TaskRecord, get_tasks, save_tasks
 from store.work import want
 from studio.config import parse_label_config
 

@@ -13,10 +13,11 @@ from store.tasks import chunks
 
 @dataclass(frozen=True)
 class AnnotationRecord:
-    """An annotation as Label Studio tells it. `updated_at` in seconds since 1970."""
+    """An annotation as Label Studio tells it. Times are seconds since 1970."""
 
     ls_id: int
     task_ls_id: int
+    created_at: float
     updated_at: float
     result: list[dict[str, Any]]
     completed_by: int | None = None
@@ -41,12 +42,18 @@ def save_annotations(db: Connection, project_id: int, records: Collection[Annota
         for ls_id in ids:
             for record in sorted(by_id[ls_id], key=lambda r: r.updated_at):
                 known = current.get(ls_id)
-                if known is not None and (known.deleted or known.updated_at >= record.updated_at):
+                if known is not None and not _is_newer(record, known):
                     continue
                 row = _append(db, project_id, record, known)
                 current[ls_id] = row
                 changed += 1
     return changed
+
+
+def _is_newer(record: AnnotationRecord, known: Any) -> bool:
+    if known.deleted:  # only an annotation made afterwards, under the id that became free
+        return bool(record.created_at > known.updated_at)
+    return bool(record.updated_at > known.updated_at)
 
 
 def _current(db: Connection, project_id: int, ids: list[int]) -> dict[int, Any]:
@@ -61,7 +68,8 @@ def _current(db: Connection, project_id: int, ids: list[int]) -> dict[int, Any]:
 def _append(db: Connection, project_id: int, record: AnnotationRecord, known: Any) -> Any:
     parent = record.parent_prediction
     if known is not None:
-        parent = known.parent_prediction or parent
+        if not known.deleted:
+            parent = known.parent_prediction or parent
         db.execute(update(annotation).where(annotation.c.id == known.id).values(current=False))
     return db.execute(
         insert(annotation)
@@ -69,6 +77,7 @@ def _append(db: Connection, project_id: int, record: AnnotationRecord, known: An
             project_id=project_id,
             task_ls_id=record.task_ls_id,
             ls_id=record.ls_id,
+            created_at=record.created_at,
             updated_at=record.updated_at,
             received_at=time.time(),
             completed_by=record.completed_by,
@@ -99,7 +108,8 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
                 continue
             values: dict[str, Any] = {
                 "task_ls_id": 0,
-                "updated_at": 0.0,
+                "created_at": time.time(),
+                "updated_at": time.time(),
                 "was_cancelled": False,
                 "ground_truth": False,
                 "result": [],
@@ -135,6 +145,7 @@ def current_annotations(db: Connection, project_id: int) -> list[AnnotationRecor
         AnnotationRecord(
             ls_id=row.ls_id,
             task_ls_id=row.task_ls_id,
+            created_at=row.created_at,
             updated_at=row.updated_at,
             result=row.result,
             completed_by=row.completed_by,

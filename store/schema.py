@@ -90,6 +90,7 @@ annotation = Table(
     _project(),
     Column("task_ls_id", Integer, nullable=False),
     Column("ls_id", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),  # Label Studio's; it uses ids again
     Column("updated_at", Double, nullable=False),  # Label Studio's; the last write wins
     Column("received_at", Double, nullable=False),
     Column("completed_by", Integer),

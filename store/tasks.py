@@ -120,20 +120,6 @@ def _values(project_id: int, record: TaskRecord) -> dict[str, Any]:
     }
 
 
-def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
-    """Mark the tasks as deleted in Label Studio. Returns how many were not already."""
-    deleted = 0
-    for ids in chunks(ls_ids):
-        deleted += db.execute(
-            update(task)
-            .where(
-                task.c.project_id == project_id, task.c.ls_id.in_(ids), task.c.deleted_at.is_(None)
-            )
-            .values(deleted_at=time.time())
-        ).rowcount
-    return deleted
-
-
 def get_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> dict[int, Task]:
     """Those of `ls_ids` that are known and not deleted."""
     found: dict[int, Task] = {}

@@ -12,9 +12,11 @@ from store.projects import Project
 from store.store import Store
 
 
-def record(updated_at: float, *, ls_id: int = 1, task: int = 10, **more) -> AnnotationRecord:
+def record(
+    updated_at: float, *, ls_id: int = 1, task: int = 10, created_at: float = 1.0, **more
+) -> AnnotationRecord:
     result = [{"value": {"choices": [str(updated_at)]}}]
-    return AnnotationRecord(ls_id, task, updated_at, result, **more)
+    return AnnotationRecord(ls_id, task, created_at, updated_at, result, **more)
 
 
 def save(store: Store, project: Project, *records: AnnotationRecord) -> int:
@@ -67,3 +69,12 @@ def test_the_first_parent_prediction_is_kept(store: Store, project: Project) -> 
     assert current(store, project)[0].parent_prediction == 77
     with store.database.read() as db:
         assert parent_predictions(db, project.id) == {77}
+
+
+def test_an_id_used_again_is_another_annotation(store: Store, project: Project) -> None:
+    save(store, project, record(5.0, parent_prediction=77))
+    store.database.write(lambda db: delete_annotations(db, project.id, [1]))
+    assert save(store, project, record(5.5)) == 0, "a late event of the deleted one"
+    assert save(store, project, record(9.0, created_at=9.0, task=11)) == 1
+    (known,) = current(store, project)
+    assert (known.task_ls_id, known.parent_prediction) == (11, None)

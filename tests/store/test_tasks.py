@@ -2,14 +2,14 @@
 
 import time
 
-from store.annotations import AnnotationRecord, save_annotations
+from store.annotations import AnnotationRecord, annotated_tasks, save_annotations
+from store.deletions import delete_tasks
 from store.projects import Project, find_project, save_project
 from store.publications import Choice, set_shortlist
 from store.store import Store
 from store.tasks import (
     TaskRecord,
     count_tasks,
-    delete_tasks,
     get_tasks,
     mark_broken,
     mark_embedded,
@@ -35,7 +35,7 @@ def test_labelled_images_come_first_then_the_shortlist(store: Store, project: Pr
     add(store, project, range(1, 101))
 
     def write(db):
-        save_annotations(db, project.id, [AnnotationRecord(1, 90, 1.0, [])])
+        save_annotations(db, project.id, [AnnotationRecord(1, 90, 1.0, 1.0, [])])
         version = add_version(
             db,
             project.id,
@@ -92,6 +92,15 @@ def test_a_deleted_task_is_no_longer_there(store: Store, project: Project) -> No
     add(store, project, range(1, 4))
     assert store.database.write(lambda db: delete_tasks(db, project.id, [2, 99])) == 1
     assert sorted(to_embed(store, project)) == [1, 3]
+
+
+def test_a_deleted_task_takes_its_annotations_along(store: Store, project: Project) -> None:
+    add(store, project, range(1, 4))
+    labels = [AnnotationRecord(i, i, 1.0, 1.0, []) for i in (1, 2)]
+    store.database.write(lambda db: save_annotations(db, project.id, labels))
+    store.database.write(lambda db: delete_tasks(db, project.id, [1]))
+    with store.database.read() as db:
+        assert annotated_tasks(db, project.id) == {2}
 
 
 def test_an_id_used_again_is_another_project(store: Store, project: Project) -> None:

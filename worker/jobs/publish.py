@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import structlog
 from sqlalchemy import Connection
-from studio.config import parse_label_config
 
 from store import work
-from store.projects import serve
+from store.deletions import delete_tasks
+from store.projects import get_project, serve
 from store.publications import (
     Chunk,
     Item,
@@ -26,9 +26,10 @@ from store.publications import (
     published_tasks,
     settle,
 )
-from store.tasks import delete_tasks, get_tasks
+from store.tasks import get_tasks
 from store.versions import HEAD, Version, get_version, mark_served
 from studio.client import StudioClient
+from studio.config import parse_label_config
 from studio.errors import StudioRejected
 from studio.records import NewPrediction
 from worker.choosing import rest_items, suggest
@@ -72,10 +73,17 @@ class _Publishing:
         return self.context.seconds < TIME_BOX
 
     def _rest(self, more: bool) -> None:
-        """End the job; the next one, and the next version, wait until our share allows them."""
-        spent = self.studio.seconds_spent
+        """End the job; the next one, and the next version, wait until our share allows them.
+
+        The first suggestions wait for nothing.
+        """
         share = self.store.settings.studio_share
-        rested = time.time() + spent * (1 / share - 1)
+        rested = time.time() + self.studio.seconds_spent * (1 / share - 1)
+        with self.database.read() as db:
+            project = get_project(db, self.project.id)
+            version = get_version(db, (project and project.served_version_id) or 0)
+        if version is None or version.kind != HEAD:
+            rested = 0.0
 
         def write(db: Connection) -> None:
             work.finish(db, self.context.lease, not_before=rested)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import Connection
-from studio.config import LabelConfig, parse_label_config
 
 from store import work
 from store.annotations import (
@@ -16,10 +15,12 @@ from store.annotations import (
     save_annotations,
     task_annotations,
 )
+from store.deletions import delete_tasks
 from store.projects import Project, change_project, save_project
 from store.runtime import forget, tell, told
-from store.tasks import TaskRecord, delete_tasks, save_tasks, task_ids, tasks_to_embed
+from store.tasks import TaskRecord, save_tasks, task_ids, tasks_to_embed
 from studio.client import StudioClient
+from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound
 from studio.records import AnnotationInfo, ProjectInfo, TaskInfo
 from worker.connecting import repair
@@ -273,6 +274,7 @@ def annotation_record(annotation: AnnotationInfo) -> AnnotationRecord:
     return AnnotationRecord(
         ls_id=annotation.id,
         task_ls_id=annotation.task,
+        created_at=annotation.created_at.timestamp(),
         updated_at=annotation.updated_at.timestamp(),
         result=list(annotation.result),
         completed_by=annotation.completed_by,

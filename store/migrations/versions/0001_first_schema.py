@@ -53,6 +53,7 @@ def upgrade() -> None:
     sa.Column('project_id', sa.Integer(), nullable=False),
     sa.Column('task_ls_id', sa.Integer(), nullable=False),
     sa.Column('ls_id', sa.Integer(), nullable=False),
+    sa.Column('created_at', sa.Double(), nullable=False),
     sa.Column('updated_at', sa.Double(), nullable=False),
     sa.Column('received_at', sa.Double(), nullable=False),
     sa.Column('completed_by', sa.Integer(), nullable=True),

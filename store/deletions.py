@@ -1,0 +1,37 @@
+"""Deletions in Label Studio. It uses ids again, so nothing may stay that speaks of an old one."""
+
+import time
+from collections.abc import Collection
+
+from sqlalchemy import Connection, delete, update
+
+from store.annotations import delete_annotations, task_annotations
+from store.schema import prediction, selection, task
+from store.tasks import chunks
+
+
+def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
+    """Mark the tasks and their annotations as deleted; forget what was suggested for them.
+
+    Returns:
+        How many tasks were not deleted already.
+    """
+    deleted = 0
+    now = time.time()
+    for ids in chunks(ls_ids):
+        known = (task.c.project_id == project_id, task.c.ls_id.in_(ids))
+        deleted += db.execute(
+            update(task).where(*known, task.c.deleted_at.is_(None)).values(deleted_at=now)
+        ).rowcount
+        db.execute(
+            update(selection)
+            .where(selection.c.project_id == project_id, selection.c.task_ls_id.in_(ids))
+            .values(active=False)
+        )
+        db.execute(
+            delete(prediction).where(
+                prediction.c.project_id == project_id, prediction.c.task_ls_id.in_(ids)
+            )
+        )
+        delete_annotations(db, project_id, task_annotations(db, project_id, ids))
+    return deleted
