@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import structlog
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.exceptions import HTTPException
+from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -16,9 +16,10 @@ from backend import api, pages, protocol
 from backend.auth import BasicAuth, Credentials, check_binding
 from backend.bodies import RequestError
 from backend.context import Web
-from backend.inference_client import InferenceClient, socket_path
+from backend.inference_client import InferenceClient
 from backend.metrics import MeasuredRequests, Metrics
 from backend.pool import BusyError
+from backend.sockets import socket_path
 from backend.sweeper import Sweeper
 from store.artifacts import ArtifactError
 from store.connections import ensure_default
@@ -91,6 +92,11 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(StarletteHTTPException)
     async def _http(_request: Request, error: HTTPException) -> JSONResponse:
         return _error(error.status_code, str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return _error(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
     async def _unavailable(request: Request, error: Exception) -> JSONResponse:
         log.error("store or broker failing", path=request.url.path, reason=str(error))
