@@ -120,7 +120,6 @@ def annotation_record(value: Any) -> AnnotationRecord:
         ls_id=number_id(value.get("id")),
         task_ls_id=number_id(value.get("task")),
         created_at=seconds(value.get("created_at") or value.get("updated_at")),
-        created_at=seconds(value.get("created_at") or value.get("updated_at")),
         updated_at=seconds(value.get("updated_at") or value.get("created_at")),
         result=result,
         completed_by=optional_id(value.get("completed_by")),
