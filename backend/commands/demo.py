@@ -3,10 +3,12 @@
 import os
 import signal
 import sys
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
 from rich.live import Live
@@ -91,37 +93,43 @@ class _Show:
         self.last: RestAccuracy | None = None
         self.kept = 0
         self.shown = 0
+        self.labels = 0
         self._looked = 0.0
+        self._line = Text()
 
     def run(self, labels: int, *, by_hand: bool) -> None:
-        with Live(console=self.console, auto_refresh=False, transient=False) as live:
-            self.live = live
-            if by_hand:
-                self._watch()
-            else:
+        """Show what happens. Comes back after the summary, where nobody is there to look on."""
+        if not by_hand:
+            with self._live():
                 done = self.session.label(labels, pace=PACE_SECONDS, after=self._after)
                 if not done:
                     raise DemoError("Label Studio handed out no task")
                 self.session.settle(len(done))
                 self._look(len(done), force=True)
-        self._summary(len(done))
-        if sys.stdin.isatty():
+            self._summary(len(done))
+            if not sys.stdin.isatty():
+                return
             self.console.print("\nLook around, and label on. Ctrl-C stops everything.")
-            with Live(console=self.console, auto_refresh=False) as self.live:
-                self._watch()
+        with self._live():
+            self._watch()
 
-    def _watch(self) -> None:
+    @contextmanager
+    def _live(self) -> Iterator[None]:
+        with Live(console=self.console, auto_refresh=False) as self.live:
+            yield
+
+    def _watch(self) -> NoReturn:
         while True:
             self._look(self.session.labels, force=True)
             self.session.check()
-            threading.Event().wait(REFRESH_SECONDS)
+            time.sleep(REFRESH_SECONDS)
 
     def _after(self, labelled: Labelled) -> None:
         if labelled.suggested is not None:
             self.shown += 1
             self.kept += labelled.suggested == labelled.label
-        self._count = getattr(self, "_count", 0) + 1
-        self._look(self._count)
+        self.labels += 1
+        self._look(self.labels)
 
     def _look(self, labels: int, *, force: bool = False) -> None:
         if force or time.monotonic() - self._looked > REFRESH_SECONDS:
@@ -140,8 +148,9 @@ class _Show:
             line.append(f"   {self.kept} of {self.shown} shown suggestions were right")
         if self.console.is_terminal:
             self.live.update(line, refresh=True)
-        elif force or labels % LINE_EVERY == 0:
+        elif (force or labels % LINE_EVERY == 0) and line != self._line:
             self.console.print(line)
+        self._line = line
 
     def _summary(self, labels: int) -> None:
         if self.first is None or self.last is None:

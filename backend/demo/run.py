@@ -120,6 +120,10 @@ class DemoSession:
     def stop(self) -> None:
         """Stop everything; no process is left. What was made stays in the home folder."""
         self._open.close()
+        self._stop_apprentice()
+        self.label_studio.stop()
+
+    def _stop_apprentice(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -131,7 +135,16 @@ class DemoSession:
         if self._lifeline is not None:
             self._lifeline.close()
             self._lifeline = None
-        self.label_studio.stop()
+
+    def restart_apprentice(self) -> None:
+        """Start Apprentice anew after it was killed.
+
+        Raises:
+            DemoError: it doesn't come up.
+        """
+        self._stop_apprentice()
+        self._start_apprentice()
+        self._wait(READY_SECONDS, "Apprentice is ready", lambda: not not_ready(self.settings))
 
     def __enter__(self) -> "DemoSession":
         self.start()
@@ -158,8 +171,9 @@ class DemoSession:
     @property
     def served(self) -> Version | None:
         """The version whose suggestions are shown."""
+        served = self.project.served_version_id
         with self.store.database.read() as db:
-            return get_version(db, self.project.served_version_id or 0)
+            return get_version(db, served or 0)
 
     @property
     def labels(self) -> int:
@@ -246,7 +260,7 @@ class DemoSession:
             **self._more,
         }
         self._lifeline = Lifeline()
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._lifeline.command([sys.executable, "-m", "backend.cli", "up"]),
                 env=environment,
