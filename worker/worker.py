@@ -85,6 +85,7 @@ def run_worker(
     (preload or partial(import_jobs, queue))()
     gc.freeze()  # a collection in a fork would copy the parent's pages
     worker = ForkingWorker(queue, redis_from_url(redis_url), after_fork)
+    worker.install_signal_handlers()
     wait = FIRST_WAIT_SECONDS
     while True:
         began = time.monotonic()
@@ -128,6 +129,10 @@ class ForkingWorker(LeasedWorker):
     def stop_requested(self) -> bool:
         """Whether a signal has asked this worker to stop."""
         return self._stop_requested
+
+    def install_signal_handlers(self) -> None:
+        """From here on a signal ends the worker in good order, also before its first job."""
+        self._install_signal_handlers()  # type: ignore[no-untyped-call]
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Handle the first signal: stop now if nothing is at hand, else after the job."""
