@@ -1,0 +1,58 @@
+"""kill -9, of each process in turn and of all at once: nothing acknowledged is lost."""
+
+import contextlib
+import signal
+
+import psutil
+import pytest
+
+from backend.demo.run import DemoSession
+from backend.readiness import not_ready
+from tests.e2e.support import doubled_predictions, processes, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+
+VICTIMS = {
+    "web": ("backend.cli", "serve"),
+    "inference": ("backend.cli", "inference"),
+    "sync": ("backend.cli", "worker", "sync"),
+    "embed": ("backend.cli", "worker", "embed"),
+    "learn": ("backend.cli", "worker", "learn"),
+    "publish": ("backend.cli", "worker", "publish"),
+    "broker": ("valkey-server",),
+}
+
+
+def kill(found: list[psutil.Process]) -> None:
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_killed_process_comes_back_and_the_loop_goes_on(
+    session: DemoSession, victim: str
+) -> None:
+    found = processes(*VICTIMS[victim])
+    assert found, f"no {victim} process runs"
+    before = session.labels
+    session.label(3)
+    kill(found)
+    session.label(3)
+    wait_until(lambda: not not_ready(session.settings), f"{victim} is up again")
+    wait_until(lambda: session.labels == before + 6, "every label is known")
+    session.settle(session.labels)
+    assert doubled_predictions(session) == {}
+
+
+def test_everything_killed_at_once_comes_back(session: DemoSession) -> None:
+    before = session.labels
+    session.label(3)
+    ours = processes("backend.cli") + processes("valkey-server")
+    kill(ours)
+    psutil.wait_procs(ours, timeout=10)
+    session.restart_apprentice()
+    session.label(3)
+    wait_until(lambda: session.labels == before + 6, "every label is known")
+    session.settle(session.labels)
+    assert doubled_predictions(session) == {}

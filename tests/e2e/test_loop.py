@@ -1,0 +1,118 @@
+"""The loop: a label in the real Label Studio gives better suggestions in it."""
+
+import numpy as np
+import pytest
+
+from backend.demo.run import DemoSession
+from store.annotations import current_annotations
+from store.tasks import list_tasks
+from studio.config import parse_label_config
+from tests.e2e.support import doubled_predictions, shortlist, wait_until
+from worker.choosing import load_vectors
+from worker.labels import read_labels
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+
+LABELS = 60
+
+
+def test_before_the_first_label_the_chosen_images_come_in_order(session: DemoSession) -> None:
+    chosen = shortlist(session)
+    assert session.served is not None
+    assert session.served.name == "apprentice v0"
+    info = session.studio.get_project(session.project.ls_id)
+    assert info.model_version == "apprentice v0"
+    assert info.sampling == "Uncertainty sampling"
+    labelled = session.label(2)
+    assert [item.task for item in labelled] == chosen[:2]
+
+
+def test_what_is_handed_out_is_the_shortlist_and_suggestions_come(session: DemoSession) -> None:
+    outside = []
+    suggested = 0
+    while session.labels < LABELS:
+        before = shortlist(session)
+        (item,) = session.label(1)
+        after = shortlist(session)
+        if item.task not in before and item.task not in after:
+            outside.append(item.task)
+        suggested += item.suggested is not None
+    assert outside == []
+    assert suggested > 0
+    session.settle(LABELS)
+
+
+def test_the_suggestions_are_as_good_as_scikit_learns(session: DemoSession) -> None:
+    from sklearn.linear_model import LogisticRegressionCV
+
+    session.settle(session.labels)
+    project = session.project
+    with session.store.database.read() as db:
+        tasks = list_tasks(db, project.id)
+        annotations = current_annotations(db, project.id)
+    labels = read_labels(annotations, parse_label_config(project.label_config))
+    kept, x = load_vectors(session.store, project.embedding_space or "", tasks)
+    known = np.array([task.ls_id in labels for task in kept])
+    truth = np.array(
+        [session.truth[str(task.uri).rpartition("/")[2].partition("-")[2]] for task in kept]
+    )
+    x = x.astype(np.float64)
+    theirs = LogisticRegressionCV(
+        cv=5, max_iter=1000, l1_ratios=(0.0,), use_legacy_attributes=False
+    ).fit(x[known], truth[known])
+    ours = session.accuracy()
+    assert ours is not None
+    assert ours.total == int((~known).sum())
+    assert ours.value >= theirs.score(x[~known], truth[~known]) - 0.03  # one run: 3 of 100 images
+
+
+def test_label_studio_shows_the_suggestions_of_the_served_version(session: DemoSession) -> None:
+    served = session.served
+    assert served is not None
+    assert served.metrics["accuracy"]["n"] >= LABELS
+    shown = session.studio.get_project(session.project.ls_id).model_version
+    assert shown == served.name
+    chosen = shortlist(session)
+    held = {
+        p.task: p
+        for p in session.studio.predictions(project=session.project.ls_id)
+        if p.model_version == served.name and p.task in chosen
+    }
+    open_tasks = [task for task in chosen if task in held]
+    scores = [held[task].score for task in open_tasks]
+    assert open_tasks
+    assert scores == sorted(scores)
+    assert all(score is not None and score < 0.5 for score in scores)
+    assert all(held[task].result for task in open_tasks)
+    assert doubled_predictions(session) == {}
+
+
+def test_without_webhooks_labels_and_deletions_come_by_reconcile(session: DemoSession) -> None:
+    studio, project = session.studio, session.project
+    assert project.webhook_id is not None
+    (webhook,) = [w for w in studio.webhooks(project.ls_id) if w.id == project.webhook_id]
+    studio.delete_webhook(webhook.id)
+    before = session.labels
+    (item,) = session.label(1)
+    wait_until(lambda: session.labels == before + 1, "the label came without a webhook")
+    studio.delete_annotation(item.annotation)
+    wait_until(lambda: session.labels == before, "the deletion came without a webhook")
+    task = item.task
+    with session.store.database.read() as db:
+        count = len(list_tasks(db, project.id))
+    studio.delete_task(task)
+
+    def gone() -> bool:
+        with session.store.database.read() as db:
+            return len(list_tasks(db, project.id)) == count - 1
+
+    wait_until(gone, "the deleted task was noticed")
+
+
+def test_while_label_studio_is_down_nothing_is_lost(session: DemoSession) -> None:
+    session.label_studio.stop()
+    session.label_studio.start()
+    before = session.labels
+    session.label(5)
+    wait_until(lambda: session.labels == before + 5, "labels made after the outage arrived")
+    session.settle(session.labels)
