@@ -38,3 +38,10 @@ def studio_project(studio: StudioClient) -> Iterator[ProjectInfo]:
     project = studio.create_project("test", TWO_CLASSES)
     yield project
     studio.delete_project(project.id)
+
+
+@pytest.fixture(scope="session")
+def backbones(pytestconfig: pytest.Config) -> Path:
+    """Exported backbones, kept from one test run to the next: their names say what they hold."""
+    assert pytestconfig.cache is not None
+    return pytestconfig.cache.mkdir("backbones")

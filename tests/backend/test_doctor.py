@@ -31,8 +31,8 @@ def findings(settings: Settings) -> dict[str, Check]:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    settings = own_settings(tmp_path_factory.mktemp("doctor"))
+def settings(tmp_path_factory: pytest.TempPathFactory, backbones: Path) -> Iterator[Settings]:
+    settings = own_settings(tmp_path_factory.mktemp("doctor"), backbones=backbones)
     with running("up", settings, lambda: not not_ready(settings)):
         yield settings
 

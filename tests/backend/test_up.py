@@ -43,8 +43,10 @@ def processes_of(home: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_up_starts_everything_says_so_once_and_leaves_nothing(tmp_path: Path) -> None:
-    settings = own_settings(tmp_path / "home")
+def test_up_starts_everything_says_so_once_and_leaves_nothing(
+    tmp_path: Path, backbones: Path
+) -> None:
+    settings = own_settings(tmp_path / "home", backbones=backbones)
     with running("up", settings, lambda: "is ready" in output(settings)) as up:
         assert not_ready(settings) == []
         second = command(settings, "up", APPRENTICE_PORT="1")
@@ -66,8 +68,8 @@ def test_up_starts_everything_says_so_once_and_leaves_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_nothing_outlives_an_up_that_is_killed(tmp_path: Path) -> None:
-    settings = own_settings(tmp_path / "home")
+def test_nothing_outlives_an_up_that_is_killed(tmp_path: Path, backbones: Path) -> None:
+    settings = own_settings(tmp_path / "home", backbones=backbones)
     with running("up", settings, lambda: "is ready" in output(settings)) as up:
         up.kill()
         up.wait()
