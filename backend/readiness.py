@@ -95,11 +95,6 @@ def living_workers(settings: Settings) -> list[WorkerInfo] | None:
         client.close()
 
 
-def worker_is_ready(settings: Settings, queue: str) -> bool:
-    """Whether the queue has a worker that lives."""
-    return any(worker.queue == queue for worker in living_workers(settings) or ())
-
-
 def not_ready(settings: Settings) -> list[str]:
     """The names of all that doesn't answer yet."""
     missing = []

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,8 +24,8 @@ from backend.readiness import (
     ask_web,
     broker_address,
     inference_is_ready,
+    living_workers,
     web_is_ready,
-    worker_is_ready,
 )
 from model.backbones import UnknownBackboneError, get_backbone
 from model.embedding.devices import UnavailableError, resolve_device
@@ -35,6 +36,7 @@ from worker.processes import ProcessSpec, StartFailedError, Supervisor
 from worker.queues import QUEUES, clear_stale_leases
 
 READY_SECONDS = 120.0  # for each process; a busy machine imports slowly
+LOOK_SECONDS = 0.1
 GRACE_SECONDS = 15.0  # from SIGTERM to SIGKILL: a job at hand is finished
 
 
@@ -174,8 +176,25 @@ def _broker_is_ready(settings: Settings) -> bool:
     return True
 
 
+class _Seats:
+    """Which queues have a worker: one look at the broker answers for all of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._taken: set[str] = set()
+        self._looked = 0.0
+
+    def are_taken(self, queue: str) -> bool:
+        """Whether a worker serves the queue."""
+        if queue not in self._taken and time.monotonic() - self._looked > LOOK_SECONDS:
+            self._taken = {worker.queue for worker in living_workers(self._settings) or ()}
+            self._looked = time.monotonic()
+        return queue in self._taken
+
+
 def _processes(settings: Settings) -> list[ProcessSpec]:
     after = () if settings.redis_url else ("broker",)
+    seats = _Seats(settings)
 
     def ours(name: str, ready: Callable[[], bool], *arguments: str) -> ProcessSpec:
         return ProcessSpec(
@@ -197,7 +216,7 @@ def _processes(settings: Settings) -> list[ProcessSpec]:
         ours("inference", partial(inference_is_ready, settings), "inference"),
         ours("web", partial(web_is_ready, settings), "serve"),
         *(
-            ours(f"worker-{queue}", partial(worker_is_ready, settings, queue), "worker", queue)
+            ours(f"worker-{queue}", partial(seats.are_taken, queue), "worker", queue)
             for queue in QUEUES
         ),
     ]
