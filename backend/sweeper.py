@@ -60,9 +60,10 @@ class Sweeper:
         now = time.time()
         with database.read() as db:
             due = _due_for_reconcile(db, self._store.settings, now)
-            ripe = [item for item in work.list_wanted(db) if self._is_ripe(db, item, now)]
         for project_id in due:
             database.write(partial(work.want, project_id=project_id, kind="sync"))
+        with database.read() as db:
+            ripe = [item for item in work.list_wanted(db) if self._is_ripe(db, item, now)]
         for item in ripe:
             self._enqueue(item)
 

@@ -13,6 +13,7 @@ from sqlalchemy.pool import QueuePool
 
 GROUP = 256  # most writes that share one commit
 MIGRATIONS = Path(__file__).parent / "migrations"
+WRITERS = 0x4150  # PostgreSQL's advisory lock that stands for writing
 BUSY_MS = 30_000  # how long a writer waits for another process's commit, milliseconds
 
 T = TypeVar("T")
@@ -56,6 +57,11 @@ def make_engine(
     return engine
 
 
+def _one_writer(connection: Connection) -> None:
+    """What SQLite's write lock gives: a transaction that reads and then writes is alone."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+
+
 class Database:
     """Reads from any thread; writes through one thread that commits many of them at once."""
 
@@ -63,6 +69,8 @@ class Database:
         self.url = url
         self._reader = make_engine(url)
         self._writer = make_engine(url, write=True, size=1)
+        if self._writer.dialect.name == "postgresql":
+            event.listen(self._writer, "begin", _one_writer)
         self._writes: queue.SimpleQueue[tuple[Write, Future[Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    true,
 )
 
 metadata = MetaData(
@@ -178,7 +177,7 @@ selection = Table(
     Column("strategy", Text, nullable=False),
     Column("probability", Double),  # of being picked, where it is known
     Column("created_at", Double, nullable=False),
-    Column("active", Boolean, nullable=False, server_default=true()),  # part of today's shortlist
+    Column("active", Boolean, nullable=False),  # part of today's shortlist
     Index("ix_selection_active", "project_id", "active"),
 )
 

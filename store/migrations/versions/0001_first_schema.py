@@ -193,7 +193,7 @@ def upgrade() -> None:
     sa.Column('strategy', sa.Text(), nullable=False),
     sa.Column('probability', sa.Double(), nullable=True),
     sa.Column('created_at', sa.Double(), nullable=False),
-    sa.Column('active', sa.Boolean(), server_default=sa.text('1'), nullable=False),
+    sa.Column('active', sa.Boolean(), nullable=False),
     sa.ForeignKeyConstraint(['project_id'], ['project.id'], name=op.f('fk_selection_project_id'), ondelete='CASCADE'),
     sa.ForeignKeyConstraint(['version_id'], ['version.id'], name=op.f('fk_selection_version_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_selection'))

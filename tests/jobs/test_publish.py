@@ -1,0 +1,210 @@
+"""publish, against the real Label Studio: what it holds is what was decided, once."""
+
+from collections import Counter
+
+import pytest
+from conftest import SPACE, Workbench
+
+from backend.demo.label_studio import LabelStudioServer
+from store.annotations import AnnotationRecord, save_annotations
+from store.connections import DEFAULT, save_connection
+from store.projects import change_project, save_project
+from store.publications import (
+    Choice,
+    Item,
+    add_publication,
+    begin_chunk,
+    next_chunk,
+    owe,
+    owed_tasks,
+    pending_publications,
+    set_shortlist,
+)
+from store.tasks import TaskRecord, mark_embedded, save_tasks
+from store.versions import CANDIDATE, HEAD, SERVED, START, Version, add_version, get_version
+from studio.client import StudioClient
+from studio.records import NewPrediction, PredictionInfo, ProjectInfo
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+RESULT = [
+    {"from_name": "kind", "to_name": "image", "type": "choices", "value": {"choices": ["cat"]}}
+]
+
+
+class Published:
+    """A project in the real Label Studio, as our store knows it, and what is pushed there."""
+
+    def __init__(self, bench: Workbench, studio: StudioClient, info: ProjectInfo) -> None:
+        self.bench = bench
+        self.studio = studio
+        self.info = info
+        self.tasks = list(
+            studio.import_tasks(
+                info.id, [{"data": {"image": f"/data/{i}.jpg"}} for i in range(12)]
+            ).task_ids
+        ) or [task.id for task in studio.tasks(info.id)]
+
+    def version(self, kind: str = HEAD) -> Version:
+        return self.bench.store.database.write(
+            lambda db: add_version(
+                db,
+                self.bench.project_id,
+                kind=kind,
+                status=CANDIDATE,
+                embedding_space=SPACE,
+                labels=3,
+                labels_digest="",
+                metrics={"accuracy": {"value": 0.9}},
+                verdict="",
+                artifact=None,
+            )
+        )
+
+    def decide(self, version: Version, tasks: list[int], reason: str = "version") -> None:
+        items = [Item(task, 0.1 + 0.01 * i, RESULT) for i, task in enumerate(tasks)]
+
+        def write(db):
+            add_publication(db, self.bench.project_id, version.id, reason, items)
+            choices = [Choice(task, "margin", None) for task in tasks]
+            set_shortlist(db, self.bench.project_id, version.id, choices)
+
+        self.bench.store.database.write(write)
+
+    def held(self) -> list[PredictionInfo]:
+        return self.studio.predictions(project=self.info.id)
+
+    def counts(self) -> Counter[tuple[int, str]]:
+        return Counter((p.task, p.model_version) for p in self.held())
+
+    @property
+    def shown(self) -> str:
+        return self.studio.get_project(self.info.id).model_version
+
+
+@pytest.fixture
+def published(
+    workbench: Workbench,
+    label_studio: LabelStudioServer,
+    studio: StudioClient,
+    studio_project: ProjectInfo,
+) -> Published:
+    made = int(studio_project.created_at.timestamp())
+
+    def write(db):
+        save_connection(db, DEFAULT, label_studio.url, label_studio.token)
+        project = save_project(
+            db, DEFAULT, studio_project.id, made, label_config=studio_project.label_config
+        )
+        change_project(db, project.id, embedding_space=SPACE)
+        return project.id
+
+    bench = Workbench(workbench.store, workbench.store.database.write(write), {})
+    found = Published(bench, studio, studio_project)
+
+    def remember(db):
+        records = [TaskRecord(task, {}, f"/{task}", 1.0) for task in found.tasks]
+        save_tasks(db, bench.project_id, records)
+        keys = {task: f"image{i + 1}" for i, task in enumerate(found.tasks)}
+        mark_embedded(db, bench.project_id, SPACE, keys)
+
+    bench.store.database.write(remember)
+    return found
+
+
+def test_predictions_and_the_version_are_shown(published: Published) -> None:
+    version = published.version()
+    published.decide(version, published.tasks[:5])
+    published.bench.run("publish")
+    assert published.counts() == {(task, version.name): 1 for task in published.tasks[:5]}
+    assert published.shown == version.name
+    assert published.bench.project.served_version_id == version.id
+    with published.bench.store.database.read() as db:
+        served = get_version(db, version.id)
+    assert served is not None
+    assert served.status == SERVED
+
+
+def test_a_kill_between_the_push_and_its_note_pushes_nothing_twice(published: Published) -> None:
+    version = published.version()
+    published.decide(version, published.tasks[:5])
+    with published.bench.store.database.read() as db:
+        (pending,) = pending_publications(db, published.bench.project_id)
+        chunk = next_chunk(db, pending.id)
+    assert chunk is not None
+    published.bench.store.database.write(lambda db: begin_chunk(db, chunk))
+    sent = [NewPrediction(i.task, tuple(i.result), i.score, version.name) for i in chunk.items]
+    published.studio.import_predictions(published.info.id, sent[:3])  # and here it was killed
+    published.bench.run("publish")
+    assert published.counts() == {(task, version.name): 1 for task in published.tasks[:5]}
+    assert published.shown == version.name
+
+
+def test_a_task_that_was_deleted_meanwhile_costs_only_itself(published: Published) -> None:
+    version = published.version()
+    published.decide(version, published.tasks[:5])
+    published.studio.delete_task(published.tasks[2])
+    published.bench.run("publish")
+    left = [task for task in published.tasks[:5] if task != published.tasks[2]]
+    assert published.counts() == {(task, version.name): 1 for task in left}
+
+
+def test_the_admins_own_model_version_stays(published: Published) -> None:
+    theirs = NewPrediction(published.tasks[0], tuple(RESULT), 0.4, "their model")
+    published.studio.import_predictions(published.info.id, [theirs])
+    published.studio.patch_project(published.info.id, model_version="their model")
+    published.decide(published.version(), published.tasks[:3])
+    published.bench.run("publish")
+    assert published.shown == "their model"
+
+
+def test_a_refill_adds_to_the_version_and_leaves_what_stands(published: Published) -> None:
+    version = published.version()
+    published.decide(version, published.tasks[:3])
+    published.bench.run("publish")
+    before = {p.id for p in published.held()}
+    published.decide(version, published.tasks[:6], "refill")
+    published.bench.run("publish")
+    assert published.counts() == {(task, version.name): 1 for task in published.tasks[:6]}
+    assert before <= {p.id for p in published.held()}
+
+
+def test_old_predictions_go_a_day_later_but_none_that_an_annotation_needs(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_KEEP_VERSIONS_HOURS", "0")
+    first = published.version(START)
+    published.decide(first, published.tasks[:4])
+    published.bench.run("publish")
+    used = next(p for p in published.held() if p.task == published.tasks[0])
+    record = AnnotationRecord(1, used.task, 1.0, 1.0, [], parent_prediction=used.id)
+    published.bench.store.database.write(
+        lambda db: save_annotations(db, published.bench.project_id, [record])
+    )
+    second = published.version()
+    published.decide(second, published.tasks[1:3])
+    published.bench.run("publish")
+    published.bench.run("publish")
+    old = {p.task for p in published.held() if p.model_version == first.name}
+    assert old == {published.tasks[0], published.tasks[3]}, "needed; nothing newer stands there"
+
+
+def test_an_empty_answer_is_replaced_by_the_real_one(published: Published) -> None:
+    bench = published.bench
+    bench.annotate({task: "cat" if i % 2 else "dog" for i, task in enumerate(published.tasks[:6])})
+    bench.run("learn")
+    bench.run("publish")
+    version_name = published.shown
+    late = published.tasks[-1]
+    held = {p.task: p for p in published.held() if p.model_version == version_name}
+    if late in held:
+        published.studio.delete_prediction(held[late].id)
+    empty = NewPrediction(late, (), 0.9, version_name)
+    published.studio.import_predictions(published.info.id, [empty])
+    bench.store.database.write(lambda db: owe(db, bench.project_id, [late]))
+    bench.run("publish")
+    (now,) = [p for p in published.held() if p.task == late and p.model_version == version_name]
+    assert now.score is not None
+    assert now.score >= 0.5
+    with bench.store.database.read() as db:
+        assert owed_tasks(db, bench.project_id) == set()
