@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 
 import structlog
@@ -30,6 +31,8 @@ from worker.broker import broker_url, redis_from_url
 log = structlog.get_logger()
 
 RETRY_AFTER = 5  # seconds
+SWITCH_INTERVAL = 0.001  # seconds; a large request in a thread mustn't hold up the event loop
+KEEP_ALIVE = 75  # seconds; a connection that we close just as it is used again loses a request
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -127,6 +130,7 @@ def serve(settings: Settings) -> None:
         OpenBindingError: it would be open to strangers.
     """
     check_binding(settings)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -134,5 +138,6 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=5,
     )
