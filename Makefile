@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up demo test test-fast lint format types imports install lock clean distclean
+.PHONY: help up demo benchmarks test test-fast lint format types imports install lock clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,6 +59,9 @@ up: $(PROJECT) ## start Apprentice (options: ARGS="...")
 
 demo: $(PROJECT) $(LABEL_STUDIO) ## Label Studio, sample images and Apprentice at once (BY_HAND=1: you label)
 	@exec $(BIN)/apprentice demo $(ARGS)
+
+benchmarks: $(PROJECT) $(LABEL_STUDIO) ## measure what is promised (ARGS="NAME ..." for some of it)
+	$(BIN)/python -m benchmarks $(or $(ARGS),all)
 
 test: $(PROJECT) $(LABEL_STUDIO) lint types imports ## everything that CI runs
 	$(BIN)/python -m pytest $(ARGS)

@@ -1,0 +1,65 @@
+"""`python -m benchmarks NAME ...|all`: measure, print, and keep the results in `benchmarks/out`."""
+
+import argparse
+import importlib
+import re
+import subprocess
+import sys
+import time
+
+from benchmarks.harness import Options
+from benchmarks.report import ROOT, Bar, Outcome, load_average, show
+
+# What runs for `all`, in this order: (name, module, function).
+BENCHMARKS = {
+    "accuracy": ("accuracy", "run"),
+    "burst": ("burst", "run"),
+    "connect": ("connect", "run"),
+    "load": ("load", "run"),
+    "loop": ("loop", "run"),
+    "memory": ("memory", "run"),
+    "predict": ("predict", "run"),
+    "restart": ("restart", "run"),
+    "share": ("share", "run"),
+    "steady": ("loop", "run_steady"),
+}
+EMBEDDING = "embedding"  # a script of its own: it must have the processors to itself
+
+
+def main() -> int:
+    """Run what was asked for; 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = [*sorted(BENCHMARKS), EMBEDDING, "all"]
+    parser.add_argument("names", nargs="+", metavar="NAME", choices=names, help=", ".join(names))
+    parser.add_argument("--quick", action="store_true", help="small numbers: a try of the scripts")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the labelling in `share`")
+    given = parser.parse_args()
+    options = Options(quick=given.quick, minutes=given.minutes)
+    wanted = [*BENCHMARKS, EMBEDDING] if "all" in given.names else given.names
+    met = [_measure(name, options) for name in wanted]
+    return 0 if all(met) else 1
+
+
+def _measure(name: str, options: Options) -> bool:
+    before, began = load_average(), time.monotonic()
+    if name == EMBEDDING:
+        outcome = _embedding(options)
+    else:
+        module, function = BENCHMARKS[name]
+        outcome = getattr(importlib.import_module(f"benchmarks.{module}"), function)(options)
+    show(f"{name}-quick" if options.quick else name, outcome, before, time.monotonic() - began)
+    return all(bar.met for bar in outcome.bars)
+
+
+def _embedding(options: Options) -> Outcome:
+    images = options.count(2000, 200)
+    command = [sys.executable, "benchmarks/embedding.py", "--images", str(images)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = re.search(r"^wall: .*ratio ([\d.]+)%", done.stdout, re.MULTILINE)
+    ratio = float(found[1]) if found else None
+    name = f"first embedding of {images:,} images, of OpenVINO alone"
+    return Outcome([Bar(name, "least", 85, ratio, "%")], {"output": done.stdout.strip()})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

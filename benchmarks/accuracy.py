@@ -1,0 +1,158 @@
+"""Suggestions against scikit-learn's LogisticRegressionCV, on the same embeddings and labels.
+
+Without a server: the learn job's own functions, on the 2,000 textile images, labels at random.
+"""
+
+import hashlib
+import math
+import statistics
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from backend.demo.annotator import CONTROL
+from backend.demo.dataset import CLASSES, LABEL_CONFIG, load_samples
+from benchmarks.harness import Options
+from benchmarks.report import OUT, Bar, Outcome
+from model.embedding import embed_stream, open_embedder
+from studio.config import LabelConfig, parse_label_config
+from studio.decoding import decode
+from studio.image_policy import ImagePolicy
+from worker.training import TrainingSet, train
+
+SIZES = (20, 60, 100, 200, 300)
+BACKBONE = "bundled:lite0"
+IMAGES = 1998
+
+
+def run(options: Options) -> Outcome:
+    """Mean difference over seeds and sizes, in points; ours minus theirs."""
+    sizes = SIZES[:2] if options.quick else SIZES
+    seeds = range(options.count(10, 2))
+    x, y, keys, space = embedded()
+    config = parse_label_config(LABEL_CONFIG)
+    rows = {}
+    differences: dict[int, list[float]] = {}
+    for size in sizes:
+        ours, theirs, scaled = [], [], []
+        for seed in seeds:
+            order = np.random.default_rng(seed).permutation(len(x))
+            known, rest = order[:size], order[size:]
+            ours.append(_ours(x, y, keys, space, config, known, rest, seed))
+            theirs.append(_theirs(x, y, known, rest, scale=False))
+            scaled.append(_theirs(x, y, known, rest, scale=True))
+        differences[size] = [(a - b) * 100 for a, b in zip(ours, theirs, strict=True)]
+        rows[f"{size} labels"] = {
+            "ours": _mean(ours),
+            "theirs": _mean(theirs),
+            "theirs on standardised embeddings": _mean(scaled),
+            "difference, points": round(statistics.mean(differences[size]), 2),
+            "standard error": round(
+                statistics.stdev(differences[size]) / math.sqrt(len(differences[size])), 2
+            ),
+        }
+        print(f"  {size} labels: {rows[f'{size} labels']}", flush=True)
+    everything = [value for values in differences.values() for value in values]
+    worst = min(sizes, key=lambda size: statistics.mean(differences[size]))
+    note = f"{len(seeds)} seeds each; textile, {space}"
+    return Outcome(
+        [
+            Bar(
+                "accuracy minus LogisticRegressionCV's, mean",
+                "least",
+                -1,
+                statistics.mean(everything),
+                "points",
+                note,
+            ),
+            Bar(
+                f"the same where it is worst, at {worst} labels",
+                "least",
+                -1,
+                statistics.mean(differences[worst]),
+                "points",
+            ),
+        ],
+        rows,
+    )
+
+
+def _mean(values: list[float]) -> str:
+    return f"{statistics.mean(values):.1%}"
+
+
+def _ours(
+    x: npt.NDArray[np.float16],
+    y: npt.NDArray[np.int64],
+    keys: list[str],
+    space: str,
+    config: LabelConfig,
+    known: npt.NDArray[np.int64],
+    rest: npt.NDArray[np.int64],
+    seed: int,
+) -> float:
+    data = TrainingSet(
+        tasks=known.astype(np.int64),
+        image_keys=[keys[row] for row in known],
+        x=x[known],
+        labels={int(row): {CONTROL: CLASSES[y[row]]} for row in known},
+        holdout=frozenset(),
+        space=space,
+    )
+    predictor = train(data, config, seed=seed, served=None).predictor(space)
+    control = config.control(CONTROL)
+    assert control is not None, "the demo's label config has it"
+    suggested = [control.read(s.result) for s in predictor.suggest(config, x[rest], 0.0)]
+    truth = [CLASSES[y[row]] for row in rest]
+    return float(np.mean(np.array(suggested) == np.array(truth)))
+
+
+def _theirs(
+    x: npt.NDArray[np.float16],
+    y: npt.NDArray[np.int64],
+    known: npt.NDArray[np.int64],
+    rest: npt.NDArray[np.int64],
+    *,
+    scale: bool,
+) -> float:
+    head = LogisticRegressionCV(cv=5, max_iter=1000, l1_ratios=(0.0,), use_legacy_attributes=False)
+    model = make_pipeline(StandardScaler(), head) if scale else head
+    wide = x.astype(np.float64)
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")  # a class of fewer than five labels, at 20
+        model.fit(wide[known], y[known])
+        return float(model.score(wide[rest], y[rest]))
+
+
+def embedded() -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64], list[str], str]:
+    """Embeddings [N, D], classes [N], image keys and space of the images; kept in `out`."""
+    OUT.mkdir(exist_ok=True)
+    embedder = open_embedder(BACKBONE, device="cpu", cache_dir=OUT / "backbones")
+    space = embedder.key
+    kept = OUT / f"textile-{space.replace(':', '-')}.npz"
+    if not kept.exists():
+        samples = load_samples(IMAGES)
+        policy = ImagePolicy()
+        files = [sample.path.read_bytes() for sample in samples]
+        stream = embed_stream(
+            embedder, enumerate(files), lambda data: decode(data, policy), workers=4
+        )
+        found: dict[int, npt.NDArray[np.float16]] = {}
+        for row, vector in stream:
+            if isinstance(vector, Exception):
+                raise vector
+            found[row] = vector
+        np.savez(
+            kept,
+            x=np.stack([found[row] for row in range(len(files))]),
+            y=np.array([CLASSES.index(sample.label) for sample in samples]),
+            keys=np.array([hashlib.sha256(data).hexdigest() for data in files]),
+        )
+    embedder.close()
+    with np.load(kept) as arrays:
+        return arrays["x"], arrays["y"], arrays["keys"].tolist(), space

@@ -1,0 +1,171 @@
+"""From an annotation that is saved to a suggestion of a newer version in Label Studio's API.
+
+`run` waits after each label until it is so; `run_steady` measures it for an annotator who labels
+on, one label every three seconds.
+"""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from backend.demo.run import DemoSession
+from benchmarks.harness import (
+    Options,
+    WaitedInVainError,
+    demo,
+    jobs,
+    newest,
+    readable,
+    served,
+)
+from benchmarks.report import Bar, Outcome, percentile, spread
+from store.annotations import annotated_tasks
+from store.publications import get_shortlist
+from store.versions import HEAD, REFUSED, list_versions
+
+PACE = 3.0  # seconds from one label of the steady annotator to the next
+PATIENCE = 60.0  # seconds
+LOOK = 0.03  # seconds between two looks into the store: they cost Label Studio nothing
+
+
+def run(options: Options) -> Outcome:
+    """One label at a time, each answered by a version before the next is made."""
+    labels = options.count(100, 12)
+    taken: list[float] = []
+    refused = classless = 0
+    with demo(options.count(400, 60)) as session:
+        began = time.time()
+        for count in range(1, labels + 1):
+            before = served(session)
+            session.label(1)
+            saved = time.monotonic()
+            outcome = _answered(session, count, before.id if before else 0)
+            if outcome == "served":
+                taken.append(time.monotonic() - saved)
+            elif outcome == "refused":
+                refused += 1
+            else:
+                classless += 1
+        where = _where_time_goes(session, began)
+    return Outcome(
+        _bars("annotation saved → newer suggestion readable", taken),
+        {
+            "seconds": spread(taken),
+            "labels": labels,
+            "versions refused by the gate": refused,
+            "labels of the first class, nothing to learn": classless,
+            **where,
+        },
+    )
+
+
+def _answered(session: DemoSession, labels: int, before: int) -> str:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        now, trained = served(session), newest(session)
+        if now is not None and now.kind == HEAD and now.id != before and now.labels >= labels:
+            if _is_readable(session, now.name):
+                return "served"
+        elif trained is not None and trained.labels >= labels and trained.status == REFUSED:
+            return "refused"
+        elif session.project.reason and "second class" in session.project.reason:
+            return "classless"
+        time.sleep(LOOK)
+    raise WaitedInVainError(f"nothing came of label {labels} within {PATIENCE:.0f} s")
+
+
+def _is_readable(session: DemoSession, version: str) -> bool:
+    project = session.project
+    with session.store.database.read() as db:
+        done = annotated_tasks(db, project.id)
+        left = [task for task in get_shortlist(db, project.id) if task not in done]
+    return bool(left) and readable(session.studio, project.ls_id, version, left[0])
+
+
+@dataclass
+class _Watch:
+    """When each version could be read in Label Studio: [(labels it learned from, moment)]."""
+
+    session: DemoSession
+    seen: list[tuple[int, float]] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        last = 0
+        while not self.stop.wait(LOOK):
+            now = served(self.session)
+            if now is None or now.kind != HEAD or now.id == last:
+                continue
+            if _is_readable(self.session, now.name):
+                self.seen.append((now.labels, time.monotonic()))
+                last = now.id
+
+
+def run_steady(options: Options) -> Outcome:
+    """A label every three seconds, without waiting for anything."""
+    labels = options.count(100, 12)
+    saved: list[float] = []
+    with demo(options.count(400, 60)) as session:
+        began = time.time()
+        watch = _Watch(session)
+        thread = threading.Thread(target=watch.run, name="watch")
+        thread.start()
+        try:
+            session.label(labels, pace=PACE, after=lambda _: saved.append(time.monotonic()))
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline and (newest(session) or watch).labels != labels:  # type: ignore[union-attr]
+                time.sleep(0.2)
+            time.sleep(PACE)
+        finally:
+            watch.stop.set()
+            thread.join()
+        taken = []
+        for number, moment in enumerate(saved, start=1):
+            after = [at for learned, at in watch.seen if learned >= number]
+            if after:
+                taken.append(min(after) - moment)
+        with session.store.database.read() as db:
+            versions = list_versions(db, session.project.id)
+        where = _where_time_goes(session, began)
+    return Outcome(
+        _bars(f"a label every {PACE:g} s → a version that knows it is readable", taken),
+        {
+            "seconds": spread(taken),
+            "labels": labels,
+            "labels that no accepted version knew at the end": labels - len(taken),
+            "versions served": len(watch.seen),
+            "versions refused by the gate": sum(v.status == REFUSED for v in versions),
+            **where,
+        },
+    )
+
+
+def _bars(name: str, taken: list[float]) -> list[Bar]:
+    measure: Callable[[float], float | None] = lambda share: (  # noqa: E731
+        percentile(taken, share) if taken else None
+    )
+    return [
+        Bar(f"{name}, p50", "most", 5, measure(0.5), "s"),
+        Bar(f"{name}, p95", "most", 10, measure(0.95), "s"),
+    ]
+
+
+def _where_time_goes(session: DemoSession, began: float) -> dict[str, object]:
+    """Medians of what the jobs took, and how long they waited to be started."""
+    found: dict[str, object] = {}
+    for kind in ("learn", "publish"):
+        done = [job for job in jobs(session, kind, began) if job.state == "finished"]
+        steps: dict[str, list[float]] = {}
+        for job in done:
+            if job.started_at and job.ended_at:
+                steps.setdefault("queued", []).append(job.started_at - job.created_at)
+                steps.setdefault("whole", []).append(job.ended_at - job.started_at)
+            for step, seconds in (job.timings or {}).items():
+                steps.setdefault(step, []).append(seconds)
+        found[f"{kind} jobs"] = len(done)
+        found[f"{kind} jobs, median seconds"] = {
+            step: round(statistics.median(values), 3) for step, values in steps.items()
+        }
+    return found
