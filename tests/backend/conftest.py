@@ -12,7 +12,6 @@ from web_support import Running, add_project, running, serving
 
 from backend.inference import create_inference_app
 from backend.inference_client import socket_path
-from model.embedding import open_embedder
 from store.connections import save_connection
 from store.projects import Project
 from store.settings import Settings
@@ -58,22 +57,14 @@ def web_module(tmp_path_factory: pytest.TempPathFactory, broker_address: str) ->
         yield started
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the exported default backbone."""
-    folder = tmp_path_factory.mktemp("exported")
-    open_embedder("bundled:lite0", device="cpu", cache_dir=folder).close()
-    return folder
-
-
 @pytest.fixture(scope="module")
 def module_settings(
-    tmp_path_factory: pytest.TempPathFactory, broker_address: str, exported: Path
+    tmp_path_factory: pytest.TempPathFactory, broker_address: str, backbones: Path
 ) -> Settings:
-    """Settings whose backbone is exported already."""
+    """Settings whose exported backbone is kept from one test run to the next."""
     home = tmp_path_factory.mktemp("inference") / "home"
     home.mkdir(mode=0o700)
-    (home / "backbones").symlink_to(exported)
+    (home / "backbones").symlink_to(backbones)
     return Settings(home=home, redis_url=broker_address, predict_seconds=20)
 
 
