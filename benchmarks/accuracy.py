@@ -4,9 +4,11 @@ Without a server: the learn job's own functions, on the 2,000 textile images, la
 """
 
 import hashlib
+import importlib.resources
 import math
 import statistics
 import warnings
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from backend.demo.annotator import CONTROL
-from backend.demo.dataset import CLASSES, LABEL_CONFIG, load_samples
+from backend.demo.dataset import CLASSES, FOLDER, LABEL_CONFIG, PACKAGE
 from benchmarks.harness import Options
 from benchmarks.report import OUT, Bar, Outcome
 from model.embedding import embed_stream, open_embedder
@@ -27,7 +29,6 @@ from worker.training import TrainingSet, train
 
 SIZES = (20, 60, 100, 200, 300)
 BACKBONE = "bundled:lite0"
-IMAGES = 1998
 
 
 def run(options: Options) -> Outcome:
@@ -136,9 +137,12 @@ def embedded() -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64], list[str
     space = embedder.key
     kept = OUT / f"textile-{space.replace(':', '-')}.npz"
     if not kept.exists():
-        samples = load_samples(IMAGES)
+        root = Path(str(importlib.resources.files(PACKAGE))) / FOLDER
+        listed = [
+            (path, code) for code, name in enumerate(CLASSES) for path in _images(root / name)
+        ]
         policy = ImagePolicy()
-        files = [sample.path.read_bytes() for sample in samples]
+        files = [path.read_bytes() for path, _ in listed]
         stream = embed_stream(
             embedder, enumerate(files), lambda data: decode(data, policy), workers=4
         )
@@ -150,9 +154,13 @@ def embedded() -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64], list[str
         np.savez(
             kept,
             x=np.stack([found[row] for row in range(len(files))]),
-            y=np.array([CLASSES.index(sample.label) for sample in samples]),
+            y=np.array([code for _, code in listed]),
             keys=np.array([hashlib.sha256(data).hexdigest() for data in files]),
         )
     embedder.close()
     with np.load(kept) as arrays:
         return arrays["x"], arrays["y"], arrays["keys"].tolist(), space
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.jpg"))

@@ -26,6 +26,7 @@ from studio.client import StudioClient
 from studio.records import ProjectInfo, Region
 
 POLL_SECONDS = 0.02
+MOST_SAMPLES = 1500  # of the sample images, equally many of each class
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def unique_images(count: int, *, seed: int) -> Iterator[tuple[str, bytes, str]]:
 
     Its hash is new and so it is embedded anew, but what it shows is what it was.
     """
-    samples = load_samples(min(count, 1998), seed=seed)
+    samples = load_samples(min(count, MOST_SAMPLES), seed=seed)
     for number in range(count):
         sample = samples[number % len(samples)]
         mark = f"{seed}-{number}".encode()

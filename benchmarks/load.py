@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from backend.demo.run import DemoSession
 from benchmarks.harness import (
+    MOST_SAMPLES,
     Options,
     at_rest,
     demo,
@@ -34,7 +35,7 @@ WEBHOOKS, OTHERS = 50.0, 10.0  # a second
 def run(options: Options) -> Outcome:
     """Measure it."""
     seconds = options.count(60, 10)
-    with demo(options.count(2000, 100)) as session:
+    with demo(options.count(MOST_SAMPLES, 100)) as session:
         wait(lambda: at_rest(session), "all images are embedded", 300)
         truth = truths(session, session.project.ls_id)
         bodies = Bodies(session, session.project.ls_id)
