@@ -136,18 +136,18 @@ def test_the_same_labels_give_no_second_version(workbench: Workbench) -> None:
 def test_a_worse_version_is_refused_and_says_why(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.training.HOLDOUT_FROM", 200)
+    monkeypatch.setattr("worker.training.HOLDOUT_FROM", 140)
     monkeypatch.setattr("worker.training.HOLDOUT_LEAST", 30)
     workbench.run("learn")
     pretend_published(workbench)
-    label(workbench, 70)
-    truths = {task: name for name in CLASSES for task in list(workbench.tasks_of(name, 70))[:15]}
+    label(workbench, 50)
+    truths = {task: name for name in CLASSES for task in list(workbench.tasks_of(name, 50))[:15]}
     workbench.annotate(truths, at=2.0, ground_truth=True)  # which are held out
     workbench.run("learn")
     pretend_published(workbench)
     served = workbench.project.served_version_id
     other = dict(zip(CLASSES, ("dog", "fox", "cat"), strict=True))
-    rest = {task for name in CLASSES for task in workbench.tasks_of(name, 70)} - truths.keys()
+    rest = {task for name in CLASSES for task in workbench.tasks_of(name, 50)} - truths.keys()
     workbench.annotate({task: other[workbench.truth[task]] for task in rest}, at=3.0)
     workbench.run("learn")
     newest = versions(workbench)[0]
