@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from backend.demo.annotator import CONTROL
@@ -40,18 +38,16 @@ def run(options: Options) -> Outcome:
     rows = {}
     differences: dict[int, list[float]] = {}
     for size in sizes:
-        ours, theirs, scaled = [], [], []
+        ours, theirs = [], []
         for seed in seeds:
             order = np.random.default_rng(seed).permutation(len(x))
             known, rest = order[:size], order[size:]
             ours.append(_ours(x, y, keys, space, config, known, rest, seed))
-            theirs.append(_theirs(x, y, known, rest, scale=False))
-            scaled.append(_theirs(x, y, known, rest, scale=True))
+            theirs.append(_theirs(x, y, known, rest))
         differences[size] = [(a - b) * 100 for a, b in zip(ours, theirs, strict=True)]
         rows[f"{size} labels"] = {
             "ours": _mean(ours),
             "theirs": _mean(theirs),
-            "theirs on standardised embeddings": _mean(scaled),
             "difference, points": round(statistics.mean(differences[size]), 2),
             "standard error": round(
                 statistics.stdev(differences[size]) / math.sqrt(len(differences[size])), 2
@@ -118,11 +114,8 @@ def _theirs(
     y: npt.NDArray[np.int64],
     known: npt.NDArray[np.int64],
     rest: npt.NDArray[np.int64],
-    *,
-    scale: bool,
 ) -> float:
-    head = LogisticRegressionCV(cv=5, max_iter=1000, l1_ratios=(0.0,), use_legacy_attributes=False)
-    model = make_pipeline(StandardScaler(), head) if scale else head
+    model = LogisticRegressionCV(cv=5, max_iter=1000, l1_ratios=(0.0,), use_legacy_attributes=False)
     wide = x.astype(np.float64)
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # a class of fewer than five labels, at 20
