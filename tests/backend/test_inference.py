@@ -2,9 +2,11 @@ import base64
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -12,11 +14,9 @@ import numpy as np
 import pytest
 from image_server import jpeg
 from PIL import Image
-from sqlalchemy import delete
 
 from backend.inference_client import socket_path
 from model.embedding import open_embedder
-from store.embeddings import embedding
 from store.runtime import told
 from store.settings import Settings
 
@@ -60,8 +60,9 @@ def test_a_known_image_is_not_computed_again(store, asking, images):
     images.files |= {"/a.jpg": data, "/b.jpg": data}
     first = embed(asking, ["/a.jpg"]).json()
     marked = np.full(DIM, 7, np.float16)
-    with store.embeddings._writer.connect() as db, db.begin():
-        db.execute(delete(embedding).where(embedding.c.image_key == first["items"][0]["key"]))
+    with closing(sqlite3.connect(store.settings.home / "embeddings.db")) as db:
+        db.execute("DELETE FROM embedding WHERE image_key = ?", [first["items"][0]["key"]])
+        db.commit()
     store.embeddings.put(first["space"], {first["items"][0]["key"]: marked})
     again = embed(asking, ["/b.jpg"]).json()["items"][0]
     assert np.array_equal(vector(again), marked)

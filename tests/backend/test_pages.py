@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import insert
 from web_support import (
@@ -168,8 +170,6 @@ def test_an_unknown_project_is_not_found(web_module, number):
 
 def test_without_a_broker_the_page_says_so(web, project):
     nowhere = web.store.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    from dataclasses import replace
-
     found = system_status(replace(web.store, settings=nowhere))
     assert found.broker is False
     assert found.projects[0].title == "capture"

@@ -10,12 +10,16 @@ from web_support import (
     SPACE,
     UID,
     Running,
+    add_project,
     add_tasks,
+    key_of,
     predict_body,
     recorded,
+    running,
     serve_version,
     task_payload,
     uri_of,
+    vectors_of,
 )
 
 from store.projects import change_project, find_project
@@ -103,8 +107,6 @@ def test_what_was_answered_is_remembered(web, served):
 
 
 def test_an_unsure_suggestion_is_not_shown_but_orders(web_settings):
-    from web_support import add_project, key_of, running, vectors_of
-
     between = vectors_of(list(range(40))).astype(np.float32).mean(axis=0).astype(np.float16)
     strict = web_settings.model_copy(update={"min_confidence": 0.999})
     with running(strict) as web:
@@ -134,8 +136,6 @@ def test_odd_tasks_keep_their_place(odd, odd_web):
 
 @pytest.fixture(scope="module")
 def odd_web(web_module):
-    from web_support import add_project
-
     project = add_project(web_module.store)
     add_tasks(web_module.store, project, range(1, 21), embedded=True)
     serve_version(web_module.store, project)

@@ -1,27 +1,29 @@
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from web_support import (
     CONFIG,
     LS_CREATED,
     LS_ID,
     UID,
     Running,
-    add_project,
     predict_body,
     recorded,
+    running,
     serve_version,
     task_payload,
 )
 
-from store.connections import save_connection
+from store.connections import get_connection, save_connection
 from store.jobs import add_job, change_job
 from store.projects import change_project, find_project, get_project, list_projects
 from store.runtime import told
-from store.schema import work
+from store.schema import connection, work
 from store.versions import START
 from store.work import get_work, want
 
@@ -137,8 +139,6 @@ def test_setup_never_believes_the_hostname(web):
     body = recorded("setup") | {"hostname": "http://attacker.example"}
     web.post("/setup", body)
     with web.store.database.read() as db:
-        from store.connections import get_connection
-
         assert get_connection(db, "default") == web.connection
 
 
@@ -236,23 +236,34 @@ def test_the_web_process_needs_neither_torch_nor_openvino_nor_sklearn():
 
 
 def test_requests_for_the_default_connection_say_how_to_make_it(web_settings):
-    from web_support import running
-
     with running(web_settings) as web:
-        from sqlalchemy import delete
-
-        from store.schema import connection
-
         web.store.database.write(lambda db: db.execute(delete(connection)))
         answer = web.post("/setup", recorded("setup"))
         assert answer.status_code == 404
         assert "LABEL_STUDIO_URL" in answer.json()["error"]
 
 
-def test_a_known_project_keeps_being_answered_while_the_store_is_locked(web):
-    project = add_project(web.store)
+def test_a_known_project_is_answered_while_another_process_writes(web, project):
     serve_version(web.store, project)
     assert web.post("/setup", recorded("setup")).json()["model_version"] == "apprentice v1"
-    with web.store.database._writer.connect() as db, db.begin():
+    with closing(sqlite3.connect(web.store.settings.home / "apprentice.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
         assert web.http.get("/health").status_code == 200
         assert web.post("/setup", recorded("setup")).json()["model_version"] == "apprentice v1"
+
+
+def test_a_failing_store_is_a_503_and_what_memory_holds_is_still_answered(web, project):
+    serve_version(web.store, project)
+    web.post("/setup", recorded("setup"))
+    with closing(sqlite3.connect(web.store.settings.home / "apprentice.db")) as other:
+        other.execute("ALTER TABLE project RENAME TO lost")
+    for answer in (
+        web.post("/predict", predict_body([task_payload(1)])),
+        web.webhook(recorded("annotation_created")),
+        web.http.get("/api/v1/projects"),
+    ):
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "not available now" in answer.json()["error"]
+    assert web.http.get("/health").status_code == 200
+    assert web.post("/setup", recorded("setup")).json()["model_version"] == "apprentice v1"

@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 from web_support import CONFIG, LS_CREATED, LS_ID, SPACE, Running, add_project, recorded
 
 from store.annotations import current_annotations
+from store.connections import save_connection
 from store.projects import change_project, find_project, get_project, list_projects
 from store.schema import annotation, connection, project, runtime, task, work
 from store.tasks import get_tasks, mark_embedded
@@ -144,8 +145,6 @@ def test_without_the_secret_nothing_is_stored(web, project):
 
 
 def test_the_secret_of_another_connection_is_no_secret(web, project):
-    from store.connections import save_connection
-
     web.store.database.write(lambda db: save_connection(db, "other", "http://other", "t"))
     before = stored(web)
     answer = web.http.post(
@@ -259,8 +258,6 @@ def test_start_training_of_an_unknown_project_is_not_found(web):
 
 
 def test_events_of_the_scoped_url_belong_to_that_connection(web):
-    from store.connections import save_connection
-
     other = web.store.database.write(lambda db: save_connection(db, "other", "http://o", "t"))
     add_project(web.store)
     answer = web.http.post(
