@@ -1,0 +1,35 @@
+"""Splitting rows into folds: near-duplicates together, each class spread evenly."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def grouped_folds(
+    y: NDArray[np.integer], groups: NDArray[np.generic], folds: int, *, seed: int
+) -> NDArray[np.intp]:
+    """The fold [N] of each row: 0 … at most `folds` − 1, none empty.
+
+    Rows of one group share a fold. Groups are dealt out in turn, rarest class first and the largest
+    groups of a class first, each to the fold that has the fewest of its class and then the fewest
+    rows.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    labels, label = np.unique(y, return_inverse=True)
+    count = int(group.max(initial=-1)) + 1
+    members = np.zeros((count, len(labels)), np.intp)  # rows of each class in each group
+    np.add.at(members, (group, label), 1)
+    class_size = members.sum(axis=0)
+    main_class = members.argmax(axis=1)
+    shuffled = np.random.default_rng(seed).permutation(count)
+    order = shuffled[np.lexsort((-members.sum(axis=1)[shuffled], class_size[main_class[shuffled]]))]
+    folds = min(folds, count)
+    filled = np.zeros((folds, len(labels)), np.intp)
+    size = np.zeros(folds, np.intp)
+    fold_of = np.zeros(count, np.intp)
+    for index in order:
+        of_class = filled[:, main_class[index]]
+        fold = int(np.lexsort((size, of_class))[0])
+        fold_of[index] = fold
+        filled[fold] += members[index]
+        size[fold] += members[index].sum()
+    return fold_of[group]
