@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from model.selection import Pick, cold_start, shortlist
-from studio.config import LabelConfig
 
+from model.selection import Pick, cold_start, shortlist
 from store.annotations import AnnotationRecord
 from store.publications import Choice, Item
 from store.settings import Settings
 from store.store import Store
 from store.tasks import Task
+from studio.config import LabelConfig
 from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from studio.config import LabelConfig
-
 from store.annotations import AnnotationRecord
+from studio.config import LabelConfig
 
 Labels = dict[int, dict[str, str]]  # {task: {control: class}}
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from model.calibration import softmax
 from model.heads import Head, head_from_arrays
-from studio.config import LabelConfig
-
 from store.artifacts import Arrays, Artifact
 from store.store import Store
 from store.versions import Version
+from studio.config import LabelConfig
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -94,7 +94,7 @@ class Predictor:
         class is less probable than `min_confidence` is left out.
         """
         results: list[list[dict[str, Any]]] = [[] for _ in x]
-        confidence = np.ones(len(x), np.float32)
+        confidence: npt.NDArray[np.float32] = np.ones(len(x), np.float32)
         learned = False
         for control in config.controls:
             calibrated = self.heads.get(control.name)
@@ -114,6 +114,7 @@ class Predictor:
                 results[row].append(control.write(name, round(float(top[row]), 4)))
         if not learned:
             confidence[:] = 0
+        confidence = np.nan_to_num(confidence)  # of an embedding that holds no numbers
         return [
             Suggestion(result, float(sure))
             for result, sure in zip(results, confidence, strict=True)

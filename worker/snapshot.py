@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import Connection, func, select
-from studio.config import LabelConfig, parse_label_config
 
 from store.annotations import AnnotationRecord, annotated_tasks, current_annotations
 from store.projects import Project, get_project
@@ -13,6 +12,7 @@ from store.schema import annotation, selection
 from store.store import Store
 from store.tasks import Task, list_tasks
 from store.versions import Version, get_version, newest_version
+from studio.config import LabelConfig, parse_label_config
 from worker.choosing import load_vectors
 from worker.labels import Labels, read_labels
 from worker.training import TrainingSet

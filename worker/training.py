@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from model.calibration import fit_temperature, softmax
 from model.evaluation import Accuracy, accuracy, out_of_fold_logits
 from model.gate import Verdict, compare
-from model.heads import fit
-from studio.config import LabelConfig
-
 from model.groups import near_duplicate_groups
+from model.heads import fit
 from store.artifacts import Arrays, Artifact
+from studio.config import LabelConfig
 from worker.labels import Labels
 from worker.predictor import CalibratedHead, Predictor
 
@@ -130,6 +130,9 @@ def train(
         y = np.array([code[names[row]] for row in rows], np.int64)
         warm = served.heads.get(control.name) if served else None
         subset = _Subset(data.tasks[rows], data.x[rows], y, groups[rows])
+        if len(np.unique(subset.groups)) < 2:
+            untrained[control.name] = f"{control.name}: all labelled images are copies of one"
+            continue
         results[control.name] = _train_one(
             subset, present, data.holdout if held_out else frozenset(), seed, warm
         )
@@ -167,7 +170,7 @@ def _train_one(
         held[:] = False  # all of a class is held out: rather evaluate out of fold
         training = data
     start = warm.head if warm and warm.head.classes == classes else None
-    head = fit(training.x, training.y, classes, seed=seed, warm_start=start)
+    head = fit(training.x, training.y, classes, seed=seed, warm_start=start, groups=training.groups)
     logits = out_of_fold_logits(training.x, training.y, training.groups, classes, seed=seed)
     temperature = fit_temperature(logits, training.y)
     calibrated = CalibratedHead(head, temperature)

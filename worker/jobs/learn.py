@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from model.gate import Verdict
 from sqlalchemy import Connection
 
+from model.gate import Verdict
 from store import work
 from store.artifacts import ArtifactError
 from store.projects import change_project
