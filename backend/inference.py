@@ -31,6 +31,7 @@ from worker.valkey import private_folder
 log = structlog.get_logger()
 
 EXIT_IN_USE = 3
+KEEP_ALIVE = 75  # seconds; longer than the client keeps a connection that it doesn't use
 MOST_ITEMS = 256  # images in one request
 
 
@@ -144,6 +145,7 @@ def main(settings: Settings | None = None) -> None:
             uds=str(socket),
             log_config=None,
             access_log=False,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=5,
         )
 
