@@ -285,7 +285,9 @@ class DemoSession:
     def _connect(self, info: ProjectInfo) -> None:
         url, token = self.label_studio.url, self.label_studio.token
         self.store.database.write(lambda db: save_connection(db, DEFAULT, url, token))
-        project = connect(self.store, self.studio, DEFAULT, info.id, self.settings.url)
+        project = connect(
+            self.store, self.studio, DEFAULT, info.id, self.settings.url, tell=lambda line: None
+        )
         self._project_id = project.id
 
     def _wait(self, seconds: float, what: str, done: Callable[[], bool]) -> None:

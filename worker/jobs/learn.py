@@ -55,8 +55,7 @@ CLEARLY_BETTER = 0.02  # accuracy: from here on, old suggestions are worth repla
 
 def preload() -> None:
     """Import in the worker what its children would import each time."""
-    import sklearn.linear_model
-    import sklearn.model_selection  # noqa: F401
+    import scipy.linalg  # noqa: F401
 
 
 def run(project_id: int, generation: int) -> None:
