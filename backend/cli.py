@@ -127,6 +127,9 @@ def demo() -> None:
 
 def main() -> None:
     """The console script: errors that we know are one line, not a traceback."""
+    # httpx looks for trio, which takes 0.1 s in each process where it is installed; nothing of
+    # ours runs on it.
+    sys.modules.setdefault("trio", None)  # type: ignore[arg-type]
     try:
         app()
     except CommandError as error:
