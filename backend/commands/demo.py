@@ -20,13 +20,15 @@ from backend.demo.dataset import DatasetMissingError
 from backend.demo.label_studio import LabelStudioError
 from backend.demo.measuring import RestAccuracy
 from backend.demo.run import DemoError, DemoSession
+from backend.demo.sign_in import SignInError
 from studio.errors import StudioError
 
+PORTS = (8080, 9090)  # Label Studio's and Apprentice's, when they are free
 LABELS = 60
 PACE_SECONDS = 1.0  # between two labels: slow enough to be watched
 REFRESH_SECONDS = 2.0
 LINE_EVERY = 10  # labels, where no terminal shows a live line
-KNOWN_FAULTS = (DemoError, LabelStudioError, DatasetMissingError, StudioError)
+KNOWN_FAULTS = (DemoError, LabelStudioError, DatasetMissingError, SignInError, StudioError)
 
 
 def run() -> None:
@@ -36,7 +38,11 @@ def run() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         session = DemoSession(
-            _home(), _label_studio(), keep_project=by_hand, tell=lambda line: console.print(line)
+            _home(),
+            _label_studio(),
+            ports=PORTS,
+            keep_project=by_hand,
+            tell=lambda line: console.print(line),
         )
         with session:
             _show_urls(console, session, by_hand)

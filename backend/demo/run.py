@@ -31,7 +31,6 @@ from worker.tether import Lifeline
 
 TITLE = "Textile defects"
 IMAGES = 400
-LABEL_STUDIO_PORT, PORT = 8080, 9090  # taken when they are free
 READY_SECONDS = 300.0  # for Apprentice; its first start exports the backbone
 FIRST_ORDER_SECONDS = 180.0  # until the first tasks are chosen
 SETTLE_SECONDS = 60.0  # until the last labels are learned from
@@ -57,6 +56,7 @@ class DemoSession:
         home: everything is kept here, and used again by the next demo.
         environment: the virtual environment with Label Studio.
         images: how many there are in the sample project.
+        ports: Label Studio's and Apprentice's; another one is taken where they aren't free.
         keep_project: go on with the project of the last demo, if there was one.
         settings: more of Apprentice's environment variables.
         tell: is given a line for each step.
@@ -68,6 +68,7 @@ class DemoSession:
         environment: Path,
         *,
         images: int = IMAGES,
+        ports: tuple[int, int] = (0, 0),
         keep_project: bool = False,
         settings: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = lambda line: None,
@@ -79,9 +80,9 @@ class DemoSession:
         self._more = dict(settings or {})
         self._tell = tell
         self.label_studio = LabelStudioServer(
-            self.home / "label-studio", environment, port=free_port(LABEL_STUDIO_PORT)
+            self.home / "label-studio", environment, port=free_port(ports[0])
         )
-        self.settings = self._own_settings(free_port(PORT))
+        self.settings = self._own_settings(free_port(ports[1]))
         self.log = self.home / "apprentice.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: Lifeline | None = None
