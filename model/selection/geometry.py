@@ -1,0 +1,92 @@
+"""Near-duplicates and clusters among embeddings. Numpy only."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.heads.features import Floats, normalise
+
+# Cosine above which two images are one to an annotator. EfficientNet-Lite0 gives 0.9928 to 0.9972
+# for a photograph saved again or brightened, at most 0.9948 for two of 2,000 textile images.
+NEAR_DUPLICATE = 0.995
+
+# Distances are kept by a random projection to this many dimensions within some ten percent (Johnson
+# and Lindenstrauss), which is enough for clusters, at a tenth of the work.
+PROJECTED = 128
+
+ITERATIONS = 20
+
+
+def unit_rows(x: NDArray[np.floating]) -> Floats:
+    """Embeddings [N, D] in single precision, each of length one."""
+    return normalise(x, 1.0)
+
+
+def distinct(
+    x: NDArray[np.floating], order: NDArray[np.intp], wanted: int, avoid: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """The first `wanted` rows in `order` with no near-duplicate before them nor in `avoid`.
+
+    `x` [N, D] are embeddings; `order` and `avoid` are rows of them. Fewer when there are no more.
+    """
+    kept: list[int] = []
+    for start in range(0, len(order), block := max(2 * wanted, 100)):
+        rows = order[start : start + block]
+        units = unit_rows(x[rows])
+        before = unit_rows(x[np.concatenate([avoid, np.array(kept, np.intp)])])
+        free = np.all(units @ before.T <= NEAR_DUPLICATE, axis=1)
+        near = units @ units.T > NEAR_DUPLICATE
+        for index, row in enumerate(rows):
+            if len(kept) == wanted:
+                break
+            if free[index]:
+                kept.append(int(row))
+                free &= ~near[index]
+        if len(kept) == wanted:
+            break
+    return np.array(kept, np.intp)
+
+
+def clusters(
+    rows: Floats, k: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """k-means: the cluster [n] of each of n rows, and the squared distance [n] to its centre.
+
+    Lloyd's iterations from a k-means++ start (Arthur and Vassilvitskii, SODA 2007), in a random
+    projection. Fewer than k clusters when fewer rows differ.
+    """
+    if rows.shape[1] > PROJECTED:
+        projection = rng.normal(size=(rows.shape[1], PROJECTED)) / PROJECTED**0.5
+        rows = rows @ projection.astype(np.float32)
+    centres = _scattered(rows, k, rng)
+    squares = np.square(rows).sum(axis=1)
+    cluster = np.full(len(rows), -1)
+    for _ in range(ITERATIONS):
+        distances = squares[:, None] - 2 * rows @ centres.T + np.square(centres).sum(axis=1)
+        nearest = distances.argmin(axis=1)
+        if np.array_equal(nearest, cluster):
+            break
+        cluster = nearest
+        sums = np.zeros_like(centres)
+        np.add.at(sums, cluster, rows)
+        sizes = np.bincount(cluster, minlength=len(centres))
+        filled = sizes > 0
+        centres[filled] = sums[filled] / sizes[filled, None].astype(np.float32)
+    return cluster, np.square(rows - centres[cluster]).sum(axis=1)
+
+
+def _scattered(rows: Floats, k: int, rng: np.random.Generator) -> Floats:
+    """Up to k different rows, each drawn in proportion to its squared distance to those before."""
+    chosen = [int(rng.integers(len(rows)))]
+    distances = np.square(rows - rows[chosen[0]]).sum(axis=1)
+    # Rounding leaves equal rows a little apart.
+    distances[distances < 1e-9] = 0
+    while len(chosen) < k:
+        cumulated = np.cumsum(distances, dtype=np.float64)
+        if cumulated[-1] <= 0:
+            break
+        index = int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"))
+        chosen.append(min(index, len(rows) - 1))
+        nearer = np.square(rows - rows[chosen[-1]]).sum(axis=1)
+        nearer[nearer < 1e-9] = 0
+        np.minimum(distances, nearer, out=distances)
+    return rows[chosen].copy()
