@@ -39,7 +39,7 @@ def accuracy(correct: NDArray[np.bool_], *, level: float = 0.95) -> Accuracy:
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
     # At 0 and 1 a bound is the share itself, but for rounding.
-    return Accuracy(share, min(middle - reach, share), max(middle + reach, share), n)
+    return Accuracy(share, max(middle - reach, 0.0), min(middle + reach, 1.0), n)
 
 
 def out_of_fold_logits(
