@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from backend import logs
 from benchmarks.harness import Options
 from benchmarks.report import ROOT, Bar, Outcome, load_average, show
 
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small numbers: a try of the scripts")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the labelling in `share`")
     given = parser.parse_args()
+    logs.configure("warning")
     options = Options(quick=given.quick, minutes=given.minutes)
     wanted = [*BENCHMARKS, EMBEDDING] if "all" in given.names else given.names
     met = [_measure(name, options) for name in wanted]

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +15,9 @@ from PIL import Image
 
 from backend.demo.annotator import CONTROL, TO_NAME, true_name
 from backend.demo.dataset import LABEL_CONFIG, load_samples
-from backend.demo.label_studio import create_image_project
-from backend.demo.run import DemoSession
-from benchmarks.report import ENVIRONMENT
+from backend.demo.label_studio import LabelStudioServer, create_image_project
+from backend.demo.run import DemoSession, tail
+from benchmarks.report import ENVIRONMENT, OUT
 from store.connections import DEFAULT, StudioConnection, get_connection
 from store.jobs import Job, list_jobs
 from store.projects import Project, get_project
@@ -48,10 +49,37 @@ class WaitedInVainError(Exception):
 @contextlib.contextmanager
 def demo(images: int, settings: Mapping[str, str] | None = None) -> Iterator[DemoSession]:
     """A demo with that many images, in a folder that is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="apprentice-benchmark-") as folder:
-        session = DemoSession(Path(folder), ENVIRONMENT, images=images, settings=settings)
-        with session:
+    with (
+        prepared() as home,
+        DemoSession(home, ENVIRONMENT, images=images, settings=settings) as session,
+    ):
+        try:
             yield session
+        except Exception:
+            for log in sorted((session.settings.home / "logs").glob("*.log")):
+                print(f"--- the end of {log.name}\n{tail(log)}", flush=True)
+            raise
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[Path]:
+    """A folder for a demo, which doesn't wait for what only the very first start has to make.
+
+    That is Label Studio's empty database, which takes a minute, and the exported backbone.
+    """
+    database, backbones = OUT / "label-studio", OUT / "backbones"
+    if (
+        not (database / "login.json").exists()
+        or "token" not in (database / "login.json").read_text()
+    ):
+        with LabelStudioServer(database, ENVIRONMENT):
+            pass
+    with tempfile.TemporaryDirectory(prefix="apprentice-benchmark-") as folder:
+        home = Path(folder)
+        shutil.copytree(database, home / "label-studio")
+        if backbones.exists():
+            shutil.copytree(backbones, home / "apprentice" / "backbones")
+        yield home
 
 
 def wait(done: Callable[[], bool], what: str, seconds: float = 120.0) -> float:

@@ -24,7 +24,7 @@ def run(options: Options) -> Outcome:
         chance = random.Random(0)
         picks = [chance.choice(tasks) for _ in range(options.count(300, 20))]
         one = _send(session, [bodies.predict([task]) for task in picks])
-        many = _send(session, [bodies.predict(tasks) for _ in range(options.count(10, 2))])
+        many = _send(session, [bodies.predict(tasks) for _ in range(options.count(12, 4))])
         new = [
             {"id": NEW_TASK + number, "data": {"image": uri}}
             for number, uri in enumerate(_upload(session, options.count(60, 5)))

@@ -1,11 +1,9 @@
 """What part of Label Studio's time our calls take while somebody labels, one label each five s."""
 
-import tempfile
 import time
-from pathlib import Path
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import Options, at_rest, wait
+from benchmarks.harness import Options, at_rest, prepared, wait
 from benchmarks.proxy import ProxiedLabelStudio
 from benchmarks.report import ENVIRONMENT, Bar, Outcome
 
@@ -16,8 +14,8 @@ IMAGES = 1000
 def run(options: Options) -> Outcome:
     """Label for `options.minutes`; every call of ours passes through a proxy that counts."""
     minutes = 0.5 if options.quick else options.minutes
-    with tempfile.TemporaryDirectory(prefix="apprentice-benchmark-") as folder:
-        session = DemoSession(Path(folder), ENVIRONMENT, images=options.count(IMAGES, 100))
+    with prepared() as home:
+        session = DemoSession(home, ENVIRONMENT, images=options.count(IMAGES, 100))
         port = session.label_studio.port
         session.label_studio = ProxiedLabelStudio(
             session.home / "label-studio", ENVIRONMENT, port=port
