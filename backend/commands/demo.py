@@ -143,15 +143,16 @@ class _Show:
             self.last = self.session.accuracy()
             self.first = self.first or self.last
         served = self.session.served
-        line = Text(f"{labels:4} labels   ")
+        line = Text(f"{labels:3} labels, ", no_wrap=True)
         line.append(served.name if served else "nothing served", style="cyan")
         if self.last is None:
-            line.append("   no suggestion yet")
+            line.append(", no suggestion yet")
         else:
-            line.append(f"   right on {self.last.right} of the {self.last.total} unlabelled: ")
+            line.append(": ")
             line.append(f"{self.last.value:.1%}", style="bold green")
+            line.append(f" right on the other {self.last.total}")
         if self.shown:
-            line.append(f"   {self.kept} of {self.shown} shown suggestions were right")
+            line.append(f"; {self.kept} of {self.shown} shown were right")
         if self.console.is_terminal:
             self.live.update(line, refresh=True)
         elif (force or labels % LINE_EVERY == 0) and line != self._line:
