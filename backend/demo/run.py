@@ -101,7 +101,6 @@ class DemoSession:
             self._start_apprentice()
             self.label_studio.start()
             self.studio = self._open.enter_context(self.label_studio.client())
-            self._tell(f"making a project of {len(self._samples)} images")
             info = self._make_project()
             self._wait(READY_SECONDS, "Apprentice is ready", lambda: not not_ready(self.settings))
             self.store = Store.open(self.settings)
@@ -276,7 +275,9 @@ class DemoSession:
         if self._keep_project:
             known = [info for info in self.studio.projects() if info.title == TITLE and info.tasks]
             if known:
+                self._tell("going on with the last demo's project")
                 return max(known, key=lambda info: info.id)
+        self._tell(f"making a project of {len(self._samples)} images")
         images = ((sample.name, sample.path.read_bytes()) for sample in self._samples)
         info, tasks = create_image_project(self.studio, TITLE, LABEL_CONFIG, images)
         if len(tasks) != len(self._samples):
