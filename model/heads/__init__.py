@@ -1,6 +1,6 @@
 """Heads: from embeddings to logits. A kind of head is one file here, registered in `HEADS`.
 
-Fitting needs scikit-learn's companion threadpoolctl; applying a head needs numpy alone.
+Fitting needs scipy and threadpoolctl, which come with scikit-learn; applying a head, numpy alone.
 """
 
 from collections.abc import Mapping
