@@ -107,12 +107,3 @@ def test_without_webhooks_labels_and_deletions_come_by_reconcile(session: DemoSe
             return len(list_tasks(db, project.id)) == count - 1
 
     wait_until(gone, "the deleted task was noticed")
-
-
-def test_while_label_studio_is_down_nothing_is_lost(session: DemoSession) -> None:
-    session.label_studio.stop()
-    session.label_studio.start()
-    before = session.labels
-    session.label(5)
-    wait_until(lambda: session.labels == before + 5, "labels made after the outage arrived")
-    session.settle(session.labels)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Workbench
 from PIL import Image
 
 from store import work
@@ -15,6 +14,7 @@ from store.projects import save_project
 from store.publications import Choice, set_shortlist
 from store.tasks import Task, TaskRecord, list_tasks, save_tasks
 from store.versions import START, add_version
+from tests.jobs.workbench import Workbench
 from worker.jobs import embed
 
 pytestmark = pytest.mark.slow

@@ -1,10 +1,10 @@
 """From annotations to labels, when annotators disagree."""
 
 import pytest
-from conftest import label_config
 
 from store.annotations import AnnotationRecord
 from studio.config import parse_label_config
+from tests.jobs.workbench import label_config
 from worker.labels import read_labels
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from conftest import CLASSES, SPACE, Workbench, label_config
 
 from store.deletions import delete_tasks
 from store.projects import change_project, serve
@@ -18,6 +17,7 @@ from store.tasks import list_tasks
 from store.versions import REFUSED, Version, get_version, list_versions, mark_served
 from store.work import get_work
 from studio.config import parse_label_config
+from tests.jobs.workbench import CLASSES, SPACE, Workbench, label_config
 from worker.predictor import Predictor
 
 

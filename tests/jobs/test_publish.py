@@ -3,7 +3,6 @@
 from collections import Counter
 
 import pytest
-from conftest import SPACE, Workbench
 
 from backend.demo.label_studio import LabelStudioServer
 from store.annotations import AnnotationRecord, save_annotations
@@ -24,6 +23,7 @@ from store.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions import CANDIDATE, HEAD, SERVED, START, Version, add_version, get_version
 from studio.client import StudioClient
 from studio.records import NewPrediction, PredictionInfo, ProjectInfo
+from tests.jobs.workbench import SPACE, Workbench
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -1,12 +1,12 @@
 """When a new version would matter."""
 
 import pytest
-from conftest import SPACE, Workbench
 
 from backend.sweeper import learn_is_ripe
 from store import work
 from store.projects import serve
 from store.versions import HEAD, add_version
+from tests.jobs.workbench import SPACE, Workbench
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Workbench
 from redis import Redis
 
 from backend.sweeper import Sweeper
 from store import work
 from store.jobs import Job, list_jobs
 from store.projects import change_project
+from tests.jobs.workbench import Workbench
 from worker.broker import redis_from_url, running_broker
 from worker.queues import job_state, open_queue
 

@@ -1,4 +1,7 @@
-"""kill -9, of each process in turn and of all at once: nothing acknowledged is lost."""
+"""Outages and kill -9, of each process in turn and of all at once: nothing is lost.
+
+These run after the loop's own tests, in the same session: its labels only grow.
+"""
 
 import contextlib
 import signal
@@ -56,3 +59,12 @@ def test_everything_killed_at_once_comes_back(session: DemoSession) -> None:
     wait_until(lambda: session.labels == before + 6, "every label is known")
     session.settle(session.labels)
     assert doubled_predictions(session) == {}
+
+
+def test_while_label_studio_is_down_nothing_is_lost(session: DemoSession) -> None:
+    session.label_studio.stop()
+    session.label_studio.start()
+    before = session.labels
+    session.label(5)
+    wait_until(lambda: session.labels == before + 5, "labels made after the outage arrived")
+    session.settle(session.labels)
