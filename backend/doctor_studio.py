@@ -8,10 +8,12 @@ from store.connections import StudioConnection
 from store.projects import Project
 from store.store import Store
 from store.versions import get_version
+from store.work import BACKOFF_SECONDS, get_work
 from studio.calls.projects import UNCERTAINTY_SAMPLING
 from studio.client import StudioClient
 from studio.errors import StudioError, StudioNotFound, StudioUnauthorized
 from studio.records import BackendInfo, ProjectInfo, WebhookInfo
+from worker.queues import QUEUES
 from worker.refusals import INVALID_URL, RESERVED, UNRESOLVED, unauthorized
 from worker.registration import (
     CONNECTED,
@@ -24,6 +26,7 @@ from worker.registration import (
 )
 
 NO_PROJECT = 0  # an id that no project has: what is sent with it is validated and then refused
+FAILURES = 3  # in a row: no passing fault any more
 LATE = 3  # reconcile intervals after which a reconcile is missed
 
 
@@ -125,6 +128,7 @@ def examine_project(
     if project.reason:
         yield warning(name, project.reason)
     yield _reconciled(store, name, project)
+    yield from _failing(store, name, project)
 
 
 def _connect_again(project: Project) -> str:
@@ -211,6 +215,17 @@ def _reconciled(store: Store, name: str, project: Project) -> Check:
     if age > LATE * store.settings.reconcile_seconds + 60:
         return broken(name, f"last one {age:.0f} s ago", "are the sweeper and worker sync alive?")
     return ok(name, f"last one {age:.0f} s ago")
+
+
+def _failing(store: Store, name: str, project: Project) -> Iterator[Check]:
+    """Work that was tried again and again in vain."""
+    with store.database.read() as db:
+        works = [get_work(db, project.id, queue) for queue in QUEUES]
+    for work in works:
+        if work is not None and work.wanted > work.done and work.failures >= FAILURES:
+            message = f"failed {work.failures} times: {work.error}"
+            advice = f"the worker's log says more; the next try is within {BACKOFF_SECONDS[-1]} s"
+            yield broken(f"{name} {work.kind}", message, advice)
 
 
 def orphans(studio: StudioClient, name: str, url: str, projects: list[Project]) -> Iterator[Check]:

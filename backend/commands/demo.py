@@ -34,6 +34,7 @@ KNOWN_FAULTS = (DemoError, LabelStudioError, DatasetMissingError, SignInError, S
 def run() -> None:
     """Run the demo: by hand until Ctrl-C, or with the scripted annotator and then a summary."""
     by_hand = os.environ.get("BY_HAND", "") not in {"", "0"}
+    labels = _labels()
     console = Console(highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -46,7 +47,7 @@ def run() -> None:
         )
         with session:
             _show_urls(console, session, by_hand)
-            _Show(console, session).run(_labels(), by_hand=by_hand)
+            _Show(console, session).run(labels, by_hand=by_hand)
     except KNOWN_FAULTS as error:
         raise CommandError(str(error)) from error
     except KeyboardInterrupt:

@@ -117,7 +117,8 @@ def _show_jobs(console: Console, status: Status) -> None:
         console.print(table)
     for error in status.errors[:3]:
         ago = time.time() - error.at
-        console.print(f"  [red]{ago:.0f} s ago[/] {error.source}: {_plain(error.message)}")
+        line = f"  [red]{ago:.0f} s ago[/] {error.source}: {_plain(error.message)}"
+        console.print(line, soft_wrap=True)
 
 
 def _show_workers(console: Console, workers: tuple[WorkerInfo, ...]) -> None:

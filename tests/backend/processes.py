@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import psutil
+
 from store.settings import Settings
 from worker.tether import Lifeline
 
@@ -101,3 +103,16 @@ def stop(process: "subprocess.Popen[bytes]") -> int:
             process.wait(STOP_SECONDS)
     process.kill()
     return process.wait()
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """All processes that were started with this home."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            of_home = process.environ().get("APPRENTICE_HOME") == str(home)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if of_home and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found

@@ -12,6 +12,7 @@ from backend.checks import Check, Level
 from backend.demo.label_studio import LabelStudioServer
 from backend.doctor import disk, examine
 from backend.readiness import not_ready
+from store import work
 from store.connections import DEFAULT, save_connection
 from store.projects import Project
 from store.settings import Settings
@@ -105,6 +106,20 @@ def test_a_webhook_without_a_backend_is_an_orphan(
     assert f"project {studio_project.id}" in found.message
     studio.delete_webhook(webhook.id)
     assert findings(settings)["label studio default orphan webhooks"].level is Level.OK
+
+
+def test_work_that_fails_again_and_again_is_broken(
+    settings: Settings, store: Store, project: Project
+) -> None:
+    def fail_often(db: Connection) -> None:
+        work.want(db, project.id, "publish")
+        for _ in range(3):
+            work.fail(db, project.id, "publish", "Label Studio says no")
+
+    store.database.write(fail_often)
+    found = findings(settings)[f"project {project.ls_id} publish"]
+    assert found.level is Level.BROKEN
+    assert "Label Studio says no" in found.message
 
 
 def test_a_refused_token_and_an_absent_server_are_told_apart(

@@ -8,12 +8,17 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from backend.readiness import not_ready
 from store.settings import Settings
-from tests.backend.processes import STOP_SECONDS, environment, own_settings, running
+from tests.backend.processes import (
+    STOP_SECONDS,
+    environment,
+    own_settings,
+    processes_of,
+    running,
+)
 
 QUEUES = ("sync", "embed", "learn", "publish")
 
@@ -27,19 +32,6 @@ def command(settings: Settings, *arguments: str, **more: str) -> "subprocess.Com
         timeout=120,
         check=False,
     )
-
-
-def processes_of(home: Path) -> list[psutil.Process]:
-    """All processes that were started with this home."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            of_home = process.environ().get("APPRENTICE_HOME") == str(home)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-        if of_home and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
 
 
 @pytest.mark.slow
