@@ -1,7 +1,9 @@
 """The database: engines, migrations, and one group-committing writer thread a process."""
 
 import queue
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -14,7 +16,8 @@ from sqlalchemy.pool import QueuePool
 GROUP = 256  # most writes that share one commit
 MIGRATIONS = Path(__file__).parent / "migrations"
 WRITERS = 0x4150  # PostgreSQL's advisory lock that stands for writing
-BUSY_MS = 30_000  # how long a writer waits for another process's commit, milliseconds
+BUSY_SECONDS = 30.0  # how long a writer waits for other processes' commits
+BUSY_POLL_SECONDS = 0.002  # SQLite's own waits grow to 100 ms: too long for a webhook
 
 T = TypeVar("T")
 Write = Callable[[Connection], Any]
@@ -37,24 +40,42 @@ def make_engine(
     engine = create_engine(
         url, poolclass=QueuePool, pool_size=size, connect_args={"check_same_thread": False}
     )
-    begin = "BEGIN IMMEDIATE" if write else "BEGIN"
+    begin = _begin_immediate if write else _begin
 
     @event.listens_for(engine, "connect")
     def _configure(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None  # we say BEGIN ourselves
         for pragma in (
-            f"busy_timeout={BUSY_MS}",
+            f"busy_timeout={int(BUSY_SECONDS * 1000)}",
             "journal_mode=WAL",
             f"synchronous={synchronous}",
             "foreign_keys=ON",
         ):
             dbapi.execute(f"PRAGMA {pragma}")
+        if write:
+            dbapi.execute("PRAGMA busy_timeout=0")  # we ask again ourselves
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
+    event.listen(engine, "begin", begin)
     return engine
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take the write lock, asking often: who asks seldom waits long behind busy writers."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    dbapi: Any = connection.connection.dbapi_connection
+    while True:
+        try:
+            dbapi.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_POLL_SECONDS)
+        else:
+            return
 
 
 def _one_writer(connection: Connection) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, exists, func, insert, or_, select, update
 
 from store.schema import annotation, selection, task
 
@@ -225,11 +225,12 @@ def mark_embedded(
     db: Connection, project_id: int, space: str, image_keys: Mapping[int, str]
 ) -> None:
     """Remember that these tasks' images ({ls_id: image key}) have embeddings in `space`."""
-    for ls_id, image_key in image_keys.items():
+    if image_keys:
         db.execute(
             update(task)
-            .where(task.c.project_id == project_id, task.c.ls_id == ls_id)
-            .values(_UNSEEN | {"image_key": image_key, "embedded_space": space})
+            .where(task.c.project_id == project_id, task.c.ls_id == bindparam("of_task"))
+            .values(_UNSEEN | {"image_key": bindparam("of_image"), "embedded_space": space}),
+            [{"of_task": ls_id, "of_image": key} for ls_id, key in image_keys.items()],
         )
 
 

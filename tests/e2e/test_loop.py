@@ -7,7 +7,13 @@ from backend.demo.run import DemoSession
 from store.annotations import current_annotations
 from store.tasks import list_tasks
 from studio.config import parse_label_config
-from tests.e2e.support import doubled_predictions, shortlist, wait_until
+from tests.e2e.support import (
+    chosen_ranks,
+    doubled_predictions,
+    shortlist,
+    shown_version,
+    wait_until,
+)
 from worker.choosing import load_vectors
 from worker.labels import read_labels
 
@@ -27,17 +33,26 @@ def test_before_the_first_label_the_chosen_images_come_in_order(session: DemoSes
     assert [item.task for item in labelled] == chosen[:2]
 
 
-def test_what_is_handed_out_is_the_shortlist_and_suggestions_come(session: DemoSession) -> None:
-    outside = []
-    suggested = 0
+def test_what_is_handed_out_is_the_shortlist_in_order_and_suggestions_come(
+    session: DemoSession,
+) -> None:
+    outside, out_of_turn, suggested = [], [], 0
+    last: dict[str, int] = {}
     while session.labels < LABELS:
-        before = shortlist(session)
+        before = shown_version(session)
         (item,) = session.label(1)
-        after = shortlist(session)
-        if item.task not in before and item.task not in after:
-            outside.append(item.task)
+        after = shown_version(session)
+        ranks = chosen_ranks(session)
+        places = [ranks[name, item.task] for name in {before, after} if (name, item.task) in ranks]
+        if not places:
+            outside.append((before, after, item))
+        elif before == after:
+            if places[0] < last.get(before, 0):
+                out_of_turn.append(item)
+            last[before] = places[0]
         suggested += item.suggested is not None
     assert outside == []
+    assert out_of_turn == []
     assert suggested > 0
     session.settle(LABELS)
 
@@ -58,7 +73,7 @@ def test_the_suggestions_are_as_good_as_scikit_learns(session: DemoSession) -> N
     )
     x = x.astype(np.float64)
     theirs = LogisticRegressionCV(
-        cv=5, max_iter=1000, l1_ratios=(0.0,), use_legacy_attributes=False
+        cv=5, max_iter=1000, l1_ratios=(0.0,), scoring="accuracy", use_legacy_attributes=False
     ).fit(x[known], truth[known])
     ours = session.accuracy()
     assert ours is not None

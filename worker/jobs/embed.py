@@ -131,17 +131,19 @@ class _Embedding:
         space = self.embedder.key
         self.store.embeddings.put(space, results.vectors)
 
-        def write(db: Connection) -> float:
+        def write(db: Connection) -> None:
             work.check(db, self.context.lease)
             mark_embedded(db, self.project_id, space, results.keys)
             mark_broken(db, self.project_id, results.broken)
             mark_retry(db, self.project_id, [results.tasks[i] for i in results.passing])
-            counts = count_tasks(db, self.project_id, space)
-            if results.keys and self._worth_learning(db, results, counts.embedded):
-                work.want(db, self.project_id, "learn")
-            return counts.embedded / max(counts.tasks - counts.broken, 1)
 
-        fraction = self.store.database.write(write)
+        self.store.database.write(write)
+        with self.store.database.read() as db:
+            counts = count_tasks(db, self.project_id, space)
+            worth_learning = results.keys and self._worth_learning(db, results, counts.embedded)
+        if worth_learning:
+            self.store.database.write(lambda db: work.want(db, self.project_id, "learn"))
+        fraction = counts.embedded / max(counts.tasks - counts.broken, 1)
         self.done += len(results)
         self.failed += len(results.passing)
         self.context.progress(fraction, f"{self.done} images in {self.context.seconds:.0f} s")

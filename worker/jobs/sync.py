@@ -30,7 +30,8 @@ from worker.studios import studio_for
 log = structlog.get_logger()
 
 OVERLAP = 10.0  # seconds read again: transactions may commit out of order, webhooks come before
-BATCH = 200  # tasks written at a time
+BATCH = 50  # tasks written at a time: webhooks wait no longer than that
+MANY = 200  # unknown tasks: more than were made while we read
 LIST_SECONDS = 3_600.0  # between comparisons of all ids, when the counts agree
 
 
@@ -226,7 +227,7 @@ class _Sync:
             change_project(db, self.project.id, listed_at=now)
             if gone:
                 work.want(db, self.project.id, "learn")
-            if len(unknown) > BATCH:
+            if len(unknown) > MANY:
                 change_project(db, self.project.id, tasks_cursor=None)
 
         self.database.write(write)
