@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from store import work
 from store.jobs import add_job, change_job, get_job
 from store.projects import get_project, list_projects
+from store.publications import version_is_pending
 from store.settings import Settings
 from store.store import Store
 from store.versions import HEAD, get_version
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 INTERVAL = 0.25  # seconds
 DEBOUNCE = 0.3  # seconds without a new wish, for work that needs no longer wait
+PUSH_SECONDS = 60.0  # that the push of one version is waited for before the next is made
 UNDER_WAY = ("queued", "started")
 
 
@@ -139,7 +141,7 @@ def learn_is_ripe(db: Connection, item: work.Work, settings: Settings, now: floa
     """
     quiet = now - item.touched_at
     project = get_project(db, item.project_id)
-    if project is None:
+    if project is None or version_is_pending(db, project.id, now - PUSH_SECONDS):
         return False
     version = get_version(db, project.served_version_id) if project.served_version_id else None
     if version is None or version.kind != HEAD:

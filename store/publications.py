@@ -109,6 +109,23 @@ def pending_publications(db: Connection, project_id: int) -> list[Publication]:
     ]
 
 
+def is_superseded(db: Connection, publication_id: int) -> bool:
+    """Whether a newer version took its place before it was all pushed."""
+    query = select(publication.c.state).where(publication.c.id == publication_id)
+    return db.execute(query).scalar() == "superseded"
+
+
+def version_is_pending(db: Connection, project_id: int, since: float) -> bool:
+    """Whether a version that was made after `since` is still on its way to Label Studio."""
+    query = select(publication.c.id).where(
+        publication.c.project_id == project_id,
+        publication.c.state == "pending",
+        publication.c.reason == "version",
+        publication.c.created_at > since,
+    )
+    return db.execute(query).first() is not None
+
+
 def next_chunk(db: Connection, publication_id: int) -> Chunk | None:
     """The first chunk that was not sent."""
     row = db.execute(

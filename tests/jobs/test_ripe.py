@@ -1,12 +1,16 @@
 """When a new version would matter."""
 
+import time
+
 import pytest
 
 from backend.sweeper import learn_is_ripe
 from store import work
 from store.projects import serve
+from store.publications import add_publication
 from store.versions import HEAD, add_version
 from tests.jobs.workbench import SPACE, Workbench
+from worker.budget import draw
 
 
 @pytest.fixture
@@ -53,3 +57,24 @@ def test_enough_labels_make_a_version_at_once(served: Workbench) -> None:
 def test_fewer_labels_wait_for_a_pause(served: Workbench) -> None:
     assert not ripe(served, labels=3, quiet=1.0)
     assert ripe(served, labels=0, quiet=2.1)
+
+
+def test_no_version_is_made_while_another_is_on_its_way(served: Workbench) -> None:
+    version_id = served.project.served_version_id
+    assert version_id is not None
+    served.store.database.write(
+        lambda db: add_publication(db, served.project_id, version_id, "version", [])
+    )
+    assert not ripe(served, labels=20, quiet=3.0)
+
+
+def test_a_burst_of_pushes_is_free_and_an_hour_of_them_is_not(workbench: Workbench) -> None:
+    def push(seconds: float) -> float:
+        rested = workbench.store.database.write(
+            lambda db: draw(db, workbench.project_id, seconds, 0.1)
+        )
+        return rested - time.time()
+
+    assert max(push(1.0) for _ in range(5)) <= 0.0
+    assert push(2.0) > 5.0
+    assert push(2.0) > 25.0

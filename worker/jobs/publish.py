@@ -3,7 +3,6 @@
 A chunk that was tried before is compared with what Label Studio holds; only the difference is sent.
 """
 
-import time
 from collections.abc import Sequence
 
 import structlog
@@ -11,7 +10,7 @@ from sqlalchemy import Connection
 
 from store import work
 from store.deletions import delete_tasks
-from store.projects import get_project, serve
+from store.projects import serve
 from store.publications import (
     Chunk,
     Item,
@@ -20,6 +19,7 @@ from store.publications import (
     begin_chunk,
     end_chunk,
     end_publication,
+    is_superseded,
     next_chunk,
     owed_tasks,
     pending_publications,
@@ -32,6 +32,7 @@ from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
 from studio.records import NewPrediction
+from worker.budget import draw
 from worker.choosing import rest_items, suggest
 from worker.connecting import is_ours
 from worker.jobs.context import TIME_BOX, JobContext, running
@@ -73,19 +74,11 @@ class _Publishing:
         return self.context.seconds < TIME_BOX
 
     def _rest(self, more: bool) -> None:
-        """End the job; the next one, and the next version, wait until our share allows them.
-
-        The first suggestions wait for nothing.
-        """
-        share = self.store.settings.studio_share
-        rested = time.time() + self.studio.seconds_spent * (1 / share - 1)
-        with self.database.read() as db:
-            project = get_project(db, self.project.id)
-            version = get_version(db, (project and project.served_version_id) or 0)
-        if version is None or version.kind != HEAD:
-            rested = 0.0
+        """End the job; the next one, and the next version, wait until our share allows them."""
+        spent, share = self.studio.seconds_spent, self.store.settings.studio_share
 
         def write(db: Connection) -> None:
+            rested = draw(db, self.project.id, spent, share)
             work.finish(db, self.context.lease, not_before=rested)
             work.postpone(db, self.project.id, "learn", rested)
             if more:
@@ -110,6 +103,8 @@ class _Publishing:
         assert version is not None, "a publication refers to its version"
         while True:
             with self.database.read() as db:
+                if is_superseded(db, published.id):
+                    return True
                 chunk = next_chunk(db, published.id)
             if chunk is None:
                 break
