@@ -9,8 +9,9 @@ from backend.commands.common import load_settings
 from worker.broker import broker_url
 from worker.worker import run_worker
 
-# Embedding takes every core that it gets; requests and the small jobs go first.
-NICE = {"embed": 10, "learn": 5}
+# Embedding takes every core that it gets; requests and the small jobs go first. (At 10 it took a
+# third longer beside a busy Label Studio, and requests were answered no sooner.)
+NICE = {"embed": 5}
 
 
 def run(queue: str) -> None:
