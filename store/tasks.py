@@ -5,7 +5,19 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from store.schema import annotation, selection, task
 
@@ -170,14 +182,8 @@ def count_tasks(db: Connection, project_id: int, space: str | None) -> TaskCount
     return TaskCounts(*row)
 
 
-def tasks_to_embed(
-    db: Connection, project_id: int, space: str, limit: int, *, urgent: bool = False
-) -> list[Task]:
-    """The next images to embed: labelled ones, then the shortlist, then a shuffled rest.
-
-    Args:
-        urgent: only labelled tasks and the shortlist.
-    """
+def tasks_to_embed(db: Connection, project_id: int, space: str, limit: int) -> list[Task]:
+    """The next images to embed: labelled ones, then the shortlist, then a shuffled rest."""
     labelled = exists().where(
         annotation.c.project_id == project_id,
         annotation.c.task_ls_id == task.c.ls_id,
@@ -190,7 +196,25 @@ def tasks_to_embed(
         selection.c.task_ls_id == task.c.ls_id,
         selection.c.active,
     )
-    query = select(*_COLUMNS).where(
+    # Tasks are often imported class by class; the first embedded ones must be of all kinds.
+    shuffled = (task.c.id * 7919) % 10007
+    query = (
+        select(*_COLUMNS)
+        .where(*_not_embedded(project_id, space))
+        .order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
+        .limit(limit)
+    )
+    return [_record(row) for row in db.execute(query)]
+
+
+def any_to_embed(db: Connection, project_id: int, space: str) -> bool:
+    """Whether there is an image to embed now."""
+    query = select(task.c.id).where(*_not_embedded(project_id, space)).limit(1)
+    return db.execute(query).first() is not None
+
+
+def _not_embedded(project_id: int, space: str) -> tuple[ColumnElement[bool], ...]:
+    return (
         task.c.project_id == project_id,
         task.c.deleted_at.is_(None),
         task.c.uri.is_not(None),
@@ -198,13 +222,6 @@ def tasks_to_embed(
         or_(task.c.embedded_space.is_(None), task.c.embedded_space != space),
         or_(task.c.retry_at.is_(None), task.c.retry_at <= time.time()),
     )
-    if urgent:
-        query = query.where(or_(labelled, chosen))
-    else:
-        # Tasks are often imported class by class; the first embedded ones must be of all kinds.
-        shuffled = (task.c.id * 7919) % 10007
-        query = query.order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
-    return [_record(row) for row in db.execute(query.limit(limit))]
 
 
 def next_retry(db: Connection, project_id: int) -> float | None:

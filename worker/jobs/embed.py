@@ -18,6 +18,7 @@ from store.projects import change_project
 from store.runtime import tell, told
 from store.tasks import (
     Task,
+    any_to_embed,
     count_tasks,
     mark_broken,
     mark_embedded,
@@ -188,7 +189,7 @@ def run(project_id: int, generation: int) -> None:
 
         def end(db: Connection) -> None:
             work.finish(db, context.lease)
-            if tasks_to_embed(db, project_id, space, 1):
+            if any_to_embed(db, project_id, space):
                 work.want(db, project_id, "embed")
             else:
                 if embedding.done > embedding.failed:

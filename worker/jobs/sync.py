@@ -18,7 +18,7 @@ from store.annotations import (
 from store.deletions import delete_tasks
 from store.projects import Project, change_project, save_project
 from store.runtime import forget, tell, told
-from store.tasks import TaskRecord, save_tasks, task_ids, tasks_to_embed
+from store.tasks import TaskRecord, any_to_embed, save_tasks, task_ids
 from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound
@@ -203,7 +203,7 @@ class _Sync:
         if self.changes.annotations:
             work.want(db, self.project.id, "learn")
         space = self.project.embedding_space or ""
-        if self.changes.tasks or tasks_to_embed(db, self.project.id, space, 1):
+        if self.changes.tasks or any_to_embed(db, self.project.id, space):
             work.want(db, self.project.id, "embed")
         self.changes.tasks = self.changes.annotations = 0
 
