@@ -197,12 +197,14 @@ def at_rest(session: DemoSession, kinds: tuple[str, ...] = ("embed", "learn", "p
 def ours(session: DemoSession) -> list[psutil.Process]:
     """All processes of the demo's Apprentice, `apprentice up` first."""
     home = str(session.settings.home)
-    found = []
+    found: dict[int, psutil.Process] = {}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if process.environ().get("APPRENTICE_HOME") == home:
-                found.append(process)
-    return found
+                # The broker's own environment says nothing, so children count too.
+                below = process.children(recursive=True)
+                found |= {each.pid: each for each in [process, *below]}
+    return list(found.values())
 
 
 def pss(process: psutil.Process) -> float:

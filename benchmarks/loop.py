@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sqlalchemy import select
+
 from backend.demo.run import DemoSession
 from benchmarks.harness import (
     Options,
@@ -23,6 +25,7 @@ from benchmarks.harness import (
 from benchmarks.report import Bar, Outcome, percentile, spread
 from store.annotations import annotated_tasks
 from store.publications import get_shortlist
+from store.schema import publication
 from store.versions import HEAD, REFUSED, list_versions
 
 PACE = 3.0  # seconds from one label of the steady annotator to the next
@@ -53,6 +56,7 @@ def run(options: Options) -> Outcome:
         _bars("annotation saved → newer suggestion readable", taken),
         {
             "seconds": spread(taken),
+            "seconds, label by label": [round(value, 1) for value in taken],
             "labels": labels,
             "versions refused by the gate": refused,
             "labels of the first class, nothing to learn": classless,
@@ -133,6 +137,7 @@ def run_steady(options: Options) -> Outcome:
         _bars(f"a label every {PACE:g} s → a version that knows it is readable", taken),
         {
             "seconds": spread(taken),
+            "seconds, label by label": [round(value, 1) for value in taken],
             "labels": labels,
             "labels that no accepted version knew at the end": labels - len(taken),
             "versions served": len(watch.seen),
@@ -168,4 +173,11 @@ def _where_time_goes(session: DemoSession, began: float) -> dict[str, object]:
         found[f"{kind} jobs, median seconds"] = {
             step: round(statistics.median(values), 3) for step, values in steps.items()
         }
+    pushed: dict[str, list[float]] = {}
+    with session.store.database.read() as db:
+        for row in db.execute(select(publication.c.reason, publication.c.seconds)):
+            pushed.setdefault(row.reason, []).append(row.seconds)
+    found["seconds of pushes in Label Studio"] = {
+        reason: spread(values) for reason, values in pushed.items()
+    }
     return found
