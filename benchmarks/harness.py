@@ -16,7 +16,8 @@ from PIL import Image
 from backend.demo.annotator import CONTROL, TO_NAME, true_name
 from backend.demo.dataset import LABEL_CONFIG, load_samples
 from backend.demo.label_studio import LabelStudioServer, create_image_project
-from backend.demo.run import DemoSession, tail
+from backend.demo.process import tail
+from backend.demo.run import DemoSession
 from benchmarks.report import ENVIRONMENT, OUT
 from store.connections import DEFAULT, StudioConnection, get_connection
 from store.jobs import Job, list_jobs

@@ -156,31 +156,6 @@ class TaskInfo:
 
 
 @dataclass(frozen=True)
-class TaskHead:
-    """The least about a task: what finding deletions needs.
-
-    A task's id alone does not name it for ever: on SQLite, Label Studio gives the ids of deleted
-    tasks (and annotations) to new ones. With `created_at` it does.
-    """
-
-    id: int
-    created_at: datetime
-    updated_at: datetime
-    annotations: int  # without skipped ones
-    skipped: int
-
-    @classmethod
-    def from_json(cls, body: Any) -> TaskHead:
-        return cls(
-            id=integer(body, "id"),
-            created_at=moment(body, "created_at"),
-            updated_at=moment(body, "updated_at"),
-            annotations=number(body, "total_annotations"),
-            skipped=number(body, "cancelled_annotations"),
-        )
-
-
-@dataclass(frozen=True)
 class NewPrediction:
     """A prediction to be pushed. `score` in [0, 1] is what Label Studio sorts by."""
 

@@ -9,7 +9,6 @@ from backend.demo.label_studio import LabelStudioServer
 from studio.client import StudioClient
 from studio.records import ProjectInfo
 
-ENVIRONMENT = Path(__file__).parent.parent / ".venv-label-studio"
 TWO_CLASSES = (
     '<View><Image name="image" value="$image"/><Choices name="kind" toName="image">'
     '<Choice value="cat"/><Choice value="dog"/></Choices></View>'
@@ -17,11 +16,23 @@ TWO_CLASSES = (
 
 
 @pytest.fixture(scope="session")
-def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
+def environment() -> Path:
+    """The virtual environment with the real Label Studio. Without it, its tests fail."""
+    folder = Path(__file__).parent.parent / ".venv-label-studio"
+    if not (folder / "bin" / "label-studio").exists():
+        pytest.fail(
+            "the real Label Studio is not in .venv-label-studio: `make test` installs it, "
+            "`make test-fast` leaves its tests out"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def label_studio(
+    environment: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LabelStudioServer]:
     """A running Label Studio. A test that stops it starts it again before it ends."""
-    if not (ENVIRONMENT / "bin" / "label-studio").exists():
-        pytest.skip("the real Label Studio is not in .venv-label-studio: `make test` installs it")
-    with LabelStudioServer(tmp_path_factory.mktemp("label-studio"), ENVIRONMENT) as server:
+    with LabelStudioServer(tmp_path_factory.mktemp("label-studio"), environment) as server:
         yield server
 
 

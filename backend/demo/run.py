@@ -4,11 +4,6 @@
 """
 
 import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,18 +11,17 @@ from types import TracebackType
 
 from backend.demo.annotator import Annotator, Labelled
 from backend.demo.dataset import LABEL_CONFIG, load_samples
-from backend.demo.label_studio import HOST, LabelStudioServer, create_image_project
+from backend.demo.label_studio import LabelStudioServer, create_image_project
 from backend.demo.measuring import RestAccuracy, rest_accuracy
+from backend.demo.process import ApprenticeProcess, free_port, tail
 from backend.readiness import not_ready
 from store.annotations import annotated_tasks
 from store.connections import DEFAULT, save_connection
 from store.projects import Project, get_project
-from store.settings import Settings
 from store.store import Store
 from store.versions import Version, get_version, newest_version
 from studio.records import ProjectInfo
 from worker.connecting import connect
-from worker.tether import Lifeline
 
 TITLE = "Textile defects"
 IMAGES = 400
@@ -35,14 +29,6 @@ READY_SECONDS = 300.0  # for Apprentice; its first start exports the backbone
 FIRST_ORDER_SECONDS = 180.0  # until the first tasks are chosen
 SETTLE_SECONDS = 60.0  # until the last labels are learned from
 POLL_SECONDS = 0.2
-STOP_SECONDS = 20.0
-LOG_TAIL = 2000  # characters
-
-# What the demo must not take from the environment: it has its own of all this.
-OWN = frozenset(
-    f"APPRENTICE_{name}"
-    for name in ("HOME", "HOST", "PORT", "PUBLIC_URL", "REDIS_URL", "DATABASE_URL", "STORAGE_URL")
-) | {"LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS"}
 
 
 class DemoError(Exception):
@@ -77,15 +63,15 @@ class DemoSession:
         self._samples = load_samples(images)
         self.truth = {sample.name: sample.label for sample in self._samples}
         self._keep_project = keep_project
-        self._more = dict(settings or {})
         self._tell = tell
         self.label_studio = LabelStudioServer(
             self.home / "label-studio", environment, port=free_port(ports[0])
         )
-        self.settings = self._own_settings(free_port(ports[1]))
         self.log = self.home / "apprentice.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: Lifeline | None = None
+        self._apprentice = ApprenticeProcess(
+            self.home / "apprentice", free_port(ports[1]), self.log, settings or {}
+        )
+        self.settings = self._apprentice.settings
         self._open = contextlib.ExitStack()
 
     # Starting and stopping
@@ -98,7 +84,7 @@ class DemoSession:
         """
         try:
             self._tell("starting Apprentice and Label Studio (the first start takes a minute)")
-            self._start_apprentice()
+            self._apprentice.start()
             self.label_studio.start()
             self.studio = self._open.enter_context(self.label_studio.client())
             info = self._make_project()
@@ -120,21 +106,8 @@ class DemoSession:
     def stop(self) -> None:
         """Stop everything; no process is left. What was made stays in the home folder."""
         self._open.close()
-        self._stop_apprentice()
+        self._apprentice.stop()
         self.label_studio.stop()
-
-    def _stop_apprentice(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-            process.kill()  # what it started dies with it
-            process.wait()
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
 
     def restart_apprentice(self) -> None:
         """Start Apprentice anew after it was killed.
@@ -142,8 +115,8 @@ class DemoSession:
         Raises:
             DemoError: it doesn't come up.
         """
-        self._stop_apprentice()
-        self._start_apprentice()
+        self._apprentice.stop()
+        self._apprentice.start()
         self._wait(READY_SECONDS, "Apprentice is ready", lambda: not not_ready(self.settings))
 
     def __enter__(self) -> "DemoSession":
@@ -223,7 +196,7 @@ class DemoSession:
 
     def check(self) -> None:
         """Raise DemoError when Label Studio or Apprentice has ended."""
-        if self._process is None or self._process.poll() is not None:
+        if not self._apprentice.running:
             raise DemoError(f"Apprentice has ended; the end of {self.log}:\n{tail(self.log)}")
         if not self.label_studio.running and self.label_studio_started:
             log = self.label_studio.log
@@ -235,41 +208,6 @@ class DemoSession:
         return hasattr(self, "studio")
 
     # Parts of the start
-
-    def _own_settings(self, port: int) -> Settings:
-        return Settings(
-            home=self.home / "apprentice",
-            host=HOST,
-            port=port,
-            public_url=None,
-            basic_auth_user=None,
-            basic_auth_pass=None,
-            label_studio_url=None,
-            label_studio_api_key=None,
-            redis_url=None,
-            database_url=None,
-            storage_url=None,
-        )
-
-    def _start_apprentice(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
-        environment = {name: value for name, value in os.environ.items() if name not in OWN}
-        environment |= {
-            "APPRENTICE_HOME": str(self.settings.home),
-            "APPRENTICE_PORT": str(self.settings.port),
-            **self._more,
-        }
-        self._lifeline = Lifeline()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._lifeline.command([sys.executable, "-m", "backend.cli", "up"]),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=self._lifeline.pass_fds,
-                start_new_session=True,
-            )
 
     def _make_project(self) -> ProjectInfo:
         if self._keep_project:
@@ -302,21 +240,3 @@ class DemoSession:
                     f"{tail(self.log)}"
                 )
             time.sleep(POLL_SECONDS)
-
-
-def free_port(preferred: int) -> int:
-    """The preferred port, or any other one that is free."""
-    for port in (preferred, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            found: int = probe.getsockname()[1]
-            return found
-    raise DemoError("no port is free")
-
-
-def tail(log: Path) -> str:
-    """The end of a log file."""
-    with contextlib.suppress(FileNotFoundError):
-        return log.read_text(errors="replace")[-LOG_TAIL:]
-    return ""

@@ -14,7 +14,7 @@ from typing import Any
 from studio.calls.base import Calls, as_list, as_object
 from studio.errors import StudioNotFound
 from studio.fields import integer
-from studio.records import AnnotationInfo, Region, TaskHead, TaskInfo
+from studio.records import AnnotationInfo, Region, TaskInfo
 
 # Tasks in one answer. From 999 on, Label Studio on SQLite answers 500 for uploaded files:
 # "Expression tree is too large". It takes 0.2 s for 1,000 tasks of two fields (2 cores).
@@ -32,12 +32,6 @@ Filter = dict[str, Any]
 
 
 class TaskCalls(Calls):
-    def task_heads(self, project: int) -> Iterator[TaskHead]:
-        """Every task's id, times and counts of annotations, in order of id."""
-        include = "id,created_at,updated_at,total_annotations,cancelled_annotations"
-        for body in self._tasks(project, LIGHT_PAGE, include=include):
-            yield TaskHead.from_json(body)
-
     def task_ids(self, project: int) -> Iterator[int]:
         """Every task's id, in order."""
         for body in self._tasks(project, LIGHT_PAGE, include="id"):

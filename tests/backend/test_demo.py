@@ -13,8 +13,6 @@ from backend.demo.annotator import true_name
 from backend.demo.dataset import CLASSES, load_samples
 from tests.backend.processes import OWN, processes_of
 
-ENVIRONMENT = Path(__file__).parents[2] / ".venv-label-studio"
-
 
 def demo(home: Path, **more: str) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
@@ -69,11 +67,9 @@ def test_a_senseless_number_of_labels_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
-def test_the_demo_learns_says_so_and_leaves_nothing(tmp_path: Path) -> None:
-    if not ENVIRONMENT.exists():
-        pytest.skip("the real Label Studio is not installed: `make test` installs it")
+def test_the_demo_learns_says_so_and_leaves_nothing(environment: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    done = demo(home, APPRENTICE_LABEL_STUDIO=str(ENVIRONMENT), APPRENTICE_DEMO_LABELS="12")
+    done = demo(home, APPRENTICE_LABEL_STUDIO=str(environment), APPRENTICE_DEMO_LABELS="12")
     assert done.returncode == 0, done.stderr
     assert "Label Studio: http://localhost:" in done.stdout
     assert "sign in as " in done.stdout

@@ -4,7 +4,7 @@ What it decides is written in one transaction; the publish job carries it to Lab
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -64,6 +64,16 @@ def run(project_id: int, generation: int) -> None:
         _Learning(context).run()
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A version that was trained, and what the gate says to it."""
+
+    trained: Trained
+    data: TrainingSet
+    digest: str
+    verdict: Verdict
+
+
 class _Learning:
     def __init__(self, context: JobContext) -> None:
         self.context = context
@@ -99,10 +109,11 @@ class _Learning:
             accepted=verdict.accepted,
             verdict=verdict.reason,
         )
+        candidate = _Candidate(trained, data, digest, verdict)
         if verdict.accepted:
-            self._publish(trained, data, digest, verdict)
+            self._publish(candidate)
         else:
-            self._refill(refused=(trained, data, digest, verdict))
+            self._refill(refused=candidate)
 
     def _hold_out(self, data: TrainingSet) -> TrainingSet:
         more = extend_holdout(data, self.now.unbiased, seed=SEED)
@@ -140,10 +151,10 @@ class _Learning:
         listed = [task for task in self.now.tasks if task.ls_id in tasks]
         return suggest(self.store, listed, predictor, self.now.config)
 
-    def _publish(self, trained: Trained, data: TrainingSet, digest: str, verdict: Verdict) -> None:
-        now = self.now
+    def _publish(self, candidate: _Candidate) -> None:
+        now, trained = self.now, candidate.trained
         predictor = trained.predictor(now.space)
-        artifact = self.store.artifacts.save(trained.artifact(now.space, digest))
+        artifact = self.store.artifacts.save(trained.artifact(now.space, candidate.digest))
         pool = self._pool()
         choices = self._choose(pool, predictor, trained.hardest)
         chosen = {choice.task for choice in choices}
@@ -154,7 +165,7 @@ class _Learning:
         refresh = rest_items(outdated, answers)
 
         def write(db: Connection) -> None:
-            version = self._add(db, trained, data, digest, verdict, CANDIDATE, artifact)
+            version = self._add(db, candidate, CANDIDATE, artifact)
             add_publication(db, version.project_id, version.id, "version", items)
             if refresh:
                 add_publication(db, version.project_id, version.id, "refresh", refresh)
@@ -178,14 +189,7 @@ class _Learning:
         return tasks
 
     def _add(
-        self,
-        db: Connection,
-        trained: Trained,
-        data: TrainingSet,
-        digest: str,
-        verdict: Verdict,
-        status: str,
-        artifact: str | None,
+        self, db: Connection, candidate: _Candidate, status: str, artifact: str | None
     ) -> Version:
         return add_version(
             db,
@@ -193,19 +197,14 @@ class _Learning:
             kind=HEAD,
             status=status,
             embedding_space=self.now.space,
-            labels=len(data.tasks),
-            labels_digest=digest,
-            metrics=trained.metrics(),
-            verdict=verdict.reason,
+            labels=len(candidate.data.tasks),
+            labels_digest=candidate.digest,
+            metrics=candidate.trained.metrics(),
+            verdict=candidate.verdict.reason,
             artifact=artifact,
         )
 
-    def _refill(
-        self,
-        *,
-        reason: str | None = None,
-        refused: tuple[Trained, TrainingSet, str, Verdict] | None = None,
-    ) -> None:
+    def _refill(self, *, reason: str | None = None, refused: _Candidate | None = None) -> None:
         """Fill the shortlist up under the version that is served, or under the start version.
 
         A prediction that stands is never replaced: somebody may have the task open.
@@ -236,7 +235,7 @@ class _Learning:
 
         def write(db: Connection) -> None:
             if refused:
-                self._add(db, *refused, REFUSED, None)
+                self._add(db, refused, REFUSED, None)
             if not items:
                 return
             version = served or _start_version(db, now.project.id, now.space)
