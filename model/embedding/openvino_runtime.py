@@ -4,6 +4,7 @@ With as many one-threaded streams as cores, no core waits for another inside a l
 threads that decode images take no more time from inference than they use.
 """
 
+import functools
 import queue
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +24,16 @@ from model.embedding.openvino_import import import_openvino
 REQUEST_SIZE = 8
 
 
+@functools.cache
+def core() -> Any:
+    """OpenVINO's core, one for the whole life of the process.
+
+    The CPU plugin gives the thread that loads it an alternate signal stack and frees it with the
+    core. Freed from another thread, it stays in use, and the process dies of its next signal.
+    """
+    return import_openvino().Core()
+
+
 def compile_model(model: Path, *, precision: str, threads: int) -> Any:
     """OpenVINO's compiled model for the CPU. `precision` is float32 or bfloat16."""
     settings = {
@@ -32,7 +43,7 @@ def compile_model(model: Path, *, precision: str, threads: int) -> Any:
         # Other processes compute on the same cores.
         "ENABLE_CPU_PINNING": False,
     }
-    return import_openvino().Core().compile_model(model, "CPU", settings)
+    return core().compile_model(model, "CPU", settings)
 
 
 class OpenVINOEmbedder:

@@ -158,6 +158,7 @@ def test_ctrl_c_reaches_the_program_and_leaves_nothing_behind(
     checkout: Checkout, word: signal.Signals
 ) -> None:
     checkout.make("install")
+    # A shell's background jobs ignore Ctrl-C, and so would what they start, unless told otherwise.
     with subprocess.Popen(
         ["make", "up"],
         cwd=checkout.folder,
@@ -165,6 +166,7 @@ def test_ctrl_c_reaches_the_program_and_leaves_nothing_behind(
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as making:
         assert making.stdout is not None
         try:

@@ -157,6 +157,24 @@ def test_processes_that_want_it_first_share_one_export_and_report_nothing(tmp_pa
     assert list(home.iterdir()) == []
 
 
+def test_signals_are_survived_after_an_embedder_was_dropped_by_another_thread(
+    embedder_cache: Path,
+) -> None:
+    code = (
+        "import os, signal, threading; from pathlib import Path\n"
+        "from model.embedding import open_embedder\n"
+        f"held = [open_embedder('bundled:lite0', device='cpu', "
+        f"cache_dir=Path({str(embedder_cache)!r}))]\n"
+        "dropping = threading.Thread(target=held.clear); dropping.start(); dropping.join()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_a_damaged_export_is_made_again(embedder_cache: Path, tmp_path: Path) -> None:
     import shutil
 
