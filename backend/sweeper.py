@@ -26,6 +26,7 @@ from worker.queues import enqueue, job_state
 log = structlog.get_logger()
 
 INTERVAL = 0.25  # seconds
+PAUSE = 0.05  # seconds after a sweep, however often it is woken: webhooks come in hundreds
 DEBOUNCE = 0.3  # seconds without a new wish, for work that needs no longer wait
 PUSH_SECONDS = 60.0  # that the push of one version is waited for before the next is made
 UNDER_WAY = ("queued", "started")
@@ -38,7 +39,7 @@ class Sweeper:
         self._store = store
         self._redis = redis
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._faults = 0
 
@@ -52,7 +53,7 @@ class Sweeper:
 
     def stop(self) -> None:
         """Stop and wait for the sweep under way."""
-        self._stopping = True
+        self._stopped.set()
         self._wake.set()
         self._thread.join()
 
@@ -107,7 +108,7 @@ class Sweeper:
         )
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopped.is_set():
             try:
                 self.sweep()
                 self._faults = 0
@@ -117,7 +118,8 @@ class Sweeper:
                     log.warning("sweep failed; trying again", error=str(error))
             except Exception:
                 log.exception("sweep failed")
-            self._wake.wait(INTERVAL)
+            self._stopped.wait(PAUSE)
+            self._wake.wait(INTERVAL - PAUSE)
             self._wake.clear()
 
 

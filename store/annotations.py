@@ -1,11 +1,11 @@
 """Annotations: an append-only history in which the last write counts."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from store.schema import annotation
 from store.tasks import chunks
@@ -33,64 +33,79 @@ def save_annotations(db: Connection, project_id: int, records: Collection[Annota
     Returns:
         How many annotations changed by it.
     """
-    changed = 0
     by_id: dict[int, list[AnnotationRecord]] = {}
     for record in records:
         by_id.setdefault(record.ls_id, []).append(record)
+    changed = 0
     for ids in chunks(by_id):
         current = _current(db, project_id, ids)
+        outdated: list[int] = []
+        rows: list[dict[str, Any]] = []
         for ls_id in ids:
+            known = current.get(ls_id)
+            written = [] if known is None else [dict(known._mapping)]
             for record in sorted(by_id[ls_id], key=lambda r: r.updated_at):
-                known = current.get(ls_id)
-                if known is not None and not _is_newer(record, known):
-                    continue
-                row = _append(db, project_id, record, known)
-                current[ls_id] = row
-                changed += 1
+                if not written or _is_newer(record, written[-1]):
+                    written.append(_values(project_id, record, written[-1] if written else None))
+            new = written if known is None else written[1:]
+            for row in new[:-1]:
+                row["current"] = False
+            if new and known is not None:
+                outdated.append(known.id)
+            rows += new
+        _append(db, outdated, rows)
+        changed += len(rows)
     return changed
 
 
-def _is_newer(record: AnnotationRecord, known: Any) -> bool:
-    if known.deleted:  # only an annotation made afterwards, under the id that became free
-        return bool(record.created_at > known.updated_at)
-    return bool(record.updated_at > known.updated_at)
+def _is_newer(record: AnnotationRecord, known: Mapping[str, Any]) -> bool:
+    if known["deleted"]:  # only an annotation made afterwards, under the id that became free
+        return bool(record.created_at > known["updated_at"])
+    return bool(record.updated_at > known["updated_at"])
+
+
+_CURRENT = select(annotation).where(
+    annotation.c.project_id == bindparam("of_project"),
+    annotation.c.ls_id.in_(bindparam("ids", expanding=True)),
+    annotation.c.current,
+)
 
 
 def _current(db: Connection, project_id: int, ids: list[int]) -> dict[int, Any]:
-    rows = db.execute(
-        select(annotation).where(
-            annotation.c.project_id == project_id, annotation.c.ls_id.in_(ids), annotation.c.current
-        )
-    )
+    rows = db.execute(_CURRENT, {"of_project": project_id, "ids": ids})
     return {row.ls_id: row for row in rows}
 
 
-def _append(db: Connection, project_id: int, record: AnnotationRecord, known: Any) -> Any:
+def _values(
+    project_id: int, record: AnnotationRecord, before: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """A row of the history, after the row `before`."""
     parent = record.parent_prediction
-    if known is not None:
-        if not known.deleted:
-            parent = known.parent_prediction or parent
-        db.execute(update(annotation).where(annotation.c.id == known.id).values(current=False))
-    return db.execute(
-        insert(annotation)
-        .values(
-            project_id=project_id,
-            task_ls_id=record.task_ls_id,
-            ls_id=record.ls_id,
-            created_at=record.created_at,
-            updated_at=record.updated_at,
-            received_at=time.time(),
-            completed_by=record.completed_by,
-            was_cancelled=record.was_cancelled,
-            ground_truth=record.ground_truth,
-            lead_time=record.lead_time,
-            parent_prediction=parent,
-            result=record.result,
-            deleted=False,
-            current=True,
-        )
-        .returning(annotation)
-    ).one()
+    if before is not None and not before["deleted"]:
+        parent = before["parent_prediction"] or parent
+    return {
+        "project_id": project_id,
+        "task_ls_id": record.task_ls_id,
+        "ls_id": record.ls_id,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "received_at": time.time(),
+        "completed_by": record.completed_by,
+        "was_cancelled": record.was_cancelled,
+        "ground_truth": record.ground_truth,
+        "lead_time": record.lead_time,
+        "parent_prediction": parent,
+        "result": record.result,
+        "deleted": False,
+        "current": True,
+    }
+
+
+def _append(db: Connection, outdated: list[int], rows: list[dict[str, Any]]) -> None:
+    if outdated:
+        db.execute(update(annotation).where(annotation.c.id.in_(outdated)).values(current=False))
+    if rows:
+        db.execute(insert(annotation), rows)
 
 
 def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
@@ -102,30 +117,22 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
     deleted = 0
     for ids in chunks(set(ls_ids)):
         current = _current(db, project_id, ids)
+        outdated: list[int] = []
+        rows: list[dict[str, Any]] = []
+        now = time.time()
         for ls_id in ids:
             known = current.get(ls_id)
-            if known is not None and known.deleted:
+            if known is None:
+                unseen = AnnotationRecord(ls_id, 0, created_at=now, updated_at=now, result=[])
+                row = _values(project_id, unseen, None)
+            elif known.deleted:
                 continue
-            values: dict[str, Any] = {
-                "task_ls_id": 0,
-                "created_at": time.time(),
-                "updated_at": time.time(),
-                "was_cancelled": False,
-                "ground_truth": False,
-                "result": [],
-            }
-            if known is not None:
-                db.execute(
-                    update(annotation).where(annotation.c.id == known.id).values(current=False)
-                )
-                values = {
-                    name: value
-                    for name, value in known._mapping.items()
-                    if name not in {"id", "project_id", "ls_id"}
-                }
-            values |= {"deleted": True, "current": True, "received_at": time.time()}
-            db.execute(insert(annotation).values(project_id=project_id, ls_id=ls_id, **values))
-            deleted += 1
+            else:
+                outdated.append(known.id)
+                row = {name: value for name, value in known._mapping.items() if name != "id"}
+            rows.append(row | {"deleted": True, "received_at": now})
+        _append(db, outdated, rows)
+        deleted += len(rows)
     return deleted
 
 

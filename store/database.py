@@ -4,9 +4,9 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,6 +78,11 @@ def _begin_immediate(connection: Connection) -> None:
             return
 
 
+def _apart(connection: Connection, group: Sized) -> AbstractContextManager[Any]:
+    """A savepoint, so that a write that fails leaves no trace; alone it needs none."""
+    return connection.begin_nested() if len(group) > 1 else nullcontext()
+
+
 def _one_writer(connection: Connection) -> None:
     """What SQLite's write lock gives: a transaction that reads and then writes is alone."""
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
@@ -106,8 +111,8 @@ class Database:
     def submit(self, write: Callable[[Connection], T]) -> Future[T]:
         """Hand `write` to the writer thread; the future is done when it is committed.
 
-        `write` runs in a savepoint of its own: if it raises, its future fails and the other
-        writes of the same commit stay. It must not wait for anything.
+        If `write` raises, its future fails, nothing of it stays, and the other writes of the same
+        commit do. It must not wait for anything.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -183,9 +188,11 @@ class Database:
                     if not future.set_running_or_notify_cancel():
                         continue  # its caller has gone, unacknowledged
                     try:
-                        with connection.begin_nested():
+                        with _apart(connection, group):
                             results.append((future, write(connection), None))
                     except Exception as error:  # it belongs to the one who submitted it
+                        if len(group) == 1:
+                            raise
                         results.append((future, None, error))
         except Exception as error:  # nothing of the group was committed
             results = [(future, None, error) for _, future in group if not future.cancelled()]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from store.schema import project
 
@@ -49,15 +49,17 @@ def find_project(
 
     A project that is gone is found only with its `ls_created`.
     """
-    query = select(project).where(
-        project.c.connection_id == connection_id, project.c.ls_id == ls_id
-    )
-    if ls_created is None:
-        query = query.where(project.c.gone_at.is_(None))
-    else:
-        query = query.where(project.c.ls_created == ls_created)
-    row = db.execute(query.order_by(project.c.ls_created.desc())).first()
+    parameters = {"connection": connection_id, "id": ls_id, "created": ls_created}
+    query = _NEWEST if ls_created is None else _EXACT
+    row = db.execute(query, parameters).first()
     return None if row is None else _record(row)
+
+
+_OF_ID = select(project).where(
+    project.c.connection_id == bindparam("connection"), project.c.ls_id == bindparam("id")
+)
+_NEWEST = _OF_ID.where(project.c.gone_at.is_(None)).order_by(project.c.ls_created.desc())
+_EXACT = _OF_ID.where(project.c.ls_created == bindparam("created"))
 
 
 def list_projects(db: Connection, *, gone: bool = False) -> list[Project]:

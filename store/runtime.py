@@ -3,9 +3,11 @@
 import time
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from store.schema import runtime
+
+_TOLD = select(runtime.c.value).where(runtime.c.name == bindparam("asked"))
 
 
 def tell(db: Connection, name: str, value: Any) -> None:
@@ -16,7 +18,7 @@ def tell(db: Connection, name: str, value: Any) -> None:
 
 def told(db: Connection, name: str) -> Any:
     """The value of `name`, or None."""
-    return db.execute(select(runtime.c.value).where(runtime.c.name == name)).scalar()
+    return db.execute(_TOLD, {"asked": name}).scalar()
 
 
 def forget(db: Connection, name: str) -> None:

@@ -70,6 +70,14 @@ _COLUMNS = (
     task.c.retries,
 )
 
+# Every webhook asks these: the statements are made once.
+_LISTED = (
+    task.c.project_id == bindparam("of_project"),
+    task.c.ls_id.in_(bindparam("ids", expanding=True)),
+)
+_SHOWN = select(task.c.ls_id, task.c.uri, task.c.data, task.c.deleted_at).where(*_LISTED)
+_PRESENT = select(*_COLUMNS).where(*_LISTED, task.c.deleted_at.is_(None))
+
 
 def chunks(ids: Collection[int]) -> Iterable[list[int]]:
     """`ids` in lists that fit one query."""
@@ -86,11 +94,7 @@ def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord])
     changed = 0
     by_id = {record.ls_id: record for record in records}
     for ids in chunks(by_id):
-        rows = db.execute(
-            select(task.c.ls_id, task.c.uri, task.c.data, task.c.deleted_at).where(
-                task.c.project_id == project_id, task.c.ls_id.in_(ids)
-            )
-        )
+        rows = db.execute(_SHOWN, {"of_project": project_id, "ids": ids})
         known = {row.ls_id: row for row in rows}
         new = [by_id[i] for i in ids if i not in known]
         if new:
@@ -136,11 +140,7 @@ def get_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> dict[
     """Those of `ls_ids` that are known and not deleted."""
     found: dict[int, Task] = {}
     for ids in chunks(ls_ids):
-        rows = db.execute(
-            select(*_COLUMNS).where(
-                task.c.project_id == project_id, task.c.ls_id.in_(ids), task.c.deleted_at.is_(None)
-            )
-        )
+        rows = db.execute(_PRESENT, {"of_project": project_id, "ids": ids})
         found |= {row.ls_id: _record(row) for row in rows}
     return found
 

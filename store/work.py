@@ -8,7 +8,17 @@ come meanwhile leave `wanted` above `done`: exactly one more job follows.
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from store.schema import project, work
 
@@ -68,34 +78,36 @@ def want(db: Connection, project_id: int, kind: str, *, not_before: float | None
         not_before: a time that the run must wait for; without it, an earlier wait stays.
     """
     now = time.time()
-    known = get_work(db, project_id, kind)
-    if known is None:
-        db.execute(
-            insert(work).values(
-                project_id=project_id,
-                kind=kind,
-                wanted=1,
-                enqueued=0,
-                done=0,
-                fence=0,
-                wanted_at=now,
-                touched_at=now,
-                not_before=not_before or 0.0,
-                failures=0,
-            )
-        )
+    parameters = {"of_project": project_id, "of_kind": kind, "now": now, "until": not_before}
+    if db.execute(_WANT, parameters).rowcount:
         return
-    satisfied = known.wanted == known.done
     db.execute(
-        update(work)
-        .where(*_where(project_id, kind))
-        .values(
-            wanted=work.c.wanted + 1,
-            wanted_at=now if satisfied else known.wanted_at,
+        insert(work).values(
+            project_id=project_id,
+            kind=kind,
+            wanted=1,
+            enqueued=0,
+            done=0,
+            fence=0,
+            wanted_at=now,
             touched_at=now,
-            not_before=known.not_before if not_before is None else not_before,
+            not_before=not_before or 0.0,
+            failures=0,
         )
     )
+
+
+# Every webhook wishes: the statement is made once.
+_WANT = (
+    update(work)
+    .where(work.c.project_id == bindparam("of_project"), work.c.kind == bindparam("of_kind"))
+    .values(
+        wanted=work.c.wanted + 1,
+        wanted_at=case((work.c.wanted == work.c.done, bindparam("now")), else_=work.c.wanted_at),
+        touched_at=bindparam("now"),
+        not_before=func.coalesce(bindparam("until", type_=Double), work.c.not_before),
+    )
+)
 
 
 def list_wanted(db: Connection) -> list[Work]:

@@ -1,24 +1,23 @@
 """`apprentice worker QUEUE`."""
 
 import importlib
-import os
 from functools import partial
 
 from backend import logs
 from backend.commands.common import load_settings
 from worker.broker import broker_url
+from worker.priority import be_nice
 from worker.worker import run_worker
 
-# Embedding takes every core that it gets; requests and the small jobs go first. A precaution:
-# on two busy cores, 0, 5 and 10 could not be told apart (p99 of /health 10 to 16 ms with each).
-NICE = {"embed": 5}
+# Embedding takes every core that it gets; requests and the small jobs go first.
+NICE = {"embed": 10}
 
 
 def run(queue: str) -> None:
     """Serve the queue until SIGTERM or Ctrl-C."""
     settings = load_settings()
     logs.configure(settings.log_level)
-    os.nice(NICE.get(queue, 0))
+    be_nice(NICE.get(queue, 0))
     url = settings.redis_url or broker_url(settings.home)
     run_worker(queue, url, preload=partial(_preload, queue))
 
