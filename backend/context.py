@@ -1,6 +1,7 @@
 """What every request of the web process has at hand."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -10,6 +11,7 @@ from redis import Redis
 from sqlalchemy import Connection
 from starlette.requests import Request
 
+from backend.auth import same_secret
 from backend.bodies import RequestError
 from backend.inference_client import InferenceClient
 from backend.memory import Recent, Throttle
@@ -27,6 +29,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CLOSE_SECONDS = 5.0  # for what was submitted
+CONNECTIONS = 1_000  # remembered, with when they were read
+CONNECTION_SECONDS = 5.0
+LOOK_SECONDS = 0.2  # between two looks of /setup: one page of Label Studio asks several times
 PROJECTS = 10_000  # remembered for /setup
 PREDICTORS = 16  # versions whose heads are kept in memory; about 0.5 MB for each 100 classes
 
@@ -58,10 +63,13 @@ class Web:
         default_factory=lambda: Recent(PROJECTS)
     )
     predictors: Recent[int, Predictor] = field(default_factory=lambda: Recent(PREDICTORS))
+    looks: Throttle = field(default_factory=lambda: Throttle(LOOK_SECONDS))  # of /setup
     repairs: Throttle = field(default_factory=lambda: Throttle(60))
     trainings: Throttle = field(default_factory=lambda: Throttle(3))
     background: set["asyncio.Future[Any]"] = field(default_factory=set)
-    known_connections: set[str] = field(default_factory=set)
+    connections: Recent[str, tuple[float, StudioConnection]] = field(
+        default_factory=lambda: Recent(CONNECTIONS)
+    )
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run the query in a read transaction of its own."""
@@ -98,13 +106,26 @@ class Web:
         found = await self.read(lambda db: get_connection(db, connection_id))
         if found is None:
             raise RequestError(404, f"no connection {connection_id!r}: {_advice(connection_id)}")
-        self.known_connections.add(connection_id)
+        self.connections.put(connection_id, (time.monotonic(), found))
         return found
+
+    async def trusted(self, request: Request, secret: str | None) -> tuple[StudioConnection, bool]:
+        """The connection, and whether `secret` is its own. A new secret holds at once, an old one
+        for CONNECTION_SECONDS more.
+
+        Raises:
+            RequestError: as `connection`.
+        """
+        seen, known = self.connections.get(connection_id_of(request)) or (0.0, None)
+        fresh = known is not None and time.monotonic() - seen < CONNECTION_SECONDS
+        if known is None or not fresh or not same_secret(secret, known.secret):
+            known = await self.connection(request)
+        return known, same_secret(secret, known.secret)
 
     async def require_connection(self, request: Request) -> str:
         """The connection's id, from memory where it was seen before; else as `connection`."""
         connection_id = connection_id_of(request)
-        if connection_id not in self.known_connections:
+        if self.connections.get(connection_id) is None:
             await self.connection(request)
         return connection_id
 

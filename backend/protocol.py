@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from backend import predict as predicting
 from backend import training, webhooks
 from backend.asking import PredictRequest
-from backend.auth import same_secret
 from backend.bodies import RequestError, read_object
 from backend.context import Web, web_of
 from backend.payloads import ProjectRef, project_payload, project_ref
@@ -67,8 +66,7 @@ async def predict(request: Request) -> JSONResponse:
 async def webhook(request: Request) -> JSONResponse:
     """Something happened in Label Studio."""
     web = web_of(request)
-    connection = await web.connection(request)
-    trusted = same_secret(request.headers.get(SECRET_HEADER), connection.secret)
+    connection, trusted = await web.trusted(request, request.headers.get(SECRET_HEADER))
     if trusted:
         body = await read_object(request, web.bulk)
     else:

@@ -45,6 +45,8 @@ async def set_up(web: Web, connection_id: str, ref: ProjectRef, body: Mapping[st
     if web.repairs.passes(known.id):
         project_id = known.id
         web.submit(lambda db: ask_repair(db, project_id))
+    if not web.looks.passes(known.id):
+        return known.version
     return await _fresh_name(web, key, known)
 
 
