@@ -26,6 +26,7 @@ from store.artifacts import ArtifactError
 from store.connections import ensure_default
 from store.settings import Settings
 from store.store import Store
+from studio.config import parse_label_config
 from worker.broker import broker_url, redis_from_url
 
 log = structlog.get_logger()
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _open(settings: Settings, store: Store, metrics: Metrics) -> Web:
     store.database.write(lambda db: ensure_default(db, settings))
+    parse_label_config("<View/>")  # imports what the first webhook would have to wait for
     url = settings.redis_url or broker_url(settings.home)
     redis = redis_from_url(url)
     return Web(

@@ -50,7 +50,7 @@ def _start(session: DemoSession, *, kill: bool) -> float:
         _kill(session)
     else:
         wait(lambda: at_rest(session), "nothing is under way")
-        session._stop_apprentice()
+        session.stop_apprentice()
     began = time.monotonic()
     session.restart_apprentice()
     return time.monotonic() - began

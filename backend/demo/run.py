@@ -109,8 +109,12 @@ class DemoSession:
         self._apprentice.stop()
         self.label_studio.stop()
 
+    def stop_apprentice(self) -> None:
+        """Stop Apprentice alone, in good order."""
+        self._apprentice.stop()
+
     def restart_apprentice(self) -> None:
-        """Start Apprentice anew after it was killed.
+        """Start Apprentice anew after it was stopped or killed.
 
         Raises:
             DemoError: it doesn't come up.
