@@ -84,7 +84,8 @@ def test_the_suggestions_are_as_good_as_scikit_learns(session: DemoSession) -> N
 def test_label_studio_shows_the_suggestions_of_the_served_version(session: DemoSession) -> None:
     served = session.served
     assert served is not None
-    assert served.metrics["accuracy"]["n"] >= LABELS
+    # The version of the last label may have been refused: then an earlier one is still served.
+    assert served.metrics["accuracy"]["n"] == served.labels
     shown = session.studio.get_project(session.project.ls_id).model_version
     assert shown == served.name
     chosen = shortlist(session)
