@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import structlog
@@ -24,6 +25,7 @@ from backend.sockets import socket_path
 from backend.sweeper import Sweeper
 from store.artifacts import ArtifactError
 from store.connections import ensure_default
+from store.runtime import WEB_STARTED, tell
 from store.settings import Settings
 from store.store import Store
 from studio.config import parse_label_config
@@ -73,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _open(settings: Settings, store: Store, metrics: Metrics) -> Web:
     store.database.write(lambda db: ensure_default(db, settings))
+    store.database.write(lambda db: tell(db, WEB_STARTED, time.time()))
     parse_label_config("<View/>")  # imports what the first webhook would have to wait for
     url = settings.redis_url or broker_url(settings.home)
     redis = redis_from_url(url)

@@ -222,8 +222,8 @@ async def _remember(web: Web, state: Answering, items: dict[int, Item]) -> None:
     """Write down what Label Studio is given.
 
     What was found out about images, and what is owed, is committed before the answer. Predictions
-    alone follow it within milliseconds: the publish job compares with Label Studio what it adds
-    to a version, so that one forgotten in a crash isn't pushed a second time.
+    alone follow it within milliseconds: after a crash, which may have forgotten one, the publish
+    job compares with Label Studio what it adds to a version, so that none is pushed twice.
     """
     new = bool(state.fresh or state.broken or state.passing)
     for part in _parts(state.questions):

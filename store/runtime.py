@@ -7,6 +7,8 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from store.schema import runtime
 
+WEB_STARTED = "web_started"  # name of the time at which the web process was started last
+
 _TOLD = select(runtime.c.value).where(runtime.c.name == bindparam("asked"))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from store.runtime import tell, told
 
 CAPACITY_SECONDS = 60.0  # of the share that can be saved up
+LEISURE = 0.5  # of the bucket: what can wait is done only above, so that it delays nothing else
 
 
 def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
@@ -29,3 +30,12 @@ def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
     level = min(filled, CAPACITY_SECONDS * share) - spent
     tell(db, name, {"level": level, "at": now})
     return now + max(-level, 0.0) / share
+
+
+def leisure_at(db: Connection, project_id: int, share: float) -> float:
+    """The time (seconds since 1970) from which there is enough for what can wait."""
+    known = told(db, f"budget:{project_id}")
+    if known is None:
+        return 0.0
+    lacking = LEISURE * CAPACITY_SECONDS * share - float(known["level"])
+    return float(known["at"]) + lacking / share

@@ -17,13 +17,17 @@ from store.publications import (
     owe,
     owed_tasks,
     pending_publications,
+    save_predictions,
     set_shortlist,
 )
+from store.runtime import WEB_STARTED, tell
 from store.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions import CANDIDATE, HEAD, SERVED, START, Version, add_version, get_version
+from store.work import get_work
 from studio.client import StudioClient
 from studio.records import NewPrediction, PredictionInfo, ProjectInfo
 from tests.jobs.workbench import SPACE, Workbench
+from worker.budget import CAPACITY_SECONDS, draw, leisure_at
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -167,6 +171,39 @@ def test_a_refill_adds_to_the_version_and_leaves_what_stands(published: Publishe
     published.bench.run("publish")
     assert published.counts() == {(task, version.name): 1 for task in published.tasks[:6]}
     assert before <= {p.id for p in published.held()}
+
+
+def test_an_answer_that_is_on_record_is_not_pushed_again(published: Published) -> None:
+    version = published.version()
+    published.decide(version, published.tasks[:3])
+    database = published.bench.store.database
+    database.write(lambda db: tell(db, WEB_STARTED, 0.0))  # and no crash since
+    published.bench.run("publish")
+    answered, other = published.tasks[3:5]
+    item = Item(answered, 0.7, RESULT)
+    project = published.bench.project_id
+    database.write(lambda db: save_predictions(db, project, version.id, [item], "answered"))
+    published.decide(version, [answered, other], "refill")
+    published.bench.run("publish")
+    assert {p.task for p in published.held()} == {*published.tasks[:3], other}
+
+
+def test_refreshing_waits_while_little_of_our_share_is_left(published: Published) -> None:
+    version = published.version()
+    published.decide(version, published.tasks[:3])
+    published.bench.run("publish")
+    published.decide(version, published.tasks[3:6], "refresh")
+    database, project = published.bench.store.database, published.bench.project_id
+    share = published.bench.store.settings.studio_share
+    database.write(lambda db: draw(db, project, CAPACITY_SECONDS * share * 0.9, share))
+    published.bench.run("publish")
+    assert {p.task for p in published.held()} == set(published.tasks[:3])
+    with database.read() as db:
+        wanted = get_work(db, project, "publish")
+        assert leisure_at(db, project, share) == pytest.approx(wanted.not_before)
+    database.write(lambda db: draw(db, project, -CAPACITY_SECONDS * share, share))
+    published.bench.run("publish")
+    assert {p.task for p in published.held()} == set(published.tasks[:6])
 
 
 def test_old_predictions_go_a_day_later_but_none_that_an_annotation_needs(

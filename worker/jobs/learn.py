@@ -269,7 +269,8 @@ class _Learning:
             work.check(db, self.context.lease)
             if write is not None:
                 write(db)
-                work.want(db, project_id, "publish")
+                # Learning itself has waited until our share of Label Studio's time allows it.
+                work.want(db, project_id, "publish", not_before=0.0)
             change_project(db, project_id, reason=reason)
             work.finish(db, self.context.lease)
 

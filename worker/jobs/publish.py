@@ -3,6 +3,7 @@
 A chunk that was tried before is compared with what Label Studio holds; only the difference is sent.
 """
 
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -23,16 +24,18 @@ from store.publications import (
     next_chunk,
     owed_tasks,
     pending_publications,
+    predicted_tasks,
     published_tasks,
     settle,
 )
+from store.runtime import WEB_STARTED, told
 from store.tasks import get_tasks
 from store.versions import HEAD, Version, get_version, mark_served
 from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
 from studio.records import NewPrediction
-from worker.budget import draw
+from worker.budget import draw, leisure_at
 from worker.choosing import rest_items, suggest
 from worker.connecting import is_ours
 from worker.jobs.context import TIME_BOX, JobContext, running
@@ -51,6 +54,10 @@ def run(project_id: int, generation: int) -> None:
             _Publishing(context, studio).run()
         finally:
             studio.close()
+
+
+def _can_wait(published: Publication) -> bool:
+    return published.reason == "refresh"
 
 
 class _Publishing:
@@ -82,18 +89,21 @@ class _Publishing:
             work.finish(db, self.context.lease, not_before=rested)
             work.postpone(db, self.project.id, "learn", rested)
             if more:
-                work.want(db, self.project.id, "publish")
+                leisure = leisure_at(db, self.project.id, share)
+                only_refreshing = all(map(_can_wait, pending_publications(db, self.project.id)))
+                until = max(rested, leisure) if only_refreshing else rested
+                work.want(db, self.project.id, "publish", not_before=until)
 
         self.database.write(write)
 
     def _push_all(self) -> bool:
-        """Push pending publications in order. Returns whether any is left."""
+        """Push pending publications in order, refreshing last. Returns whether any is left."""
         while True:
             with self.database.read() as db:
                 pending = pending_publications(db, self.project.id)
             if not pending:
                 return False
-            published = pending[0]
+            published = min(pending, key=lambda each: (_can_wait(each), each.id))
             if not self._push(published):
                 return True
 
@@ -108,20 +118,21 @@ class _Publishing:
                 chunk = next_chunk(db, published.id)
             if chunk is None:
                 break
-            if not self._in_time() or (published.reason == "refresh" and self._spent_enough()):
+            if not self._in_time() or (_can_wait(published) and not self._at_leisure()):
                 return False
             self._push_chunk(published, version, chunk)
         self._complete(published, version)
         return True
 
-    def _spent_enough(self) -> bool:
-        """Refreshing can wait: one chunk, then a rest."""
-        return self.studio.seconds_spent > 0.5
+    def _at_leisure(self) -> bool:
+        """Whether refreshing delays nothing: one chunk at a time, while there is time to spare."""
+        if self.studio.seconds_spent > 0.5:
+            return False
+        with self.database.read() as db:
+            share = self.store.settings.studio_share
+            return leisure_at(db, self.project.id, share) <= time.time()
 
     def _push_chunk(self, published: Publication, version: Version, chunk: Chunk) -> None:
-        # What only adds to a version may meet an answer that Label Studio saved meanwhile.
-        again = chunk.attempts > 0 or published.reason != "version"
-
         def begin(db: Connection) -> None:
             work.check(db, self.context.lease)
             begin_chunk(db, chunk)
@@ -129,8 +140,10 @@ class _Publishing:
         self.database.write(begin)
         spent = self.studio.seconds_spent
         items = list(chunk.items)
-        if again:
+        if chunk.attempts > 0 or published.reason == "owed":
             items = self._missing(items, version, replace_empty=published.reason == "owed")
+        elif published.reason != "version":
+            items = self._not_answered(items, version)
         try:
             self._import(items, version)
         except StudioRejected as error:
@@ -151,6 +164,19 @@ class _Publishing:
                 sent=len(items),
                 created=created,
             )
+
+    def _not_answered(self, items: Sequence[Item], version: Version) -> list[Item]:
+        """Those that /predict has not answered for meanwhile.
+
+        Our own records say so, unless the web process was started since and may have taken some of
+        them with it when it ended: asking Label Studio takes a second in a project of thousands.
+        """
+        with self.database.read() as db:
+            started = told(db, WEB_STARTED)
+            given = predicted_tasks(db, self.project.id, version.id)
+        if started is None or version.published_at is None or started > version.published_at:
+            return self._missing(items, version, replace_empty=False)
+        return [item for item in items if item.task not in given]
 
     def _missing(
         self, items: Sequence[Item], version: Version, *, replace_empty: bool
