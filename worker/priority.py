@@ -1,9 +1,10 @@
 """How much of the processors a process takes while others want them."""
 
 import os
-from contextlib import suppress
+import time
 from pathlib import Path
 
+TRIES = 20
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
@@ -15,6 +16,14 @@ def be_nice(level: int) -> None:
     autogroup feature").
     """
     os.nice(level)
-    if os.getsid(0) == os.getpid():
-        with suppress(OSError):  # no Linux, or a kernel without it
+    if os.getsid(0) != os.getpid():
+        return
+    for _ in range(TRIES):
+        try:
             AUTOGROUP.write_text(str(level))
+        except BlockingIOError:  # of all who aren't root, the kernel lets one change it each 0.1 s
+            time.sleep(0.1)
+        except OSError:  # no Linux, or a kernel without it
+            return
+        else:
+            return

@@ -21,16 +21,16 @@ from worker.predictor import Predictor
 
 @dataclass(frozen=True)
 class RestAccuracy:
-    """Of `total` unlabelled images, `right` get the true class as their most probable one."""
+    """Of `total` unlabelled images, those that get the true class as their most probable one."""
 
-    right: int
+    right: frozenset[int]  # the tasks' ids in Label Studio
     total: int
     version: str
 
     @property
     def value(self) -> float:
         """The share that is right."""
-        return self.right / self.total
+        return len(self.right) / self.total
 
 
 def rest_accuracy(store: Store, project: Project, truth: Mapping[str, str]) -> RestAccuracy | None:
@@ -55,8 +55,9 @@ def rest_accuracy(store: Store, project: Project, truth: Mapping[str, str]) -> R
         return None
     x = np.stack([vectors[task.image_key or ""] for task in tasks])
     suggestions = predictor.suggest(config, x, 0.0)
-    right = sum(
-        control.read(suggestion.result) == truth[true_name(task.uri or "")]
+    right = frozenset(
+        task.ls_id
         for task, suggestion in zip(tasks, suggestions, strict=True)
+        if control.read(suggestion.result) == truth[true_name(task.uri or "")]
     )
     return RestAccuracy(right, len(tasks), version.name)

@@ -20,6 +20,7 @@ from worker.labels import read_labels
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 LABELS = 60
+ACCURACY = 0.6  # at least; of three classes, chance is right on a third
 
 
 def test_before_the_first_label_the_chosen_images_come_in_order(session: DemoSession) -> None:
@@ -78,7 +79,13 @@ def test_the_suggestions_are_as_good_as_scikit_learns(session: DemoSession) -> N
     ours = session.accuracy()
     assert ours is not None
     assert ours.total == int((~known).sum())
-    assert ours.value >= theirs.score(x[~known], truth[~known]) - 0.03  # one run: 3 of 100 images
+    rest = np.array([task.ls_id for task in kept])[~known]
+    right = np.isin(rest, list(ours.right))
+    theirs_right = theirs.predict(x[~known]) == truth[~known]
+    lost, won = int((theirs_right & ~right).sum()), int((right & ~theirs_right).sum())
+    # Two models of 60 labels differ on some images by chance; the benchmark measures by how many.
+    assert lost - won <= 2 * np.sqrt(lost + won)
+    assert ours.value >= ACCURACY
 
 
 def test_label_studio_shows_the_suggestions_of_the_served_version(session: DemoSession) -> None:
