@@ -1,0 +1,88 @@
+"""Outputs for rows that a head wasn't fitted on, whatever it learns: classes, several, a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.encoding import Encoded
+from model.evaluation import FOLDS, NESTED_ROWS, out_of_fold_logits
+from model.folds import grouped_folds
+from model.heads import Head, fit_labels, fit_number
+
+# The classes that folds of numbers are balanced by: fifths of the rows, by value.
+NUMBER_STRATA = 5
+
+
+def out_of_fold_outputs(
+    x: NDArray[np.floating],
+    labels: Encoded,
+    groups: NDArray[np.generic],
+    *,
+    seed: int,
+    weight: NDArray[np.floating] | None = None,
+    kind: str | None = None,
+) -> NDArray[np.float32]:
+    """Outputs [N, C] of each row, C the number of classes or 1 for a number.
+
+    `x` [N, D] are the features of the labels' rows. Rows of equal `groups` [N] share a fold, and
+    none is answered by a head that was fitted on its fold. `weight` [N] is how much each counts,
+    where one class each is learned, and `kind` what kind of head is. With one group only:
+    ValueError.
+    """
+    y = labels.y
+    if labels.form == "single":
+        names = labels.names
+        return out_of_fold_logits(x, y, groups, names, seed=seed, weight=weight, kind=kind)
+    if labels.form == "multi":
+        strata = rarest_class(y)
+
+        def fit_rows(rows: NDArray[np.bool_], settings_of: Head | None) -> Head:
+            return fit_labels(
+                x[rows],
+                y[rows],
+                labels.names,
+                seed=seed,
+                groups=groups[rows],
+                settings_of=settings_of,
+            )
+
+        return _folded(x, strata, groups, fit_rows, len(labels.names), seed)
+    order = np.argsort(np.argsort(y, kind="stable"), kind="stable")
+    strata = order * NUMBER_STRATA // len(y)
+
+    def fit_numbers(rows: NDArray[np.bool_], settings_of: Head | None) -> Head:
+        return fit_number(x[rows], y[rows], seed=seed, groups=groups[rows], settings_of=settings_of)
+
+    return _folded(x, strata, groups, fit_numbers, 1, seed)
+
+
+def rarest_class(y: NDArray[Any]) -> NDArray[np.intp]:
+    """Of each row of y [N, C] that class of its own which fewest rows have; −1 without any."""
+    there = y == 1
+    rarest = np.where(there, there.sum(axis=0), np.inf).argmin(axis=1)
+    return np.where(there.any(axis=1), rarest, -1)
+
+
+def _folded(
+    x: NDArray[np.floating],
+    strata: NDArray[np.integer],
+    groups: NDArray[np.generic],
+    fit_rows: Callable[[NDArray[np.bool_], Head | None], Head],
+    width: int,
+    seed: int,
+) -> NDArray[np.float32]:
+    folds = grouped_folds(strata, groups, FOLDS, seed=seed)
+    if folds.max(initial=0) == 0:
+        raise ValueError("Out-of-fold outputs need labels in at least two groups.")
+    settings: Head | None = None
+    outputs = np.empty((len(x), width), np.float32)
+    for fold in range(int(folds.max()) + 1):
+        held = folds == fold
+        head = fit_rows(~held, settings)
+        settings = head if len(x) > NESTED_ROWS else None
+        outputs[held] = head.logits(x[held])
+    return outputs
