@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from model.heads.features import Floats, normalise
 
+# Each row counts (class size) ** −this: rare classes a little more. At 0.5 accuracy on draws from
+# an imbalanced pool falls by a point, at 0 the rarest classes are hardly ever suggested.
+BALANCE = 0.25
+
 # Rows that are normalised and multiplied at a time: what that takes stays under 64 MiB.
 ROWS_AT_ONCE = 4096
 
@@ -74,3 +78,10 @@ def spread(
     all_weight[:, seen] = weight
     all_bias[seen] = bias
     return all_weight, all_bias
+
+
+def row_weights(label: NDArray[np.intp], weight: Floats) -> Floats:
+    """How much each row [n] counts: its own weight, and more where its class is rare."""
+    sizes = np.bincount(label, weight).astype(np.float32)
+    weights: Floats = weight * sizes[label] ** np.float32(-BALANCE)
+    return weights

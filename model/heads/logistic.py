@@ -11,138 +11,76 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.folds import grouped_folds
 from model.heads import solver
-from model.heads.features import Basis, Floats, basis, fitting_power, normalise
-from model.heads.linear import LinearHead, spread
-from model.heads.registry import HEADS, FitData, Head
+from model.heads.features import Floats
+from model.heads.linear import LinearHead, row_weights, spread
+from model.heads.registry import HEADS, FitData
+from model.heads.strength import (
+    FIT_TOLERANCE,
+    PRESUMED,
+    SEARCH_RANK,
+    Trial,
+    choose_penalty,
+    splits,
+    start_from,
+)
 
 KIND = "logistic"
-
-# Strong to weak, for rows whose total variance is one and the mean loss of a row.
-PENALTIES: tuple[float, ...] = tuple(10.0 ** (-step / 2) for step in range(1, 13))
-# The path is left after this many penalties in a row that were no better than the best.
-PATIENCE = 2
-
-FIT_RANK = 512  # components; 256 cost 0.3 points on 1,000 labels of ten classes
-SEARCH_RANK = 256  # the choice of the penalty needs fewer of them
-
-# Rows up to which all five folds are held out in turn; above, three of them, then one is enough to
-# compare penalties.
-FIVE_FOLDS_ROWS = 1000
-THREE_FOLDS_ROWS = 2000
-
-SEARCH_TOLERANCE = 1e-4  # nats
-FIT_TOLERANCE = 1e-6  # nats
-
-# Each row counts (class size) ** −this: rare classes a little more. At 0.5 accuracy on draws from
-# an imbalanced pool falls by a point, at 0 the rarest classes are hardly ever suggested.
-BALANCE = 0.25
 
 
 @HEADS.register(KIND)
 class LogisticKind:
     """The kind `logistic`."""
 
+    complexity = 2
+    compared_up_to = None
+
     def fit(self, data: FitData) -> LinearHead:
         """A head of the classes that have rows; the others get −inf."""
-        power = fitting_power(data.x)
-        rows = normalise(data.x, power)
-        coordinates_of = basis(rows, FIT_RANK)
-        z = coordinates_of.coordinates(rows)
+        prepared = data.prepared
+        z = prepared.z
         seen, label = np.unique(data.y, return_inverse=True)
         if isinstance(data.settings_of, LinearHead) and data.settings_of.kind == KIND:
             penalty = data.settings_of.penalty
         else:
             penalty = _choose_penalty(z, label, len(seen), data)
-        start = _start(data.warm_start, data.classes, seen, coordinates_of, power)
+        names = [data.classes[index] for index in seen]
+        start = start_from(data.warm_start, KIND, names, prepared)
         w = solver.minimise(
-            solver.problem(z, label, len(seen), _weights(label)),
+            _problem(z, label, len(seen), row_weights(label, data.weight)),
             penalty,
             start,
+            loss_of=solver.cross_entropy,
             tolerance=FIT_TOLERANCE,
         )
-        weight, bias = coordinates_of.to_features(w)
+        weight, bias = prepared.basis.to_features(w)
         weight, bias = spread(seen, len(data.classes), weight, bias)
-        return LinearHead(KIND, data.classes, weight, bias, power, penalty)
+        return LinearHead(KIND, data.classes, weight, bias, prepared.power, penalty)
 
     def load(self, classes: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> LinearHead:
         """The head of stored arrays."""
         return LinearHead.from_arrays(KIND, classes, arrays)
 
 
-def _weights(label: NDArray[np.intp]) -> Floats:
-    """How much each row [n] counts, 1 on average: more where its class is rare."""
-    sizes = np.bincount(label).astype(np.float32)
-    weights: Floats = sizes[label] ** np.float32(-BALANCE)
-    return weights
+def _problem(z: Floats, label: NDArray[np.intp], classes: int, weights: Floats) -> solver.Problem:
+    counted = weights / weights.mean()
+    return solver.problem(z, solver.one_hot(label, classes), counted[:, None])
 
 
 def _choose_penalty(z: Floats, label: NDArray[np.intp], classes: int, data: FitData) -> float:
-    """The penalty of PENALTIES with the least log-loss on rows that were held out."""
-    splits = _splits(label, data)
-    if not splits:
-        return PENALTIES[len(PENALTIES) // 3]
-    weights = _weights(label)
+    """The penalty with the least log-loss on rows that were held out."""
+    weights = row_weights(label, data.weight)
     tried = z[:, :SEARCH_RANK]
-    problems = [
-        solver.problem(tried[train], label[train], classes, weights[train]) for train, _ in splits
-    ]
-    starts: list[Floats] = [np.zeros((tried.shape[1] + 1, classes), np.float32) for _ in splits]
-    best, least, worse = PENALTIES[0], np.inf, 0
-    for penalty in PENALTIES:
-        loss = 0.0
-        for index, (_, test) in enumerate(splits):
-            w = solver.minimise(problems[index], penalty, starts[index], tolerance=SEARCH_TOLERANCE)
-            starts[index] = w
-            loss += solver.log_loss(tried[test], label[test], weights[test], w)
-        if loss < least:
-            best, least, worse = penalty, loss, 0
-        else:
-            worse += 1
-            if worse == PATIENCE:
-                break
-    return best
 
+    def trial(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Trial:
+        held, truth, counted = tried[test], label[test], weights[test]
 
-def _splits(
-    label: NDArray[np.intp], data: FitData
-) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Masks [n] of the rows to fit on and of those to try on, a pair a fold.
+        def held_loss(w: Floats) -> float:
+            p = solver.probabilities(held @ w[:-1] + w[-1])
+            of_truth = p[np.arange(len(truth)), truth]
+            return float(np.dot(-np.log(np.maximum(of_truth, np.float32(1e-7))), counted))
 
-    A row whose class has no row outside its fold is not tried: no penalty makes it right.
-    """
-    folds = grouped_folds(label, data.groups, 5, seed=data.seed)
-    used = 5 if len(label) <= FIVE_FOLDS_ROWS else 3 if len(label) <= THREE_FOLDS_ROWS else 1
-    splits = []
-    for fold in range(min(used, int(folds.max()) + 1)):
-        train = folds != fold
-        test = ~train & np.isin(label, label[train])
-        if test.any() and len(np.unique(label[train])) > 1:
-            splits.append((train, test))
-    return splits
+        return Trial(_problem(tried[train], label[train], classes, weights[train]), held_loss)
 
-
-def _start(
-    warm: Head | None,
-    classes: tuple[str, ...],
-    seen: NDArray[np.intp],
-    coordinates_of: Basis,
-    power: float,
-) -> Floats:
-    """Weights [r + 1, C] to start from: an earlier head's where it has the class, else zero."""
-    start = np.zeros((coordinates_of.axes.shape[1] + 1, len(seen)), np.float32)
-    if not isinstance(warm, LinearHead) or warm.kind != KIND or warm.power != power:
-        return start
-    if len(warm.weight) != len(coordinates_of.axes):
-        return start
-    known = {
-        name: index for index, name in enumerate(warm.classes) if np.isfinite(warm.bias[index])
-    }
-    for column, index in enumerate(seen):
-        earlier = known.get(classes[index])
-        if earlier is not None:
-            weight = warm.weight[:, earlier]
-            start[:-1, column] = coordinates_of.from_features(weight)
-            start[-1, column] = warm.bias[earlier] + coordinates_of.mean @ weight
-    return start
+    trials = [trial(train, test) for train, test in splits(label, data.groups, seed=data.seed)]
+    return choose_penalty(trials, solver.cross_entropy)[0] if trials else PRESUMED

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.calibration import fit_temperature
 from model.folds import grouped_folds
-from model.heads.features import Floats, basis, fitting_power, normalise
+from model.heads.features import Floats
 from model.heads.linear import LinearHead, spread
 from model.heads.registry import HEADS, FitData
+from model.heads.scaling import divisor
 
 KIND = "prototype"
 
@@ -29,44 +29,44 @@ PSEUDO_ROWS = 1.0
 # when the labels were picked, and the frequencies themselves, right when they were drawn.
 PRIOR_SHARE = 0.25
 
-MAX_RANK = 512
 FOLDS = 5
-# Where nothing can be held out for a temperature, the best class is on average this far above the
-# mean of all, in nats: sure enough to order images by, and no more.
-PRESUMED_LEAD = 2.0
 
 
 @HEADS.register(KIND)
 class PrototypeKind:
     """The kind `prototype`."""
 
+    complexity = 0
+    compared_up_to = None
+
     def fit(self, data: FitData) -> LinearHead:
         """A head of the classes that have rows; the others get −inf."""
-        power = fitting_power(data.x)
-        rows = normalise(data.x, power)
-        coordinates_of = basis(rows, MAX_RANK)
-        z = coordinates_of.coordinates(rows)
+        prepared = data.prepared
+        z = prepared.z
         seen, label = np.unique(data.y, return_inverse=True)
-        w = _discriminants(z, label, len(seen)) / _temperature(z, label, data)
-        w[-1] += PRIOR_SHARE * np.log(np.bincount(label))
-        weight, bias = coordinates_of.to_features(w.astype(np.float32))
+        w = _discriminants(z, label, data.weight, len(seen)) / _temperature(z, label, data)
+        w[-1] += PRIOR_SHARE * np.log(np.bincount(label, data.weight))
+        weight, bias = prepared.basis.to_features(w.astype(np.float32))
         weight, bias = spread(seen, len(data.classes), weight, bias)
-        return LinearHead(KIND, data.classes, weight, bias, power, penalty=0.0)
+        return LinearHead(KIND, data.classes, weight, bias, prepared.power, penalty=0.0)
 
     def load(self, classes: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> LinearHead:
         """The head of stored arrays."""
         return LinearHead.from_arrays(KIND, classes, arrays)
 
 
-def _discriminants(z: Floats, label: NDArray[np.intp], classes: int) -> Floats:
-    """Weights [r + 1, C] on coordinates [n, r] that are centred, the last row the bias."""
+def _discriminants(z: Floats, label: NDArray[np.intp], weight: Floats, classes: int) -> Floats:
+    """Weights [r + 1, C] on coordinates [n, r] that are centred, the last row the bias.
+
+    Each row counts as much as its weight [n].
+    """
     z = z.astype(np.float64)
-    counts = np.bincount(label, minlength=classes)
+    counts = np.bincount(label, weight, minlength=classes)
     sums = np.zeros((classes, z.shape[1]))
-    np.add.at(sums, label, z)
-    present = np.maximum(counts, 1)[:, None]
+    np.add.at(sums, label, z * weight[:, None])
+    present = np.where(counts > 0, counts, 1)[:, None]
     centred = z - (sums / present)[label]
-    within = centred.T @ centred / max(len(z) - classes, 1)
+    within = (centred * weight[:, None]).T @ centred / max(counts.sum() - classes, 1)
     rank = max(z.shape[1], 1)
     # With one row a class nothing is known of the covariance: the sphere alone.
     sphere = max(np.trace(within) / rank, 1e-3 / rank)
@@ -87,14 +87,13 @@ def _logits(z: Floats, w: Floats) -> Floats:
 def _temperature(z: Floats, label: NDArray[np.intp], data: FitData) -> float:
     """What makes the logits of rows that were held out believable."""
     classes = int(label.max()) + 1
-    own = _logits(z, _discriminants(z, label, classes))
-    lead = float((own.max(axis=1) - own.mean(axis=1)).mean())
-    presumed = lead / PRESUMED_LEAD if lead > 1e-6 else 1.0
+    own = _logits(z, _discriminants(z, label, data.weight, classes))
     folds = grouped_folds(label, data.groups, FOLDS, seed=data.seed)
     logits = np.empty_like(own)
     for fold in range(int(folds.max()) + 1):
         held = folds == fold
         if held.all():
-            return presumed
-        logits[held] = _logits(z[held], _discriminants(z[~held], label[~held], classes))
-    return presumed * fit_temperature(logits / presumed, label)
+            return divisor(own, None, label)
+        w = _discriminants(z[~held], label[~held], data.weight[~held], classes)
+        logits[held] = _logits(z[held], w)
+    return divisor(own, logits, label)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.heads.features import Floats, Prepared
 from model.registry import Registry
 
 
@@ -37,9 +37,10 @@ class Head(Protocol):
 class FitData:
     """What a head is fitted on: at least one row, all of them finite."""
 
-    x: Floats  # [N, D] embeddings
+    prepared: Prepared  # embeddings [N, D]
     y: NDArray[np.intp]  # [N] indices into classes
     groups: NDArray[np.generic]  # [N], equal for near-duplicates: never on both sides of a split
+    weight: Floats  # [N] > 0, how much each row counts; 1 is one label
     classes: tuple[str, ...]
     seed: int
     warm_start: Head | None  # an earlier head of the project, of any kind and classes
@@ -48,6 +49,16 @@ class FitData:
 
 class HeadKind(Protocol):
     """How heads of one kind are made."""
+
+    @property
+    def complexity(self) -> int:
+        """Where several kinds do equally well the least complex is taken."""
+        ...
+
+    @property
+    def compared_up_to(self) -> int | None:
+        """Labels × classes up to which it is quick enough to be compared; None: always."""
+        ...
 
     def fit(self, data: FitData) -> Head:
         """A head; the same data gives the same arrays, bit for bit."""

@@ -1,13 +1,14 @@
-"""Multinomial logistic regression with an L2 penalty: preconditioned L-BFGS in numpy.
+"""L2-penalised losses that are convex in linear logits: preconditioned L-BFGS in numpy.
 
-The loss is the weighted mean of cross-entropy + penalty / 2 · ‖W‖², the bias unpenalised. In the
+What is minimised is the mean over rows of a loss + penalty / 2 · ‖W‖², the bias unpenalised. In the
 basis of its principal components the data's second moment is diagonal, so that the Hessian is
-nearly κ · diag(variance) + penalty with κ the mean of p · (1 − p) over classes; its inverse as the
+nearly κ · diag(variance) + penalty with κ the mean curvature of the loss; its inverse as the
 initial matrix of L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.4) brings the
 optimum within some ten steps at any penalty.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,36 +23,50 @@ SUFFICIENT_DECREASE = 1e-4  # Armijo's constant
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows in the basis of their principal components, and what class each has."""
+    """Rows in the basis of their principal components, and what each should give."""
 
     z: Floats  # [n, r + 1], the last column is one: the bias
-    onehot: Floats  # [n, C]
-    weight: Floats  # [n], how much a row counts, 1 on average
-    variance: Floats  # [r + 1], mean square of each column of z
+    target: Floats  # [n, C]
+    weight: Floats  # [n, 1] or [n, C], how much a row counts, about 1 on average
+    variance: Floats  # [r + 1, 1] or [r + 1, C], weighted mean square of each column of z
 
 
-def problem(z: Floats, y: NDArray[np.intp], classes: int, weight: Floats) -> Problem:
-    """From coordinates [n, r], classes [n] in 0 … classes − 1, and weights [n] of any scale."""
+# Of logits [n, C], which it may overwrite: the mean loss of a row, its gradient in the logits
+# times n [n, C], and its mean curvature, of all classes [1] or of each [C].
+Loss = Callable[[Problem, Floats], tuple[float, Floats, Floats]]
+
+
+def problem(z: Floats, target: Floats, weight: Floats) -> Problem:
+    """From coordinates [n, r], targets [n, C] and weights [n, 1] or [n, C]."""
+    z = np.concatenate([z, np.ones((len(z), 1), np.float32)], axis=1)
+    return Problem(z, target, weight, np.square(z).T @ weight / np.float32(len(z)))
+
+
+def one_hot(y: NDArray[np.intp], classes: int) -> Floats:
+    """[n, C] of y [n] in 0 … C − 1."""
     onehot = np.zeros((len(y), classes), np.float32)
     onehot[np.arange(len(y)), y] = 1
-    z = np.concatenate([z, np.ones((len(z), 1), np.float32)], axis=1)
-    weight = weight / weight.mean()
-    variance = weight @ np.square(z) / np.float32(len(z))
-    return Problem(z, onehot, weight, variance)
+    return onehot
 
 
 def minimise(
-    data: Problem, penalty: float, start: Floats, *, tolerance: float, max_steps: int = 200
+    data: Problem,
+    penalty: float,
+    start: Floats,
+    *,
+    loss_of: Loss,
+    tolerance: float,
+    max_steps: int = 200,
 ) -> Floats:
     """The weights [r + 1, C] of least loss, the last row the bias, from `start`.
 
-    It stops when a further step is expected to lower the loss by less than `tolerance` nats.
+    It stops when a further step is expected to lower the loss by less than `tolerance`.
     """
     penalties = np.full((len(data.variance), 1), penalty, np.float32)
     penalties[-1] = 0
     w = start.astype(np.float32)
-    loss, gradient, curvature = _loss(data, penalties, w)
-    hessian = curvature * data.variance[:, None] + penalties + np.float32(1e-12)
+    loss, gradient, curvature = _evaluate(data, penalties, w, loss_of)
+    hessian = curvature * data.variance + penalties + np.float32(1e-12)
     inverse = np.reciprocal(hessian)
     pairs: deque[tuple[Floats, Floats, float]] = deque(maxlen=MEMORY)
     for _ in range(max_steps):
@@ -62,7 +77,7 @@ def minimise(
         size = 1.0
         for _ in range(BACKTRACKS):
             tried = w + np.float32(size) * direction
-            new_loss, new_gradient, _ = _loss(data, penalties, tried)
+            new_loss, new_gradient, _ = _evaluate(data, penalties, tried, loss_of)
             if new_loss <= loss + SUFFICIENT_DECREASE * size * slope:
                 break
             size /= 2
@@ -84,24 +99,47 @@ def probabilities(logits: Floats) -> Floats:
     return logits
 
 
-def log_loss(z: Floats, y: NDArray[np.intp], weight: Floats, w: Floats) -> float:
-    """The sum over rows [n] of weight · −log(probability of the truth)."""
-    p = probabilities(z @ w[:-1] + w[-1])
-    return float(np.dot(-np.log(np.maximum(p[np.arange(len(y)), y], np.float32(1e-7))), weight))
-
-
-def _loss(data: Problem, penalties: Floats, w: Floats) -> tuple[float, Floats, np.float32]:
-    """Loss, its gradient [r + 1, C], and κ: the mean of p · (1 − p)."""
-    n, classes = data.onehot.shape
-    p = probabilities(data.z @ w)
-    of_truth = np.einsum("ij,ij->i", p, data.onehot)
+def cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]:
+    """Of the softmax, for one-hot targets and weights [n, 1]."""
+    n, classes = logits.shape
+    p = probabilities(logits)
+    of_truth = np.einsum("ij,ij->i", p, data.target)
     losses = -np.log(np.maximum(of_truth, np.float32(1e-30)))
-    fit = float(np.dot(losses, data.weight)) / n
     curvature = (1 - np.einsum("ij,ij->", p, p) / n) / max(classes - 1, 1)
-    p -= data.onehot
-    p *= data.weight[:, None]
-    gradient = data.z.T @ p / np.float32(n) + penalties * w
-    return fit + 0.5 * _dot(penalties * w, w), gradient, np.float32(curvature)
+    p -= data.target
+    p *= data.weight
+    return float(np.dot(losses, data.weight[:, 0])) / n, p, np.array([curvature], np.float32)
+
+
+def binary_cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]:
+    """Of a sigmoid a class, for targets 0 or 1; the loss of a row is summed over classes."""
+    n = len(logits)
+    small = np.exp(-np.abs(logits))
+    losses = np.maximum(logits, 0) - logits * data.target + np.log1p(small)
+    p = np.where(logits >= 0, np.float32(1), small) / (1 + small)
+    known = np.maximum(data.weight.sum(axis=0), np.float32(1e-12))
+    curvature: Floats = (data.weight * p * (1 - p)).sum(axis=0) / known
+    p -= data.target
+    p *= data.weight
+    return _dot(losses, data.weight) / n, p, curvature
+
+
+def squared_hinge(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]:
+    """max(0, 1 − t · logit)² / 2 for targets t of ±1, summed over classes."""
+    n = len(logits)
+    short = np.maximum(1 - data.target * logits, 0)
+    curvature: Floats = (short > 0).mean(axis=0, dtype=np.float32)
+    loss = _dot(np.square(short), data.weight) / (2 * n)
+    return loss, -data.weight * data.target * short, curvature
+
+
+def _evaluate(
+    data: Problem, penalties: Floats, w: Floats, loss_of: Loss
+) -> tuple[float, Floats, Floats]:
+    """Loss with its penalty, the gradient [r + 1, C], and the loss's curvature."""
+    fit, residual, curvature = loss_of(data, data.z @ w)
+    gradient = data.z.T @ residual / np.float32(len(data.z)) + penalties * w
+    return fit + 0.5 * _dot(penalties * w, w), gradient, curvature
 
 
 def _times_inverse_hessian(
@@ -123,4 +161,6 @@ def _times_inverse_hessian(
 
 
 def _dot(a: Floats, b: Floats) -> float:
+    if a.shape != b.shape:
+        b = np.broadcast_to(b, a.shape)
     return float(np.einsum("ij,ij->", a, b, dtype=np.float64, casting="same_kind"))

@@ -1,0 +1,1 @@
+"""Benchmarks of learning: what is fitted, measured, gated and calibrated."""
