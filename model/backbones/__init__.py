@@ -1,17 +1,24 @@
 """Pretrained backbones by name. A family of them is one file here, registered in `FAMILIES`."""
 
+from model.backbones.listing import FamilyListing, list_families
 from model.backbones.registry import (
     BackboneSpec,
+    BackboneUnavailableError,
     UnknownBackboneError,
-    backbone_names,
     build_module,
+    check_weights,
     get_backbone,
+    read_graph,
 )
 
 __all__ = [
     "BackboneSpec",
+    "BackboneUnavailableError",
+    "FamilyListing",
     "UnknownBackboneError",
-    "backbone_names",
     "build_module",
+    "check_weights",
     "get_backbone",
+    "list_families",
+    "read_graph",
 ]

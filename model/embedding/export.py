@@ -1,27 +1,49 @@
 """A backbone as OpenVINO's intermediate representation in the cache: exported once, then only read.
 
 The export needs torch and so runs in a process of its own: whoever asks stays free of it.
-Run as `python -m model.embedding.export BACKBONE FOLDER`.
+Run as `python -m model.embedding.export BACKBONE FOLDER CACHE`.
 """
 
+import hashlib
 import importlib.metadata
+import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
-from model.backbones import BackboneSpec, build_module, get_backbone
+from model.backbones import (
+    BackboneSpec,
+    BackboneUnavailableError,
+    build_module,
+    get_backbone,
+    read_graph,
+)
 from model.embedding.openvino_import import import_openvino
+from model.processes import exit_with_the_parent, run_module
+
+log = logging.getLogger(__name__)
 
 RECIPE = 1  # raise it when the exported graph changes for equal weights
 
 EXPORT_TIMEOUT = 600  # seconds; a small backbone takes about ten
+
+MOST_DIFFERENCE = 0.01  # of the largest feature, in float32
+
+# How the exporting process ends when it is no use to try again, and when weights are missing.
+REFUSED, UNAVAILABLE = 3, 4
+
+# In the place of an exported graph: why there is none.
+REASON = "refused.txt"
 
 
 class ExportError(RuntimeError):
@@ -32,7 +54,8 @@ def exported_model(spec: BackboneSpec, cache_dir: Path) -> Path:
     """The file `model.xml` of the backbone, exported into `cache_dir` if it isn't there yet.
 
     Input: uint8 [N, H, W, 3]; output: float32 [N, D]; normalisation is part of the graph. Several
-    processes may ask at once: one exports and the others wait. Raises ExportError.
+    processes may ask at once: one exports and the others wait. A backbone that OpenVINO once
+    refused is not tried again. Raises ExportError, BackboneUnavailableError.
     """
     folder = cache_dir / _folder_name(spec)
     if not folder.exists():
@@ -40,6 +63,8 @@ def exported_model(spec: BackboneSpec, cache_dir: Path) -> Path:
         with FileLock(f"{folder}.lock"):
             if not folder.exists():
                 _export_in_a_process(spec, folder)
+    if (folder / REASON).exists():
+        raise ExportError((folder / REASON).read_text())
     return folder / "model.xml"
 
 
@@ -52,66 +77,131 @@ def discard_export(spec: BackboneSpec, cache_dir: Path) -> None:
 
 def _folder_name(spec: BackboneSpec) -> str:
     version = importlib.metadata.version("openvino")
-    name = spec.name.replace(":", "-").replace("/", "-")
+    name = re.sub(r"[^\w.]+", "-", spec.name)[-60:]
+    if not spec.exact:  # options, a path, or how the images are prepared may differ
+        name += f"-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
     return f"{name}-{spec.digest[:16]}-openvino-{version}-r{RECIPE}"
 
 
 def _export_in_a_process(spec: BackboneSpec, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
-    # Only this process holds the writing end: the child sees the end of file when it is gone.
-    watched, held = os.pipe()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "model.embedding.export", spec.name, str(scratch)],
-            stdin=watched,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=EXPORT_TIMEOUT,
-            check=False,
+        done = run_module(
+            "model.embedding.export",
+            spec.name,
+            str(scratch),
+            str(folder.parent),
+            seconds=EXPORT_TIMEOUT,
         )
-        if done.returncode != 0:
-            raise ExportError(f"{spec.name} couldn't be exported: {done.stderr.strip()[-2000:]}")
+        said = done.stderr.strip()[-2000:]
+        if done.returncode == UNAVAILABLE:
+            raise BackboneUnavailableError(said)
+        if done.returncode not in {0, REFUSED}:
+            raise ExportError(f"{spec.name} couldn't be exported: {said}")
+        if done.returncode == REFUSED:
+            (scratch / REASON).write_text(f"{spec.name} couldn't be exported: {said}")
         scratch.replace(folder)
     except subprocess.TimeoutExpired as exc:
         raise ExportError(f"{spec.name} wasn't exported within {EXPORT_TIMEOUT} s.") from exc
     finally:
-        os.close(watched)
-        os.close(held)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _export(spec: BackboneSpec, folder: Path) -> None:
+def _export(spec: BackboneSpec, folder: Path, cache_dir: Path) -> None:
     openvino = import_openvino()
-    import torch
-
-    size = spec.input_size
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the converter's tracing is deprecated in torch
-        graph = openvino.convert_model(
-            build_module(spec),
-            example_input=torch.zeros(2, 3, size, size),
-            input=[-1, 3, size, size],
-        )
+    height, width = spec.shape
+    graph, layout, module = _graph(openvino, spec, cache_dir)
     steps = openvino.preprocess.PrePostProcessor(graph)
     tensor = steps.input().tensor()
     tensor.set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
-    tensor.set_shape([-1, size, size, 3])
-    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    tensor.set_shape([-1, height, width, 3])
+    steps.input().model().set_layout(openvino.Layout(layout))
     steps.input().preprocess().convert_element_type(openvino.Type.f32).mean(
         [255 * value for value in spec.mean]
     ).scale([255 * value for value in spec.std])
     openvino.save_model(steps.build(), folder / "model.xml", compress_to_fp16=False)
+    if module is not None:
+        _compare(folder / "model.xml", spec, module)
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
 
-def _exit_with_the_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
+def _graph(openvino: Any, spec: BackboneSpec, cache_dir: Path) -> tuple[Any, str, Any]:
+    """The network in OpenVINO's form, the layout of its input, and the module it was made of."""
+    height, width = spec.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converter's tracing is deprecated in torch
+        if (read := read_graph(spec)) is not None:
+            return read, "NHWC", None
+        import torch
+
+        module = build_module(spec, cache_dir)
+        graph = openvino.convert_model(
+            module,
+            example_input=torch.zeros(2, 3, height, width),
+            input=[-1, 3, height, width],
+            extension=_synonyms(),
+        )
+    return graph, "NCHW", module
+
+
+def _synonyms() -> list[Any]:
+    """PyTorch's other names of arithmetic, which Keras uses and OpenVINO has no rules for."""
+    from openvino import opset13 as opset
+    from openvino.frontend.pytorch import ConversionExtension
+
+    def rule(operation: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+        def convert(context: Any) -> Any:
+            first = context.get_input(0)
+            second = opset.convert_like(context.get_input(1), first)
+            return operation(first, second).outputs()
+
+        return convert
+
+    known = {"divide": opset.divide, "subtract": opset.subtract, "multiply": opset.multiply}
+    return [ConversionExtension(f"aten::{name}", rule(found)) for name, found in known.items()]
+
+
+def _compare(model: Path, spec: BackboneSpec, module: Any) -> None:
+    """Tracing records one run: what the module decides by its input is lost without a word.
+
+    Raises ValueError when the graph gives other features than the module, of other images.
+    """
+    import torch
+
+    from model.embedding.openvino_runtime import compile_model
+
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *spec.shape, 3), np.uint8)
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    normalised = (pixels / np.float32(255) - mean) / std
+    with torch.inference_mode():
+        images = torch.from_numpy(normalised.transpose(0, 3, 1, 2).copy())
+        expected = module(images).numpy()
+    compiled = compile_model(model, precision="float32", threads=1)
+    found = next(iter(compiled(pixels).values()))
+    error = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6)
+    if not error <= MOST_DIFFERENCE:
+        raise ValueError(f"the converted network gives other features, by {error:.1%}")
+
+
+def main() -> int:
+    """Export in this process; the exit status says whether it would help to try again."""
+    exit_with_the_parent()
+    name, folder, cache_dir = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    try:
+        _export(get_backbone(name, cache_dir), folder, cache_dir)
+    except BackboneUnavailableError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return UNAVAILABLE
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # whatever the converter makes of other people's networks
+        log.exception("%s can't be converted", name)
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return REFUSED
+    return 0
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_exit_with_the_parent, daemon=True).start()
-    _export(get_backbone(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(main())

@@ -55,7 +55,7 @@ class OpenVINOEmbedder:
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(threads):
             self._idle.put(compiled.create_infer_request())
-        self.key = f"{spec.name}@{precision}"
+        self.key = spec.space(precision)
         self.dim = spec.dim
         self.batch_size = threads * REQUEST_SIZE
         self._threads = threads

@@ -1,9 +1,11 @@
 """From an image to the pixels that a backbone reads: resize, crop, and nothing else.
 
 Normalisation is left to the device: a byte a channel is a quarter of what a float would take to
-move. The geometry is timm's evaluation transform (`crop_mode` center): the shorter side becomes
-`input_size / crop_pct`, then the middle square is cut out. Both are done in one resize of the part
-of the image that the square comes from, which gives the same pixels for less work.
+move. The geometry is timm's evaluation transform, in its three modes. `center`: the image is
+scaled until it just covers `shape / crop_pct`, then the middle is cut out. `squash`: both sides are
+scaled to `shape / crop_pct`, each by itself. `border`: the image is scaled until it just fits, and
+what is missing is filled with the mean. Resizing and cutting are one resize of the part of the
+image that is kept, which gives the same pixels for less work.
 """
 
 import math
@@ -23,28 +25,58 @@ _FILTERS = {
 # Pillow's documentation calls the result of 3.0 almost indistinguishable.
 REDUCING_GAP = 3.0
 
+# A share such as 224 / 232 gives 231.999… back when it is divided by.
+ROUNDING = 1e-6
+
 
 def prepare(image: Image.Image, spec: BackboneSpec) -> NDArray[np.uint8]:
-    """The pixels [H, W, 3] of an RGB image of any size, H = W = `spec.input_size`.
+    """The pixels [H, W, 3] of an RGB image of any size, (H, W) = `spec.shape`.
 
     Thread-safe; Pillow releases the interpreter lock while it resizes.
     """
-    size = spec.input_size
-    resized_side = math.floor(size / spec.crop_pct)
-    width, height = image.size
-    short = min(width, height)
-    # As torchvision's Resize and CenterCrop round.
-    resized = [int(resized_side * side / short) for side in (width, height)]
-    corner = [round((side - size) / 2.0) for side in resized]
-    scale = [width / resized[0], height / resized[1]]
-    box = (
-        corner[0] * scale[0],
-        corner[1] * scale[1],
-        min((corner[0] + size) * scale[0], width),
-        min((corner[1] + size) * scale[1], height),
-    )
     rgb = image if image.mode == "RGB" else image.convert("RGB")
-    square = rgb.resize(
-        (size, size), _FILTERS[spec.interpolation], box=box, reducing_gap=REDUCING_GAP
+    if spec.crop_mode == "border":
+        return _bordered(rgb, spec)
+    height, width = spec.shape
+    resized = _resized(rgb.size, spec)
+    # As torchvision's CenterCrop rounds.
+    corner = [round((resized[0] - width) / 2.0), round((resized[1] - height) / 2.0)]
+    scale = [side / after for side, after in zip(rgb.size, resized, strict=True)]
+    box = (
+        max(corner[0] * scale[0], 0.0),
+        max(corner[1] * scale[1], 0.0),
+        min((corner[0] + width) * scale[0], rgb.width),
+        min((corner[1] + height) * scale[1], rgb.height),
     )
-    return np.asarray(square)
+    kept = rgb.resize(
+        (width, height), _FILTERS[spec.interpolation], box=box, reducing_gap=REDUCING_GAP
+    )
+    return np.asarray(kept)
+
+
+def _resized(size: tuple[int, int], spec: BackboneSpec) -> tuple[int, int]:
+    """Width and height of the whole image before the crop."""
+    height, width = (math.floor(side / spec.crop_pct + ROUNDING) for side in spec.shape)
+    if spec.crop_mode == "squash":
+        return width, height
+    if width == height:  # as torchvision's Resize rounds
+        short = min(size)
+        return int(width * size[0] / short), int(width * size[1] / short)
+    # As timm's ResizeKeepRatio rounds.
+    ratio = max(width / size[0], height / size[1])
+    return round(size[0] * ratio), round(size[1] * ratio)
+
+
+def _bordered(rgb: Image.Image, spec: BackboneSpec) -> NDArray[np.uint8]:
+    height, width = spec.shape
+    target = [math.floor(side / spec.crop_pct + ROUNDING) for side in (width, height)]
+    ratio = min(target[0] / rgb.width, target[1] / rgb.height)
+    resized = rgb.resize(
+        (max(round(rgb.width * ratio), 1), max(round(rgb.height * ratio), 1)),
+        _FILTERS[spec.interpolation],
+        reducing_gap=REDUCING_GAP,
+    )
+    red, green, blue = (round(255 * value) for value in spec.mean)
+    canvas = Image.new("RGB", (width, height), (red, green, blue))
+    canvas.paste(resized, ((width - resized.width) // 2, (height - resized.height) // 2))
+    return np.asarray(canvas)

@@ -1,6 +1,7 @@
 """Embedding with PyTorch: on a GPU, and on a CPU where OpenVINO can't take the backbone."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,18 +30,19 @@ class TorchEmbedder:
         precision: str,
         threads: int | None = None,
         compiled: bool = False,
+        folder: Path | None = None,
     ) -> None:
         if threads is not None and device == "cpu":
             torch.set_num_threads(threads)
         self._spec = spec
         self._device = torch.device(device)
         self._amp = precision == "bfloat16"
-        module = build_module(spec).to(self._device).to(memory_format=torch.channels_last)
+        module = build_module(spec, folder).to(self._device).to(memory_format=torch.channels_last)
         self._module = torch.compile(module) if compiled else module
         self._fixed_batches = compiled
         self._mean = self._per_channel(spec.mean)
         self._std = self._per_channel(spec.std)
-        self.key = f"{spec.name}@{precision}"
+        self.key = spec.space(precision)
         self.dim = spec.dim
         self.batch_size = GPU_BATCH_SIZE if device == "cuda" else CPU_BATCH_SIZE
 

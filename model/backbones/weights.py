@@ -1,0 +1,216 @@
+"""Finding files of pretrained weights: on this machine, else by download; and reading them safely.
+
+Nothing here waits for a network that isn't there: a host is tried for some seconds first.
+"""
+
+import hashlib
+import os
+import re
+import socket
+import tempfile
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from model.backbones.registry import BackboneSpec, BackboneUnavailableError
+
+if TYPE_CHECKING:
+    import torch
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30  # without a byte
+
+# The names that timm looks for in a repository of the Hugging Face hub, best first.
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that may hold a file of weights."""
+
+    url: str | None = None  # of a file; it is kept in torch's own cache
+    hub_id: str | None = None  # a repository of the Hugging Face hub: "timm/resnet18.a1_in1k"
+    hub_files: tuple[str, ...] = HUB_FILES
+
+
+def find_weights(name: str, sources: Iterable[Source]) -> Path:
+    """The first file of weights that one of `sources` has: here, else downloaded.
+
+    Raises BackboneUnavailableError, which says where it was looked for.
+    """
+    sources = tuple(sources)
+    if (path := local_weights(sources)) is not None:
+        return path
+    looked = [f"  {place}: not there" for source in sources for place in _places(source)]
+    for source in sources:
+        try:
+            return _download(source)
+        except (OSError, ValueError) as error:
+            looked.append(f"  {_address(source)}: {_reason(error)}")
+    raise BackboneUnavailableError(
+        f"The weights of {name} can't be had. They were looked for in\n"
+        + "\n".join(looked or ["  no place: nobody published any"])
+        + "\nConnect this machine to the internet once, copy the file to one of these places, or "
+        "name a file of weights: file:PATH?model=FAMILY:MODEL"
+    )
+
+
+def local_weights(sources: Iterable[Source]) -> Path | None:
+    """The first of the sources' files that is on this machine already."""
+    found = (place for source in sources for place in _places(source) if place.is_file())
+    return next(found, None)
+
+
+def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
+    """The tensors of a safetensors file or of a state dict that torch saved; nothing is unpickled.
+
+    Raises BackboneUnavailableError.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a damaged file raises is not documented
+        raise BackboneUnavailableError(
+            f"{path} can't be read as a state dict: {_reason(error)}"
+        ) from error
+    # Training scripts save the state dict beside the optimiser's.
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(torch.is_tensor(v) for v in found.values()):
+        raise BackboneUnavailableError(
+            f"{path} holds no state dict: save one with torch.save(model.state_dict(), path)"
+        )
+    return found
+
+
+def existing_file(backbone: str, name: str, suffixes: tuple[str, ...]) -> Path:
+    """The file that a backbone's name names by its whole path. Raises BackboneUnavailableError."""
+    path = Path(name).expanduser()
+    if not path.is_absolute():
+        raise BackboneUnavailableError(
+            f"{backbone}: write the file's whole path, such as {path.absolute()}"
+        )
+    if not path.is_file():
+        raise BackboneUnavailableError(f"{backbone}: there is no file {path}")
+    if path.suffix.lower() not in suffixes:
+        raise BackboneUnavailableError(
+            f"{backbone}: {path.name} ends with none of {', '.join(suffixes)}"
+        )
+    return path
+
+
+def feature_count(module: "torch.nn.Module", spec: BackboneSpec) -> int:
+    """Length of the vector that `module` gives of an image. Raises BackboneUnavailableError."""
+    import torch
+
+    with torch.inference_mode():
+        features: Any = module.eval()(torch.zeros(1, 3, *spec.shape))
+    shape = tuple(features.shape) if torch.is_tensor(features) else type(features).__name__
+    if not torch.is_tensor(features) or features.ndim != 2 or len(features) != 1:
+        raise BackboneUnavailableError(f"{spec.name} gives {shape} of an image, not one vector")
+    return int(features.shape[1])
+
+
+def check_reachable(url: str) -> None:
+    """Raise OSError, within seconds, when the host of a URL can't be connected to."""
+    parts = urlsplit(url)
+    # Behind a proxy this machine needn't see the host.
+    if parts.hostname and parts.scheme not in urllib.request.getproxies():
+        port = parts.port or {"http": 80}.get(parts.scheme, 443)
+        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
+
+
+def _places(source: Source) -> list[Path]:
+    places = []
+    if source.hub_id is not None:
+        places += _in_hub_cache(source.hub_id, source.hub_files)
+    if source.url is not None:
+        places.append(_torch_cache() / Path(urlsplit(source.url).path).name)
+    return places
+
+
+def _in_hub_cache(hub_id: str, files: tuple[str, ...]) -> list[Path]:
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    repository, _, revision = hub_id.partition("@")
+    found = [try_to_load_from_cache(repository, file, revision=revision or None) for file in files]
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    return [Path(path) for path in found if isinstance(path, str)] or [folder]
+
+
+def _torch_cache() -> Path:
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _address(source: Source) -> str:
+    if source.hub_id is None:
+        return source.url or ""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{source.hub_id.partition('@')[0]}"
+
+
+def _download(source: Source) -> Path:
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        raise OSError("not asked, since HF_HUB_OFFLINE is set")
+    check_reachable(_address(source))
+    if source.hub_id is not None:
+        return _download_from_hub(source.hub_id, source.hub_files)
+    if source.url is None:
+        raise ValueError("no address")
+    return download_file(source.url, _torch_cache())
+
+
+def _download_from_hub(hub_id: str, files: tuple[str, ...]) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repository, _, revision = hub_id.partition("@")
+    for file in files:
+        try:
+            return Path(hf_hub_download(repository, file, revision=revision or None))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            continue
+    raise OSError(f"has none of {', '.join(files)}")
+
+
+def download_file(url: str, folder: Path) -> Path:
+    """Download a file into `folder` under its own name, checked against the hash in the name.
+
+    PyTorch's names end with the first digits of their SHA-256: "resnet50-11ad3fa6.pth".
+    Raises OSError.
+    """
+    path = folder / Path(urlsplit(url).path).name
+    folder.mkdir(parents=True, exist_ok=True)
+    request = urllib.request.Request(url, headers={"User-Agent": "apprentice"})  # noqa: S310
+    digest = hashlib.sha256()
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        partial = Path(file.name)
+        try:
+            with urllib.request.urlopen(request, timeout=READ_SECONDS) as answer:  # noqa: S310
+                while block := answer.read(1 << 20):
+                    digest.update(block)
+                    file.write(block)
+            expected = re.search(r"-([0-9a-f]{8,64})\.", path.name)
+            if expected and not digest.hexdigest().startswith(expected[1]):
+                raise OSError(f"gave a file with another SHA-256: {digest.hexdigest()}")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return path
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
