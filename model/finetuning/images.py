@@ -1,0 +1,118 @@
+"""Every image decoded once, into a file of bytes that all epochs, processes and restarts read.
+
+The file is mapped into memory: it is kept there while there is room, and never needs to fit.
+"""
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.backbones import BackboneSpec
+from model.embedding.preprocessing import ROUNDING, prepare
+from model.finetuning.terms import Cancelled, CannotFinetuneError
+
+T = TypeVar("T")
+
+WAITING, READ, UNREADABLE = 0, 1, 2
+IN_FLIGHT = 32  # images that are being decoded or wait to be
+
+
+def stored_spec(spec: BackboneSpec) -> BackboneSpec:
+    """What of an image is stored: where the backbone reads the middle of a square, all of the
+    square at the same scale, so that an augmentation can move in it."""
+    height, width = spec.shape
+    if spec.crop_pct >= 1 or spec.crop_mode != "center" or height != width:
+        return spec
+    side = math.floor(height / spec.crop_pct + ROUNDING)
+    return replace(spec, input_size=side, input_width=None, crop_pct=1.0)
+
+
+def store_images(
+    items: Sequence[T],
+    load: Callable[[T], Image.Image],
+    spec: BackboneSpec,
+    folder: Path,
+    *,
+    workers: int,
+    report: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Decode what of `items` is not in the folder yet; `report` gets how many are done.
+
+    An image that can't be loaded is left out for good. Raises Cancelled, and CannotFinetuneError
+    when the disk is too small.
+    """
+    state_file = folder / "images.state"
+    state = _state(state_file, len(items))
+    shape = (len(items), *stored_spec(spec).shape, 3)
+    pixels = _open(folder / "images.u8", shape)
+    todo = iter(np.nonzero(state == WAITING)[0])
+    running: dict[Future[NDArray[np.uint8]], int] = {}
+    wide = stored_spec(spec)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            while True:
+                while len(running) < IN_FLIGHT and (row := next(todo, None)) is not None:
+                    running[pool.submit(_read, items[row], load, wide)] = int(row)
+                if not running:
+                    break
+                done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+                for future in done:
+                    row = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        pixels[row] = future.result()
+                    elif not isinstance(error, Exception):
+                        raise error
+                    state[row] = READ if error is None else UNREADABLE
+                report(int((state != WAITING).sum()))
+                if stop():
+                    raise Cancelled
+        finally:
+            pool.shutdown(cancel_futures=True)
+            # The pixels first: a state must not speak of what isn't there.
+            pixels.flush()
+            state_file.with_suffix(".new").write_bytes(state.tobytes())
+            state_file.with_suffix(".new").replace(state_file)
+
+
+def stored_images(
+    spec: BackboneSpec, count: int, folder: Path
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The mapped pixels [N, H, W, 3] and which rows [N] could be read."""
+    shape = (count, *stored_spec(spec).shape, 3)
+    pixels = np.memmap(folder / "images.u8", np.uint8, "r", shape=shape)
+    return pixels, _state(folder / "images.state", count) == READ
+
+
+def _read(item: T, load: Callable[[T], Image.Image], spec: BackboneSpec) -> NDArray[np.uint8]:
+    return prepare(load(item), spec)
+
+
+def _state(path: Path, count: int) -> NDArray[np.uint8]:
+    found = np.frombuffer(path.read_bytes(), np.uint8) if path.exists() else np.empty(0, np.uint8)
+    return found.copy() if len(found) == count else np.full(count, WAITING, np.uint8)
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    size = math.prod(shape)
+    if path.exists() and path.stat().st_size == size:
+        return np.memmap(path, np.uint8, "r+", shape=shape)
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise CannotFinetuneError(
+            f"{shape[0]} decoded images take {size / 2**30:.1f} GiB in {path.parent}, where only "
+            f"{free / 2**30:.1f} GiB are free: make room there."
+        )
+    with path.open("wb") as file:
+        os.truncate(file.fileno(), size)
+    return np.memmap(path, np.uint8, "r+", shape=shape)

@@ -1,0 +1,99 @@
+"""One run of fine-tuning in its folder, as the processes that share it read it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.finetuning.terms import Options, Target
+from model.heads import Head, head_from_arrays
+
+SPECIFICATION, ARRAYS = "job.json", "job.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What to tune on what."""
+
+    backbone: str
+    backbones: Path | None  # the folder that `get_backbone` takes
+    targets: tuple[Target, ...]
+    validation: NDArray[np.bool_]  # [N]
+    options: Options
+    heads: Mapping[str, Head]
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.validation)
+
+    def save(self, folder: Path, items: Sequence[object]) -> bool:
+        """Write it to the folder, emptied if another job's work is in there. True if it was not.
+
+        The same job is one of equal answers, options, backbone and items, by their `repr`.
+        """
+        arrays: dict[str, NDArray[Any]] = {"validation": self.validation}
+        for number, target in enumerate(self.targets):
+            arrays[f"y{number}"] = np.asarray(target.y)
+        for name, head in self.heads.items():
+            number = [t.name for t in self.targets].index(name)
+            arrays |= {f"head{number}.{part}": value for part, value in head.arrays().items()}
+        specification = {
+            "backbone": self.backbone,
+            "backbones": str(self.backbones) if self.backbones else None,
+            "targets": [[t.name, t.kind, list(t.classes)] for t in self.targets],
+            "heads": {name: [h.kind, list(h.classes)] for name, h in self.heads.items()},
+            "options": asdict(self.options),
+            "digest": _digest(arrays, items),
+        }
+        text = json.dumps(specification, sort_keys=True, indent=1)
+        path = folder / SPECIFICATION
+        if path.exists() and path.read_text() == text:
+            return True
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            if old.is_file():
+                old.unlink()
+        np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").replace(path)
+        return False
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The job that was saved in the folder."""
+        said = json.loads((folder / SPECIFICATION).read_text())
+        with np.load(folder / ARRAYS) as arrays:
+            targets = tuple(
+                Target(name, kind, tuple(classes), arrays[f"y{number}"])
+                for number, (name, kind, classes) in enumerate(said["targets"])
+            )
+            numbers = {target.name: number for number, target in enumerate(targets)}
+            heads = {
+                name: head_from_arrays(kind, tuple(classes), _of(arrays, f"head{numbers[name]}."))
+                for name, (kind, classes) in said["heads"].items()
+            }
+            validation = arrays["validation"]
+        backbones = Path(said["backbones"]) if said["backbones"] else None
+        options = Options(**said["options"])
+        return cls(said["backbone"], backbones, targets, validation, options, heads)
+
+
+def _of(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {n.removeprefix(prefix): arrays[n] for n in arrays if n.startswith(prefix)}
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]], items: Sequence[object]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    for item in items:
+        digest.update(repr(item).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""The backbone with a linear layer for each target, on features normalised as heads do it."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from model.heads.linear import LinearHead
+
+# Added to features before a power below one: the slope at zero would be infinite.
+EPSILON = 1e-3
+# What a class without labels starts below the others.
+UNSEEN = 3.0
+
+
+class HeadLayer(nn.Module):
+    """`LinearHead` as a layer: features [N, D] to outputs [N, C]."""
+
+    def __init__(self, dim: int, width: int, power: float) -> None:
+        super().__init__()
+        self.power = power
+        self.weight = nn.Parameter(torch.zeros(width, dim))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    @classmethod
+    def of(cls, head: LinearHead) -> "HeadLayer":
+        """The layer that gives a fitted head's logits, classes without labels just below."""
+        dim, width = head.weight.shape
+        layer = cls(dim, width, head.power)
+        bias = torch.tensor(head.bias)
+        seen = torch.isfinite(bias)
+        lowest = bias[seen].min() if seen.any() else torch.zeros(())
+        with torch.no_grad():
+            # Normalised features are of length √D here, so that one rate suits every D.
+            layer.weight.copy_(torch.tensor(head.weight).T / dim**0.5)
+            layer.bias.copy_(torch.where(seen, bias, lowest - UNSEEN))
+        return layer
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        x = features.float()
+        if self.power != 1:
+            x = x.sign() * (x.abs() + EPSILON) ** self.power
+        x = nn.functional.normalize(x, dim=1) * x.shape[1] ** 0.5
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
+class Network(nn.Module):
+    """Normalised images [N, 3, H, W] to the outputs of each target."""
+
+    def __init__(self, backbone: nn.Module, heads: Mapping[str, HeadLayer]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        # By number: a control's name may hold anything.
+        self.names = tuple(heads)
+        self.heads = nn.ModuleList(heads.values())
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.backbone(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return {n: h(features) for n, h in zip(self.names, self.heads, strict=True)}
+
+    def train(self, mode: bool = True) -> "Network":
+        """As every module's, but batch norms keep the statistics that they were trained with.
+
+        Those of a few images at a time are worse than those of the pretraining, and with them the
+        tuned backbone would compute something else than it was tuned as.
+        """
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+
+def trained(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name."""
+    return {name: p for name, p in network.named_parameters() if p.requires_grad}
