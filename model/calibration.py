@@ -1,19 +1,24 @@
-"""From logits to probabilities that can be believed: one temperature.
+"""From logits to probabilities that can be believed: one temperature. And how far they can.
 
 Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
 """
 
 from collections.abc import Callable
+from math import ceil, erf, exp, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures that are considered
 
-# With few rows the fit is held near 1, as if by a normal prior on log(temperature) of this width.
-PRIOR_WIDTH = 1.0
+# Heads choose their strength by the log-loss of held-out rows, which leaves the temperature near 1.
+# A Cauchy prior of this scale on log(temperature) says so: 200 rows move it little within their own
+# noise, while what is really off is found as if there were no prior.
+PRIOR_SCALE = 0.05
 MIN_ROWS = 5
-STEPS = 25  # of the golden-section search: the temperature is found within 0.01%
+BINS = 15  # of the calibration error, with equally many rows each
+COARSE = 13  # temperatures that are tried first, 1 among them
+STEPS = 15  # of the golden-section search between them: within 0.1%
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -45,9 +50,91 @@ def fit_temperature(logits: NDArray[np.floating], y: NDArray[np.integer]) -> flo
         scaled = gaps / np.exp(log_temperature)
         top = scaled.max(axis=1)
         each = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-        return float(each.sum()) + 0.5 * (log_temperature / PRIOR_WIDTH) ** 2
+        return float(each.sum()) + _prior(log_temperature)
 
-    return float(np.exp(_golden_section(loss, np.log(LOWEST), np.log(HIGHEST))))
+    return float(np.exp(_least(loss)))
+
+
+def sigmoid(logits: NDArray[np.floating], *, temperature: float = 1.0) -> NDArray[np.float32]:
+    """Probabilities of logits, each of its own; −inf gives exactly 0."""
+    scaled = np.asarray(logits, np.float32) / np.float32(temperature)
+    probabilities: NDArray[np.float32] = np.exp(-np.logaddexp(np.float32(0), -scaled))
+    return probabilities
+
+
+def fit_sigmoid_temperature(logits: NDArray[np.floating], y: NDArray[np.floating]) -> float:
+    """The temperature of least log-loss for logits [N, C] of classes that don't exclude each other.
+
+    `y` [N, C] is 1 where the class is there, 0 where not, NaN where nobody knows. Logits must be
+    out of fold. With fewer than MIN_ROWS known and finite ones it is 1.
+    """
+    logits, y = np.asarray(logits, np.float64), np.asarray(y, np.float64)
+    usable = np.isfinite(logits) & ~np.isnan(y)
+    if np.count_nonzero(usable.any(axis=1)) < MIN_ROWS:
+        return 1.0
+    signed = np.where(y[usable] == 1, -1.0, 1.0) * logits[usable]
+
+    def loss(log_temperature: float) -> float:
+        each = np.logaddexp(0, signed / np.exp(log_temperature))
+        return float(each.sum()) + _prior(log_temperature)
+
+    return float(np.exp(_least(loss)))
+
+
+def interval_half_width(errors: NDArray[np.floating], *, level: float = 0.9) -> float:
+    """How far around a number its truth lies, at `level`, of out-of-fold absolute errors [N].
+
+    The split-conformal quantile (Lei, G'Sell, Rinaldo, Tibshirani, Wasserman, JASA 2018): covers at
+    least `level` of rows like these. Of too few errors to say so, the largest; of none, infinity.
+    """
+    known = np.sort(errors[np.isfinite(errors)])
+    if not len(known):
+        return float("inf")
+    rank = ceil((len(known) + 1) * level)
+    return float(known[min(rank, len(known)) - 1])
+
+
+def calibration_error(
+    confidence: NDArray[np.floating], right: NDArray[np.bool_], *, bins: int = BINS
+) -> float:
+    """Expected calibration error of N confidences, its bias taken off as far as that can be.
+
+    The mean over bins of equally many rows of |share of right answers − mean confidence|. Even a
+    perfect model has gaps in bins of a finite size. As Kumar, Liang, Ma (Verified Uncertainty
+    Calibration, NeurIPS 2019) do in their code for this norm, what a gap grows by when as much
+    noise again is added, of the normal distribution, is subtracted. NaN of no rows.
+    """
+    if len(confidence) == 0:
+        return float("nan")
+    order = np.argsort(confidence, kind="stable")
+    total = 0.0
+    for rows in np.array_split(order, min(bins, len(order))):
+        share = float(right[rows].mean())
+        gap = abs(share - float(confidence[rows].mean()))
+        noise = sqrt(share * (1 - share) / len(rows))
+        total += len(rows) * (2 * gap - _mean_of_folded(gap, noise))
+    return max(total / len(order), 0.0)
+
+
+def _mean_of_folded(mean: float, deviation: float) -> float:
+    """The mean of |X| for a normal X."""
+    if deviation == 0:
+        return abs(mean)
+    z = mean / deviation
+    return deviation * sqrt(2 / pi) * exp(-z * z / 2) + mean * erf(z / sqrt(2))
+
+
+def _prior(log_temperature: float) -> float:
+    """Minus the log of the prior, but for a constant."""
+    return float(np.log1p((log_temperature / PRIOR_SCALE) ** 2))
+
+
+def _least(loss: Callable[[float], float]) -> float:
+    """The log of the temperature of least loss."""
+    tried = np.linspace(np.log(LOWEST), np.log(HIGHEST), COARSE)
+    best = int(np.argmin([loss(float(value)) for value in tried]))
+    low, high = tried[max(best - 1, 0)], tried[min(best + 1, COARSE - 1)]
+    return _golden_section(loss, float(low), float(high))
 
 
 def _golden_section(loss: Callable[[float], float], low: float, high: float) -> float:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from model.calibration import fit_temperature, softmax
+from model.calibration import (
+    calibration_error,
+    fit_sigmoid_temperature,
+    fit_temperature,
+    interval_half_width,
+    sigmoid,
+    softmax,
+)
 
 
 def drawn(
@@ -74,3 +81,51 @@ def test_softmax_gives_minus_infinity_no_share() -> None:
 
     assert p.dtype == np.float32
     np.testing.assert_allclose(p, [[0.5, 0, 0.5], [1, 0, 0]], atol=1e-6)
+
+
+def test_sigmoids_have_a_temperature_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(scale=2, size=(2000, 4)).astype(np.float32)
+    y = (rng.random(logits.shape) < sigmoid(logits)).astype(float)
+    y[rng.random(y.shape) < 0.3] = np.nan
+    logits[0] = -np.inf
+
+    assert fit_sigmoid_temperature(logits * 3, y) == pytest.approx(3, rel=0.06)
+    assert fit_sigmoid_temperature(logits[:4], y[:4]) == 1
+    np.testing.assert_allclose(sigmoid(np.array([-np.inf, 0, 500])), [0, 0.5, 1])
+
+
+@pytest.mark.parametrize("n", [20, 400])
+def test_the_interval_around_a_number_covers_what_it_says(n: int) -> None:
+    rng = np.random.default_rng(0)
+    covered = [
+        np.mean(np.abs(rng.normal(size=500)) <= interval_half_width(np.abs(rng.normal(size=n))))
+        for _ in range(100)
+    ]
+
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.01 + 1 / n)
+    assert interval_half_width(np.zeros(0)) == np.inf
+
+
+@pytest.mark.parametrize("n", [400, 2000])
+def test_a_perfect_model_has_less_calibration_error_than_its_bins_have_noise(n: int) -> None:
+    rng = np.random.default_rng(0)
+    debiased, plain = [], []
+    for _ in range(50):
+        p = rng.beta(4, 2, n)
+        right = rng.random(n) < p
+        debiased.append(calibration_error(p, right))
+        bins = np.array_split(np.argsort(p), 15)
+        plain.append(np.mean([abs(right[b].mean() - p[b].mean()) for b in bins]))
+
+    assert np.mean(debiased) < 0.65 * np.mean(plain)
+
+
+def test_real_calibration_error_is_found_as_it_is() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.beta(4, 2, 3000)
+    right = rng.random(3000) < p - 0.15
+
+    assert calibration_error(p, right) == pytest.approx(0.15, abs=0.02)
+    assert np.isnan(calibration_error(p[:0], right[:0]))
+    assert calibration_error(np.ones(3), np.ones(3, bool)) == 0
