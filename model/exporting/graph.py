@@ -1,0 +1,103 @@
+"""A backbone and its heads as one PyTorch module: pixels in, probabilities out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.answers import CalibratedLabels, Learned
+from model.backbones import BackboneSpec
+from model.encoding import choosable
+from model.heads.linear import LinearHead
+from model.targets import TargetSchema
+
+
+class ExportError(Exception):
+    """The version can't be exported so; in words for people, with what to do."""
+
+
+@dataclass(frozen=True)
+class ExportedControl:
+    """One control: what was learned of it, and what it asks today."""
+
+    name: str
+    learned: Learned
+    target: TargetSchema
+
+    @property
+    def kept(self) -> NDArray[np.intp]:
+        """The outputs of the head that an annotator could choose today."""
+        return np.flatnonzero(choosable(self.target, self.learned.head.classes))
+
+    @property
+    def above(self) -> list[tuple[int, int]]:
+        """Pairs of outputs of which the second is at least as probable as the first, in order."""
+        return self.learned.above if isinstance(self.learned, CalibratedLabels) else []
+
+    @property
+    def classes(self) -> list[str]:
+        """Their names, in the order of the exported outputs."""
+        return [self.learned.head.classes[index] for index in self.kept]
+
+
+class ExportedHead(torch.nn.Module):
+    """Features [N, D] to probabilities [N, C] of one control, or to its numbers [N, 1]."""
+
+    def __init__(self, control: ExportedControl) -> None:
+        super().__init__()
+        head = control.learned.head
+        if not isinstance(head, LinearHead):
+            raise ExportError(
+                f"{control.name} is answered by a {head.kind} head, which only Apprentice runs: "
+                "export a version whose heads are linear (logistic, ridge, svm, prototype)"
+            )
+        self.form = control.learned.form
+        self.power = float(head.power)
+        self.temperature = float(control.learned.temperature)
+        self.above = control.above
+        self.register_buffer("weight", torch.from_numpy(head.weight.copy()))
+        # Where a class has no label its bias is −∞: what is as good as that is safe in any runtime.
+        bias = np.maximum(head.bias, np.float32(-1e9))
+        self.register_buffer("bias", torch.from_numpy(bias))
+        self.register_buffer("kept", torch.from_numpy(control.kept.astype(np.int64)))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """As `LinearHead.logits` and what `Learned` makes of them, in PyTorch."""
+        x = features
+        if self.power != 1:
+            x = torch.sign(x) * torch.abs(x) ** self.power
+        x = x / torch.clamp(torch.linalg.vector_norm(x, dim=1, keepdim=True), min=1e-12)
+        outputs = x @ self.get_buffer("weight") + self.get_buffer("bias")
+        if self.form == "number":
+            return outputs
+        scaled = outputs / self.temperature
+        p = torch.sigmoid(scaled) if self.form == "multi" else torch.softmax(scaled, dim=1)
+        if self.above:
+            columns = list(torch.unbind(p, dim=1))
+            for child, parent in self.above:
+                columns[parent] = torch.maximum(columns[parent], columns[child])
+            p = torch.stack(columns, dim=1)
+        return torch.index_select(p, 1, self.get_buffer("kept"))
+
+
+class ExportedModel(torch.nn.Module):
+    """uint8 pixels [N, H, W, 3] to a tuple of outputs [N, C], one for each control."""
+
+    def __init__(
+        self, backbone: torch.nn.Module, spec: BackboneSpec, controls: Sequence[ExportedControl]
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = torch.nn.ModuleList([ExportedHead(control) for control in controls])
+        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Everything from normalisation on."""
+        x = images.permute(0, 3, 1, 2).to(torch.float32)
+        x = (x - self.get_buffer("mean")) / self.get_buffer("std")
+        # Apprentice keeps embeddings in half precision: the heads were fitted on those.
+        features = self.backbone(x).to(torch.float16).to(torch.float32)
+        return tuple(head(features) for head in self.heads)

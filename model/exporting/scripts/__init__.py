@@ -1,0 +1,1 @@
+"""What is written as `infer.py` beside an exported model, by its format."""

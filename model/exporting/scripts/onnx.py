@@ -1,0 +1,32 @@
+"""Labels for images: python infer.py IMAGE ...   Needs numpy, pillow and onnxruntime."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+here = Path(__file__).parent
+
+
+def pixels(path: str, size: int, share: float, kind: int) -> Any:
+    """The pixels [1, H, W, 3] that the model reads: resized, and the middle cut out."""
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    resized = [int(math.floor(size / share) * n / min(image.size)) for n in image.size]
+    pairs = list(zip(image.size, resized, strict=True))
+    box = [min((round((b - size) / 2) + end) * a / b, a) for end in (0, size) for a, b in pairs]
+    square = image.resize((size, size), kind, box=box, reducing_gap=3.0)
+    return np.asarray(square)[None]
+
+
+spec, labels = (json.loads((here / f"{n}.json").read_text()) for n in ("preprocessing", "labels"))
+model = onnxruntime.InferenceSession(here / "model.onnx")
+for path in sys.argv[1:]:
+    outputs = model.run(None, {"images": pixels(path, **spec["pixels"])})
+    said = zip(labels["controls"], outputs, strict=True)
+    answer = {c["name"]: dict(zip(c["classes"], p[0].tolist(), strict=True)) for c, p in said}
+    print(json.dumps({"image": path, "labels": answer}))
