@@ -1,0 +1,47 @@
+"""How likely a label is right, as far as a model can tell that was fitted without it.
+
+The quality of a label is the calibrated probability that an out-of-fold model gives to it: what
+cleanlab calls self-confidence (Kuan, Mueller: Model-agnostic label quality scoring to detect
+real-world label errors, ICML DataPerf workshop 2022). Features must be those of a backbone that has
+not seen the labels: a fine-tuned one has learned the wrong ones too.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Labels of less quality are worth a second look. On digits and textiles with 1,000 labels of which
+# 5% were wrong, 88% and 98% of what is below was wrong. The cut-off of confident learning had 98%
+# and 25%: where the model is weak, it calls one label in seven wrong even when all are right.
+DOUBTFUL = 0.05
+
+
+def label_quality(
+    probabilities: NDArray[np.floating], y: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """[N] quality, 0 to 1, of labels y [N] by out-of-fold probabilities [N, C].
+
+    NaN where the probability is exactly 0: no other fold has the class, so nothing is known of it.
+    """
+    quality = probabilities[np.arange(len(y)), y].astype(np.float64)
+    return np.where(quality > 0, quality, np.nan)
+
+
+def label_quality_by_class(
+    probabilities: NDArray[np.floating], y: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """[N] quality, 0 to 1, of labels y [N, C] of 0 and 1: that of the least likely class.
+
+    `probabilities` [N, C] are out of fold. A class of which the label says nothing (NaN) isn't
+    counted, nor one that is given and has exactly 0: no other fold has it. NaN where none is left.
+    """
+    given = np.where(y == 1, probabilities, 1 - probabilities).astype(np.float64)
+    given[np.isnan(y) | ((y == 1) & (probabilities == 0))] = np.inf
+    least = given.min(axis=1, initial=np.inf)
+    return np.where(np.isfinite(least), least, np.nan)
+
+
+def doubtful(quality: NDArray[np.floating]) -> NDArray[np.intp]:
+    """The rows of `quality` [N] that are worth a second look, the worst first."""
+    rows = np.flatnonzero(quality < DOUBTFUL)
+    worst_first: NDArray[np.intp] = rows[np.argsort(quality[rows], kind="stable")]
+    return worst_first
