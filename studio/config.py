@@ -8,9 +8,11 @@ attributes, is looked up in the same XML.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from model.targets import Path
 from studio.controls import Control, NotLearnedError, Tag, known_tags, make
 
 
@@ -38,6 +40,20 @@ class LabelConfig:
         """The learned control of that name."""
         return next((control for control in self.controls if control.name == name), None)
 
+    @property
+    def reads_task_data(self) -> bool:
+        """Whether a task's data decides what can be chosen for it."""
+        return any(control.offered({}) is not None for control in self.controls)
+
+    def bulk(self, result: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether Label Studio takes a prediction of these regions in its bulk import."""
+        single = {control.name for control in self.controls if not control.bulk}
+        return all(region.get("from_name") not in single for region in result)
+
+    def image(self, data: Mapping[str, Any]) -> str | None:
+        """The URI of the image in a task's data that all controls label; None without one."""
+        return self.controls[0].image(data) if self.controls else None
+
 
 @functools.lru_cache(maxsize=64)
 def parse_label_config(xml: str) -> LabelConfig:
@@ -49,9 +65,15 @@ def parse_label_config(xml: str) -> LabelConfig:
     controls: list[Control] = []
     for tag in tags:
         try:
-            controls.append(make(tag))
+            control = make(tag)
         except NotLearnedError as exc:
             skipped.append(Skipped(tag.name, tag.tag, str(exc)))
+            continue
+        if controls and control.value_key != controls[0].value_key:
+            why = f"it labels another image of the task than {controls[0].name!r}"
+            skipped.append(Skipped(tag.name, tag.tag, why))
+        else:
+            controls.append(control)
     reason = None if controls else _why_nothing(skipped)
     return LabelConfig(tuple(controls), tuple(skipped), reason)
 
@@ -99,19 +121,28 @@ def _tags(xml: str) -> tuple[list[Tag], list[Skipped]]:
 
 
 def _tag(element: Any, name: str, image: Any, output: dict[str, Any]) -> Tag:
-    choices = [child for child in element.iter("Choice") if child.tag == "Choice"]
-    values = [element.get("value", ""), *(choice.get("value", "") for choice in choices)]
+    choices = [choice for choice in element.iter("Choice") if _class(choice)]
     return Tag(
         tag=str(output["type"]),
         name=name,
         to_name=image.get("name"),
         attributes=dict(element.attrib),
-        classes=tuple(output["labels"]),
+        paths=tuple(dict.fromkeys(_path(choice) for choice in choices)),
         image_value=image.get("value", ""),
-        nested=any(next(choice.iterdescendants("Choice"), None) is not None for choice in choices),
-        dynamic="apiUrl" in element.attrib or any(value.startswith("$") for value in values),
+        variable=any(choice.get("value", "").startswith("$") for choice in choices),
         image_attributes=dict(image.attrib),
     )
+
+
+def _class(choice: Any) -> str:
+    """What a choice is called in results."""
+    return choice.get("alias") or choice.get("value") or ""
+
+
+def _path(choice: Any) -> Path:
+    """A choice from the root: the choices around it, and itself."""
+    above = reversed(list(choice.iterancestors("Choice")))
+    return tuple(_class(each) for each in (*above, choice) if _class(each))
 
 
 def _why_nothing(skipped: list[Skipped]) -> str:

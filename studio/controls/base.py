@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from model.targets import TargetSchema
+from model.targets import ClassName, Path, TargetSchema, Value
+
+Results = Sequence[Mapping[str, Any]]
 
 
 class Control(Protocol):
@@ -28,17 +31,32 @@ class Control(Protocol):
     def schema(self) -> TargetSchema:
         """What is learned."""
 
-    def read(self, results: Sequence[Mapping[str, Any]]) -> str | None:
-        """The class that an annotation's (or prediction's) `result` gives, None when it gives none.
+    @property
+    def absent(self) -> Value | None:
+        """The label of an annotation that doesn't mention this control; None: it says nothing."""
+
+    @property
+    def bulk(self) -> bool:
+        """Whether Label Studio takes this control's regions in its bulk import."""
+
+    def read(self, results: Results) -> Value | None:
+        """The label that an annotation's (or prediction's) `result` gives, None when it gives none.
 
         None also for a class that the config no longer has.
         """
 
-    def write(self, class_name: str, score: float) -> dict[str, Any]:
-        """A region that says `class_name`, with a score in [0, 1]. Raises ValueError."""
+    def write(self, value: Value, score: float) -> dict[str, Any]:
+        """A region that says `value`, with a score in [0, 1].
+
+        ValueError for what Label Studio would not take. A value that says nothing (no class at all)
+        has no region: ValueError.
+        """
 
     def image(self, data: Mapping[str, Any]) -> str | None:
         """The URI of the image in a task's data, None when there is none."""
+
+    def offered(self, data: Mapping[str, Any]) -> frozenset[ClassName] | None:
+        """The classes that this task's data brings along; None when that doesn't depend on it."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +67,26 @@ class Tag:
     name: str
     to_name: str
     attributes: Mapping[str, str]
-    classes: tuple[str, ...]  # of its labels or choices, an alias in place of the value, in order
+    # All its choices or labels, in order, each from the root; an alias in place of the value.
+    paths: tuple[Path, ...]
     image_value: str  # the image tag's `value`, such as "$image"
-    nested: bool = False  # whether one choice holds others
-    dynamic: bool = False  # whether the classes come from the task's data
+    variable: bool = False  # whether a choice's own value comes from the task's data
     image_attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def flag(self, name: str) -> bool:
+        """Whether a boolean attribute is set."""
+        return self.attributes.get(name, "").strip().lower() == "true"
+
+    @property
+    def options_key(self) -> str | None:
+        """The key of a task's data that holds its choices: "options" of `value="$options"`."""
+        value = self.attributes.get("value", "").strip()
+        return value[1:] if len(value) > 1 and value.startswith("$") else None
+
+    @property
+    def always_shown(self) -> bool:
+        """Whether annotators see it at every task, and may leave it empty."""
+        return not (self.flag("required") or self.attributes.get("visibleWhen"))
 
 
 class NotLearnedError(Exception):
@@ -62,3 +95,48 @@ class NotLearnedError(Exception):
 
 # Takes a tag that labels an image. Raises NotLearnedError.
 ControlFactory = Callable[[Tag], Control]
+
+
+@dataclass(frozen=True)
+class ImageControl:
+    """What the controls of whole images have in common: where they stand."""
+
+    name: str
+    to_name: str
+    value_key: str
+    kind: str  # the type of its regions, which is the key of their values too
+
+    def values(self, results: Results) -> Iterator[Any]:
+        """What the regions of this control say."""
+        for region in results:
+            if region.get("from_name") == self.name and region.get("type") == self.kind:
+                value = region.get("value")
+                yield value.get(self.kind) if isinstance(value, Mapping) else None
+
+    def region(self, value: Any, score: float) -> dict[str, Any]:
+        """A region. Raises ValueError for a score outside of [0, 1]."""
+        if not (math.isfinite(score) and 0.0 <= score <= 1.0):
+            raise ValueError(f"a score must be in 0..1, not {score}")
+        return {
+            "from_name": self.name,
+            "to_name": self.to_name,
+            "type": self.kind,
+            "value": {self.kind: value},
+            "score": round(score, 6),
+        }
+
+    def image(self, data: Mapping[str, Any]) -> str | None:
+        """The URI of the image in a task's data."""
+        value = data.get(self.value_key)
+        return value if isinstance(value, str) and value.strip() else None
+
+
+def place(tag: Tag) -> tuple[str, str, str, str]:
+    """The fields of ImageControl. Raises NotLearnedError unless it labels one image of a task."""
+    if tag.flag("perRegion"):
+        raise NotLearnedError("labels of single regions are not learned, only of whole images")
+    if tag.flag("perItem") or "valueList" in tag.image_attributes:
+        raise NotLearnedError("several images in a task are not learned, only one")
+    if not tag.image_value.startswith("$") or len(tag.image_value) == 1:
+        raise NotLearnedError('its image has no value of the form "$image"')
+    return tag.name, tag.to_name, tag.image_value[1:], tag.tag.lower()

@@ -1,72 +1,105 @@
-"""`Choices` on an image, one class an image: image classification."""
+"""`Choices` on an image: one class, several, or, with `allowNested`, leaves of a tree."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.targets import SingleLabel
+from model.targets import ClassName, MultiLabel, Paths, SingleLabel, Value
 from studio.controls import NotLearnedError, Tag, register
+from studio.controls.base import ImageControl, Results, place
+from studio.controls.options import offered_paths
+from studio.controls.paths import PathControl
 
 
 @dataclass(frozen=True)
-class SingleChoice:
+class FlatChoices(ImageControl):
+    """Choices of which none holds others. `options_key` is set when tasks bring their own."""
+
+    options_key: str | None
+
+    def offered(self, data: Mapping[str, Any]) -> frozenset[ClassName] | None:
+        if self.options_key is None:
+            return None
+        return frozenset(path[0] for path in offered_paths(data, self.options_key))
+
+
+@dataclass(frozen=True)
+class SingleChoice(FlatChoices):
     """A `Choices` tag of which one choice is taken."""
 
-    name: str
-    to_name: str
-    value_key: str
     schema: SingleLabel
+    absent: None = None
+    bulk: bool = True
 
-    def read(self, results: Sequence[Mapping[str, Any]]) -> str | None:
-        for region in results:
-            if region.get("from_name") != self.name or region.get("type") != "choices":
-                continue
-            value = region.get("value")
-            chosen = value.get("choices") if isinstance(value, dict) else None
+    def read(self, results: Results) -> str | None:
+        for chosen in self.values(results):
             # More than one is left from a time when the config allowed several.
-            if isinstance(chosen, list) and len(chosen) == 1 and chosen[0] in self.schema.classes:
+            if isinstance(chosen, list) and len(chosen) == 1 and _known(self.schema, chosen[0]):
                 return str(chosen[0])
         return None
 
-    def write(self, class_name: str, score: float) -> dict[str, Any]:
-        if class_name not in self.schema.classes:
-            raise ValueError(f"{self.name} has no choice {class_name!r}")
-        if not (math.isfinite(score) and 0.0 <= score <= 1.0):
-            raise ValueError(f"a score must be in 0..1, not {score}")
-        return {
-            "from_name": self.name,
-            "to_name": self.to_name,
-            "type": "choices",
-            "value": {"choices": [class_name]},
-            "score": round(score, 6),
-        }
+    def write(self, value: Value, score: float) -> dict[str, Any]:
+        if not _known(self.schema, value):
+            raise ValueError(f"{self.name} has no choice {value!r}")
+        return self.region([value], score)
 
-    def image(self, data: Mapping[str, Any]) -> str | None:
-        value = data.get(self.value_key)
-        return value if isinstance(value, str) and value.strip() else None
+
+@dataclass(frozen=True)
+class MultipleChoice(FlatChoices):
+    """A `Choices` tag of which any number is taken."""
+
+    schema: MultiLabel
+    absent: frozenset[str] | None
+    bulk: bool
+
+    def read(self, results: Results) -> frozenset[str] | None:
+        for chosen in self.values(results):
+            if not isinstance(chosen, list):
+                continue
+            known = frozenset(name for name in chosen if _known(self.schema, name))
+            # When all that was chosen is gone from the config, nothing is known of the rest either.
+            if known or not chosen:
+                return known
+        return None
+
+    def write(self, value: Value, score: float) -> dict[str, Any]:
+        if not isinstance(value, frozenset) or not value:
+            raise ValueError(f"{self.name} takes a set of at least one choice, not {value!r}")
+        if unknown := [name for name in value if not _known(self.schema, name)]:
+            raise ValueError(f"{self.name} has no choice {unknown[0]!r}")
+        order = {name: place for place, name in enumerate(self.schema.classes)}
+        names = sorted(map(str, value), key=lambda name: (order.get(name, len(order)), name))
+        return self.region(names, score)
+
+
+def _known(schema: SingleLabel | MultiLabel, name: object) -> bool:
+    return isinstance(name, str) and bool(name) and (schema.open or name in schema.classes)
 
 
 @register("Choices")
-def single_choice(tag: Tag) -> SingleChoice:
-    """A control for single, flat, fixed choices on one image. Raises NotLearnedError for others."""
-    attributes = tag.attributes
-    if attributes.get("choice", "single").lower() == "multiple":
-        raise NotLearnedError('choice="multiple" is not learned yet: only one choice an image')
-    if attributes.get("perRegion", "").lower() == "true":
-        raise NotLearnedError("choices for single regions are not learned, only for whole images")
-    if attributes.get("perItem", "").lower() == "true" or "valueList" in tag.image_attributes:
-        raise NotLearnedError("several images in a task are not learned, only one")
-    if tag.nested:
-        raise NotLearnedError("nested choices are not learned, only flat ones")
-    if tag.dynamic:
-        raise NotLearnedError(
-            "choices that come from a task's data are not learned, only fixed ones"
-        )
-    if not tag.image_value.startswith("$") or len(tag.image_value) == 1:
-        raise NotLearnedError('its image has no value of the form "$image"')
-    if not tag.classes:
+def choices(tag: Tag) -> SingleChoice | MultipleChoice | PathControl:
+    """A control for choices on one image. Raises NotLearnedError for those that are not learned."""
+    where = place(tag)
+    if tag.variable:
+        raise NotLearnedError("a choice whose own value comes from a task's data is not learned")
+    if "apiUrl" in tag.attributes:
+        raise NotLearnedError("choices that come from another server are not learned")
+    if not tag.paths and tag.options_key is None:
         raise NotLearnedError("it has no choices")
-    return SingleChoice(tag.name, tag.to_name, tag.image_value[1:], SingleLabel(tag.classes))
+    multiple = tag.attributes.get("choice", "single").strip().lower() == "multiple"
+    comes_with_tasks = tag.options_key is not None
+    empty = frozenset[Any]() if multiple and tag.always_shown else None
+    if tag.flag("allowNested"):
+        schema = Paths(tag.paths, multiple, leaves_only=True, open=comes_with_tasks)
+        return PathControl(*where, schema, tag.options_key, empty, bulk=False)
+    # The bulk import looks at the config's own classes alone, if there are any.
+    bulk = not (tag.paths and comes_with_tasks)
+    # Without allowNested the editor shows and saves the uppermost choices only.
+    classes = tuple(path[0] for path in tag.paths if len(path) == 1)
+    if multiple:
+        of_any = MultiLabel(classes, open=comes_with_tasks)
+        return MultipleChoice(*where, tag.options_key, of_any, empty, bulk)
+    of_one = SingleLabel(classes, open=comes_with_tasks)
+    return SingleChoice(*where, tag.options_key, of_one, bulk=bulk)

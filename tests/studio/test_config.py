@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.targets import SingleLabel
+from model.targets import MultiLabel, Number, Paths, SingleLabel
 from studio.config import parse_label_config
 from studio.controls import known_tags
 
@@ -51,23 +51,79 @@ def test_several_choices_are_several_controls() -> None:
     config = parse_label_config(
         view(
             IMAGE,
+            '<Image name="again" value="$picture"/>',
+            f'<Choices name="one" toName="image">{AB}</Choices>',
+            f'<Choices name="two" toName="again">{AB}</Choices>',
+        )
+    )
+    assert [(c.name, c.to_name) for c in config.controls] == [("one", "image"), ("two", "again")]
+    assert config.control("two") is config.controls[1]
+    assert config.control("three") is None
+    assert config.image({"picture": "/a.jpg"}) == "/a.jpg"
+
+
+def test_only_one_image_of_a_task_is_learned() -> None:
+    config = parse_label_config(
+        view(
+            IMAGE,
             '<Image name="other" value="$other"/>',
             f'<Choices name="one" toName="image">{AB}</Choices>',
             f'<Choices name="two" toName="other">{AB}</Choices>',
         )
     )
-    assert [(c.name, c.value_key) for c in config.controls] == [
-        ("one", "picture"),
-        ("two", "other"),
-    ]
-    assert config.control("two") is config.controls[1]
-    assert config.control("three") is None
+    assert [control.name for control in config.controls] == ["one"]
+    assert "another image of the task than 'one'" in str(config.skipped[0])
+
+
+TREE = (
+    '<Choice value="animal" alias="a"><Choice value="cat"/><Choice value="dog"/></Choice>'
+    '<Choice value="thing"/>'
+)
+NODES = (("a",), ("a", "cat"), ("a", "dog"), ("thing",))
+
+
+@pytest.mark.parametrize(
+    ("tag", "schema"),
+    [
+        (f'<Choices {{}} choice="multiple">{AB}</Choices>', MultiLabel(("a", "b"))),
+        (f"<Choices {{}}>{TREE}</Choices>", SingleLabel(("a", "thing"))),
+        (f'<Choices {{}} allowNested="true">{TREE}</Choices>', Paths(NODES, False, True)),
+        (
+            f'<Choices {{}} allowNested="true" choice="multiple">{TREE}</Choices>',
+            Paths(NODES, True, True),
+        ),
+        ('<Choices {} value="$options"/>', SingleLabel((), open=True)),
+        (f'<Choices {{}} value="$options2">{AB}</Choices>', SingleLabel(("a", "b"), open=True)),
+        (f"<Taxonomy {{}}>{TREE}</Taxonomy>", Paths(NODES, True)),
+        (f'<Taxonomy {{}} maxUsages="1">{TREE}</Taxonomy>', Paths(NODES, False)),
+        (f'<Taxonomy {{}} leafsOnly="true">{TREE}</Taxonomy>', Paths(NODES, True, True)),
+        ('<Taxonomy {} apiUrl="http://x/"/>', Paths((), True, open=True)),
+        ("<Rating {}/>", Number(1, 5, 1)),
+        ('<Rating {} maxRating="10"/>', Number(1, 10, 1)),
+        ("<Number {}/>", Number()),
+        ('<Number {} min="-1" max="2.5" step="0.5"/>', Number(-1, 2.5, 0.5)),
+    ],
+)
+def test_what_a_tag_asks_for(tag: str, schema: object) -> None:
+    config = parse_label_config(view(IMAGE, tag.format('name="k" toName="image"')))
+    assert config.skipped == ()
+    assert config.controls[0].schema == schema
+
+
+def test_leaves_of_one_name_in_two_branches_are_two_classes() -> None:
+    tree = (
+        '<Choice value="cat"><Choice value="other"/></Choice>'
+        '<Choice value="dog"><Choice value="other"/></Choice>'
+    )
+    config = parse_label_config(view(IMAGE, f'<Taxonomy name="k" toName="image">{tree}</Taxonomy>'))
+    schema = config.controls[0].schema
+    assert isinstance(schema, Paths)
+    assert set(schema.paths) == {("cat",), ("cat", "other"), ("dog",), ("dog", "other")}
 
 
 @pytest.mark.parametrize(
     ("tags", "said"),
     [
-        ((IMAGE, f'<Choices name="k" toName="image" choice="multiple">{AB}</Choices>'), "multiple"),
         ((IMAGE, f'<Choices name="k" toName="image" perRegion="true">{AB}</Choices>'), "regions"),
         ((IMAGE, f'<Choices name="k" toName="image" perItem="true">{AB}</Choices>'), "several"),
         (
@@ -77,18 +133,20 @@ def test_several_choices_are_several_controls() -> None:
             ),
             "several images",
         ),
+        ((IMAGE, '<Choices name="k" toName="image" apiUrl="http://x/"/>'), "another server"),
         (
-            (
-                IMAGE,
-                '<Choices name="k" toName="image"><Choice value="a"><Choice value="b"/></Choice>'
-                "</Choices>",
-            ),
-            "nested",
+            (IMAGE, '<Choices name="k" toName="image"><Choice value="$x"/></Choices>'),
+            "task's data",
         ),
-        ((IMAGE, '<Choices name="k" toName="image" value="$options2"/>'), "task's data"),
-        ((IMAGE, '<Choices name="k" toName="image" apiUrl="http://x/"/>'), "task's data"),
         ((IMAGE, '<Choices name="k" toName="image"></Choices>'), "no choices"),
-        ((IMAGE, f'<Taxonomy name="k" toName="image">{AB}</Taxonomy>'), "Taxonomy is not learned"),
+        ((IMAGE, '<Taxonomy name="k" toName="image"></Taxonomy>'), "no choices"),
+        ((IMAGE, f'<Taxonomy name="k" toName="image" labeling="true">{AB}</Taxonomy>'), "regions"),
+        ((IMAGE, '<Rating name="k" toName="image" maxRating="many"/>'), "'many' is no number"),
+        ((IMAGE, '<Rating name="k" toName="image" maxRating="0"/>'), "from 1"),
+        ((IMAGE, '<Number name="k" toName="image" step="0"/>'), "not above zero"),
+        ((IMAGE, '<Number name="k" toName="image" min="nan"/>'), "'nan' is no number"),
+        ((IMAGE, '<Number name="k" toName="image" min="2" max="1"/>'), "above its max"),
+        ((IMAGE, '<DateTime name="k" toName="image"/>'), "DateTime is not learned"),
         (
             (
                 IMAGE,
@@ -134,7 +192,7 @@ def test_what_is_not_learned_does_not_hinder_the_rest() -> None:
     config = parse_label_config(
         view(
             IMAGE,
-            f'<Choices name="many" toName="image" choice="multiple">{AB}</Choices>',
+            f'<Choices name="many" toName="image" perItem="true">{AB}</Choices>',
             f'<Choices name="one" toName="image">{AB}</Choices>',
         )
     )
@@ -173,5 +231,5 @@ def test_a_growing_entity_does_no_harm() -> None:
     assert config.reason is not None
 
 
-def test_the_registry_knows_choices() -> None:
-    assert "Choices" in known_tags()
+def test_the_registry_knows_the_tags() -> None:
+    assert {"Choices", "Taxonomy", "Rating", "Number"} <= set(known_tags())

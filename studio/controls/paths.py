@@ -1,0 +1,67 @@
+"""Controls whose labels are places in a tree of classes: `Taxonomy`, and nested choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.targets import ClassName, Path, Paths, Value, most_specific, parents
+from studio.controls.base import ImageControl, Results
+from studio.controls.options import offered_paths
+
+
+@dataclass(frozen=True)
+class PathControl(ImageControl):
+    """A control whose regions hold a list of paths from the root.
+
+    Of a path and what lies above it only the path counts: editors save both when all that lies
+    below is chosen, or when an annotator ticks both, and mean the same.
+    """
+
+    schema: Paths
+    options_key: str | None  # set when tasks bring their own classes
+    absent: frozenset[Path] | None
+    bulk: bool
+
+    def read(self, results: Results) -> frozenset[Path] | None:
+        for chosen in self.values(results):
+            if not isinstance(chosen, list):
+                continue
+            paths = most_specific({path for path in map(_path, chosen) if path is not None})
+            known = frozenset(path for path in paths if self._takes(path))
+            if (known or not chosen) and (self.schema.multiple or len(known) == 1):
+                return known
+        return None
+
+    def write(self, value: Value, score: float) -> dict[str, Any]:
+        if not isinstance(value, frozenset) or not value:
+            raise ValueError(f"{self.name} takes a set of at least one path, not {value!r}")
+        if unknown := [path for path in value if not self._takes(path)]:
+            raise ValueError(f"{self.name} has no choice {unknown[0]!r}")
+        if len(value) > 1 and not self.schema.multiple:
+            raise ValueError(f"{self.name} takes one choice, not {len(value)}")
+        order = {path: place for place, path in enumerate(self.schema.paths)}
+        paths = sorted(
+            (path for path in value if isinstance(path, tuple)),
+            key=lambda path: (order.get(path, len(order)), path),
+        )
+        return self.region([list(path) for path in paths], score)
+
+    def offered(self, data: Mapping[str, Any]) -> frozenset[ClassName] | None:
+        return None if self.options_key is None else offered_paths(data, self.options_key)
+
+    def _takes(self, path: object) -> bool:
+        if self.schema.open:
+            return isinstance(path, tuple) and bool(path)
+        if path not in self.schema.paths:
+            return False
+        return not self.schema.leaves_only or path not in parents(self.schema.paths)
+
+
+def _path(chosen: object) -> Path | None:
+    if isinstance(chosen, str):  # as a choice was saved before the config was nested
+        return (chosen,)
+    if isinstance(chosen, list) and chosen and all(isinstance(name, str) for name in chosen):
+        return tuple(chosen)
+    return None
