@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -48,6 +51,31 @@ class Artifacts:
             self._write(f"{folder}/{name}", content)
         self.load(digest)
         return digest
+
+    def save_files(self, name: str, folder: Path) -> None:
+        """Keep the files of a local folder under `name`, which must tell its content."""
+        target = f"{self._root}/{name}"
+        self._files.makedirs(target, exist_ok=True)
+        for path in sorted(folder.glob("[!.]*")):
+            self._write(f"{target}/{path.name}", path.read_bytes())
+
+    def fetch_files(self, name: str, folder: Path) -> None:
+        """Write the files that are kept under `name` into a local folder.
+
+        Raises:
+            ArtifactError: they are missing.
+        """
+        try:
+            found = self._files.ls(f"{self._root}/{name}", detail=False)
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{name} is missing in {self._root}") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in found:
+            # Another process may want the same: a reader never sees half a file.
+            handle, scratch = tempfile.mkstemp(prefix=".fetch-", dir=folder)
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._files.cat_file(path))
+            Path(scratch).replace(folder / Path(path).name)
 
     def _write(self, path: str, content: bytes) -> None:
         # fsspec's transaction writes to a temporary name first: a reader never sees half a file.

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from store.schema import job
 
+CANCELLED = "cancelled"
 KEEP = 200  # jobs remembered for each project
 
 
@@ -56,6 +57,24 @@ def add_job(db: Connection, job_id: str, project_id: int, kind: str, generation:
 def change_job(db: Connection, job_id: str, **values: Any) -> None:
     """Set columns of the job."""
     db.execute(update(job).where(job.c.id == job_id).values(**values))
+
+
+def end_job(db: Connection, job_id: str, **values: Any) -> None:
+    """Note how the job ended, unless that is known already: it was cancelled."""
+    db.execute(
+        update(job)
+        .where(job.c.id == job_id, job.c.ended_at.is_(None))
+        .values(ended_at=time.time(), **values)
+    )
+
+
+def cancel_jobs(db: Connection, project_id: int, kind: str) -> None:
+    """Note that the jobs of this kind, waiting or under way, are over."""
+    db.execute(
+        update(job)
+        .where(job.c.project_id == project_id, job.c.kind == kind, job.c.ended_at.is_(None))
+        .values(state=CANCELLED, ended_at=time.time(), message="cancelled")
+    )
 
 
 def get_job(db: Connection, job_id: str) -> Job | None:

@@ -27,9 +27,16 @@ class Project:
     tasks_cursor: float | None
     listed_at: float | None
     reconciled_at: float | None
+    backbone: str | None
+    base_backbone: str | None
     embedding_space: str | None
+    next_backbone: str | None
+    next_space: str | None
+    next_error: str | None
+    next_retry_at: float | None
     served_version_id: int | None
     served_fence: int
+    held_at: float | None
 
 
 def _record(row: Row[Any]) -> Project:
@@ -122,6 +129,12 @@ def save_project(
 def change_project(db: Connection, project_id: int, **values: Any) -> None:
     """Set columns of the project."""
     db.execute(update(project).where(project.c.id == project_id).values(**values))
+
+
+def is_held(db: Connection, project_id: int) -> bool:
+    """Whether a person chose what is served, so that nothing newer takes over by itself."""
+    query = select(project.c.held_at).where(project.c.id == project_id)
+    return db.execute(query).scalar() is not None
 
 
 def serve(db: Connection, project_id: int, version_id: int, fence: int) -> bool:

@@ -56,9 +56,16 @@ project = Table(
     Column("tasks_cursor", Double),  # newest task.updated_at that was read
     Column("listed_at", Double),  # when all task ids were last compared
     Column("reconciled_at", Double),
-    Column("embedding_space", Text),
+    Column("backbone", Text),  # that a person chose for it; null: the one of the settings
+    Column("base_backbone", Text),  # pretrained: embedding_space is its own, or a tuned copy's
+    Column("embedding_space", Text),  # in which it is learned
+    Column("next_backbone", Text),  # that it moves to; null when it doesn't move
+    Column("next_space", Text),  # where it moves to, once that backbone was opened
+    Column("next_error", Text),  # why that backbone can't be used
+    Column("next_retry_at", Double),  # when it is tried again
     Column("served_version_id", Integer),
     Column("served_fence", Integer, nullable=False, default=0),  # publication that set it
+    Column("held_at", Double),  # a person chose what is served: nothing newer takes over by itself
     UniqueConstraint("connection_id", "ls_id", "ls_created"),
 )
 
@@ -72,6 +79,7 @@ task = Table(
     Column("uri", Text),  # of the image; null when the task has none
     Column("image_key", Text),  # SHA-256 of the image's bytes, once they were read
     Column("embedded_space", Text),  # the space that holds this image's embedding
+    Column("next_space", Text),  # the one that it moves to, once it holds it too
     Column("image_error", Text),  # permanent: this image can never be used
     Column("retries", Integer, nullable=False, default=0),
     Column("retry_at", Double),  # after a passing fault
@@ -111,7 +119,7 @@ version = Table(
     Column("id", Integer, primary_key=True),
     _project(),
     Column("number", Integer, nullable=False),  # `apprentice v12`; 0 orders before the first label
-    Column("kind", Text, nullable=False),  # start, head
+    Column("kind", Text, nullable=False),  # start, head, finetune
     Column("status", Text, nullable=False),  # candidate, served, retired, refused
     Column("embedding_space", Text, nullable=False),
     Column("labels", Integer, nullable=False),
@@ -124,6 +132,21 @@ version = Table(
     Column("superseded_at", Double),
     Column("swept_at", Double),  # its predictions were deleted in Label Studio
     UniqueConstraint("project_id", "number"),
+)
+
+tuned = Table(  # fine-tuned backbones
+    "tuned",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("digest", Text, nullable=False),  # of its weights: the backbone `tuned:DIGEST`
+    Column("base_backbone", Text, nullable=False),  # that it was tuned from
+    Column("labels", Integer, nullable=False),  # there were, those held out included
+    Column("seen", JSON, nullable=False),  # ls_id of the tasks whose labels it was fitted on
+    Column("held", JSON, nullable=False),  # and of those that only chose when it was good
+    Column("report", JSON, nullable=False),  # how it was tuned: method, history, seconds
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("project_id", "digest"),
 )
 
 publication = Table(
@@ -204,7 +227,7 @@ job = Table(
     _project(),
     Column("kind", Text, nullable=False),
     Column("generation", Integer, nullable=False),
-    Column("state", Text, nullable=False),  # queued, started, finished, failed, lost
+    Column("state", Text, nullable=False),  # queued, started, finished, failed, lost, cancelled
     Column("progress", Double, nullable=False, default=0),  # 0 to 1
     Column("message", Text, nullable=False, default=""),
     Column("timings", JSON),  # seconds by step
@@ -221,6 +244,14 @@ owed = Table(  # tasks that Label Studio asked about before an answer was ready
     Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
     Column("task_ls_id", Integer, primary_key=True),
     Column("since", Double, nullable=False),
+)
+
+review = Table(  # what the last learning found out about the labels
+    "review",
+    metadata,
+    Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", Double, nullable=False),  # when the labels were read
+    Column("found", JSON, nullable=False),
 )
 
 runtime = Table(  # what the processes tell one another

@@ -74,6 +74,18 @@ class Settings(BaseSettings):
         default="auto",
         description="Precision of embeddings: auto takes bfloat16 where the processor has it.",
     )
+    head: str = Field(
+        default="auto",
+        description="Kind of head where one class each is learned: auto compares all, or one name.",
+    )
+    finetune: Literal["auto", "manual"] = Field(
+        default="auto",
+        description="When a backbone is fine-tuned: auto when it may pay, manual when asked for.",
+    )
+    augment: Literal["none", "gentle", "photo", "texture"] = Field(
+        default="gentle",
+        description="How images are varied in fine-tuning: only photo and texture mirror them.",
+    )
     min_confidence: float = Field(
         default=0.5,
         ge=0,

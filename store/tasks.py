@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Text,
     and_,
     bindparam,
     case,
@@ -46,6 +47,7 @@ class Task:
     image_error: str | None
     split: str | None
     retries: int
+    next_space: str | None = None  # that the project moves to, once it holds this image too
 
 
 def _record(row: Any) -> Task:
@@ -57,6 +59,7 @@ def _record(row: Any) -> Task:
         row.image_error,
         row.split,
         row.retries,
+        row.next_space,
     )
 
 
@@ -68,6 +71,7 @@ _COLUMNS = (
     task.c.image_error,
     task.c.split,
     task.c.retries,
+    task.c.next_space,
 )
 
 # Every webhook asks these: the statements are made once.
@@ -120,6 +124,7 @@ def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord])
 _UNSEEN: dict[str, Any] = {
     "image_key": None,
     "embedded_space": None,
+    "next_space": None,
     "image_error": None,
     "retries": 0,
     "retry_at": None,
@@ -142,6 +147,21 @@ def get_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> dict[
     for ids in chunks(ls_ids):
         rows = db.execute(_PRESENT, {"of_project": project_id, "ids": ids})
         found |= {row.ls_id: _record(row) for row in rows}
+    return found
+
+
+def task_data(
+    db: Connection, project_id: int, ls_ids: Collection[int]
+) -> dict[int, Mapping[str, Any]]:
+    """The `data` of those of `ls_ids` that are known and not deleted."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for ids in chunks(ls_ids):
+        rows = db.execute(
+            select(task.c.ls_id, task.c.data).where(
+                task.c.project_id == project_id, task.c.ls_id.in_(ids), task.c.deleted_at.is_(None)
+            )
+        )
+        found |= {row.ls_id: row.data for row in rows}
     return found
 
 
@@ -170,20 +190,29 @@ class TaskCounts:
     broken: int
 
 
-def count_tasks(db: Connection, project_id: int, space: str | None) -> TaskCounts:
-    """Counts for the status page."""
+def count_tasks(
+    db: Connection, project_id: int, space: str | None, *, moving: bool = False
+) -> TaskCounts:
+    """Counts for the status page (with `moving`, of the space that is moved to)."""
+    held = task.c.next_space if moving else task.c.embedded_space
     row = db.execute(
         select(
             func.count(),
-            func.count().filter(task.c.embedded_space == space),
+            func.count().filter(held == space),
             func.count().filter(or_(task.c.image_error.is_not(None), task.c.uri.is_(None))),
         ).where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
     ).one()
     return TaskCounts(*row)
 
 
-def tasks_to_embed(db: Connection, project_id: int, space: str, limit: int) -> list[Task]:
-    """The next images to embed: labelled ones, then the shortlist, then a shuffled rest."""
+def tasks_to_embed(
+    db: Connection, project_id: int, space: str, limit: int, *, moving: bool = False
+) -> list[Task]:
+    """The next images to embed: labelled ones, then the shortlist, then a shuffled rest.
+
+    Args:
+        moving: `space` is the one that the project moves to.
+    """
     labelled = exists().where(
         annotation.c.project_id == project_id,
         annotation.c.task_ls_id == task.c.ls_id,
@@ -200,26 +229,27 @@ def tasks_to_embed(db: Connection, project_id: int, space: str, limit: int) -> l
     shuffled = (task.c.id * 7919) % 10007
     query = (
         select(*_COLUMNS)
-        .where(*_not_embedded(project_id, space))
+        .where(*_not_embedded(project_id, space, moving))
         .order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
         .limit(limit)
     )
     return [_record(row) for row in db.execute(query)]
 
 
-def any_to_embed(db: Connection, project_id: int, space: str) -> bool:
-    """Whether there is an image to embed now."""
-    query = select(task.c.id).where(*_not_embedded(project_id, space)).limit(1)
+def any_to_embed(db: Connection, project_id: int, space: str, *, moving: bool = False) -> bool:
+    """Whether there is an image to embed now (with `moving`, in the space that is moved to)."""
+    query = select(task.c.id).where(*_not_embedded(project_id, space, moving)).limit(1)
     return db.execute(query).first() is not None
 
 
-def _not_embedded(project_id: int, space: str) -> tuple[ColumnElement[bool], ...]:
+def _not_embedded(project_id: int, space: str, moving: bool) -> tuple[ColumnElement[bool], ...]:
+    held = task.c.next_space if moving else task.c.embedded_space
     return (
         task.c.project_id == project_id,
         task.c.deleted_at.is_(None),
         task.c.uri.is_not(None),
         task.c.image_error.is_(None),
-        or_(task.c.embedded_space.is_(None), task.c.embedded_space != space),
+        or_(held.is_(None), held != space),
         or_(task.c.retry_at.is_(None), task.c.retry_at <= time.time()),
     )
 
@@ -239,16 +269,33 @@ def next_retry(db: Connection, project_id: int) -> float | None:
 
 
 def mark_embedded(
-    db: Connection, project_id: int, space: str, image_keys: Mapping[int, str]
+    db: Connection,
+    project_id: int,
+    space: str,
+    image_keys: Mapping[int, str],
+    *,
+    moving: bool = False,
 ) -> None:
-    """Remember that these tasks' images ({ls_id: image key}) have embeddings in `space`."""
-    if image_keys:
-        db.execute(
-            update(task)
-            .where(task.c.project_id == project_id, task.c.ls_id == bindparam("of_task"))
-            .values(_UNSEEN | {"image_key": bindparam("of_image"), "embedded_space": space}),
-            [{"of_task": ls_id, "of_image": key} for ls_id, key in image_keys.items()],
-        )
+    """Remember that these tasks' images ({ls_id: image key}) have embeddings in `space`.
+
+    Args:
+        moving: `space` is the one that the project moves to; what is known of the one in use
+            stays, unless the image is another one now.
+    """
+    if not image_keys:
+        return
+    same = task.c.image_key == bindparam("of_image", type_=Text)
+    spaces = (
+        {"embedded_space": case((same, task.c.embedded_space), else_=None), "next_space": space}
+        if moving
+        else {"embedded_space": space, "next_space": case((same, task.c.next_space), else_=None)}
+    )
+    db.execute(
+        update(task)
+        .where(task.c.project_id == project_id, task.c.ls_id == bindparam("of_task"))
+        .values(_UNSEEN | {"image_key": bindparam("of_image", type_=Text)} | spaces),
+        [{"of_task": ls_id, "of_image": key} for ls_id, key in image_keys.items()],
+    )
 
 
 def mark_broken(db: Connection, project_id: int, errors: Mapping[int, str]) -> None:

@@ -4,12 +4,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from store.schema import version
 
 CANDIDATE, SERVED, RETIRED, REFUSED = "candidate", "served", "retired", "refused"
-START, HEAD = "start", "head"  # kinds: an order before the first label; fitted heads
+# Kinds: an order before the first label; fitted heads; the first heads on a fine-tuned backbone.
+START, HEAD, FINETUNE = "start", "head", "finetune"
 
 
 def version_name(number: int) -> str:
@@ -114,14 +115,51 @@ def newest_version(db: Connection, project_id: int) -> Version | None:
     return None if row is None else Version(**row._mapping)
 
 
+def served_before(db: Connection, served: Version) -> Version | None:
+    """The version of learned heads that was served before this one, if it can be served again."""
+    row = db.execute(
+        select(version)
+        .where(
+            version.c.project_id == served.project_id,
+            version.c.number < served.number,
+            version.c.published_at.is_not(None),
+            version.c.artifact.is_not(None),
+        )
+        .order_by(version.c.number.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else Version(**row._mapping)
+
+
+def newest_candidate(db: Connection, project_id: int) -> Version | None:
+    """The newest version that waits for a person to publish it."""
+    row = db.execute(
+        select(version)
+        .where(
+            version.c.project_id == project_id,
+            version.c.status == CANDIDATE,
+            version.c.artifact.is_not(None),
+        )
+        .order_by(version.c.number.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else Version(**row._mapping)
+
+
 def mark_served(db: Connection, served: Version) -> None:
-    """Note that Label Studio shows this version now, and no older one."""
+    """Note that Label Studio shows this version now, and no other.
+
+    Older candidates are retired with what was served; newer ones, made while a person held on to
+    this version, can still be promoted.
+    """
     now = time.time()
     others = (
         version.c.project_id == served.project_id,
         version.c.id != served.id,
-        version.c.status.in_((SERVED, CANDIDATE)),
-        version.c.number < served.number,
+        or_(
+            version.c.status == SERVED,
+            and_(version.c.status == CANDIDATE, version.c.number < served.number),
+        ),
     )
     db.execute(update(version).where(*others).values(status=RETIRED, superseded_at=now))
     db.execute(
@@ -131,6 +169,7 @@ def mark_served(db: Connection, served: Version) -> None:
             status=SERVED,
             published_at=func.coalesce(version.c.published_at, now),
             superseded_at=None,
+            swept_at=None,  # its predictions are there again
         )
     )
 

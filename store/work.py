@@ -135,12 +135,22 @@ def next_generation(db: Connection, item: Work) -> int:
 
 
 def begin(db: Connection, project_id: int, kind: str) -> Lease:
-    """Take the lease for a job that starts now; older jobs of this kind lose theirs."""
-    db.execute(update(work).where(*_where(project_id, kind)).values(fence=work.c.fence + 1))
-    current = get_work(db, project_id, kind)
-    if current is None:
+    """Take the lease for a job that starts now; older jobs of this kind lose theirs.
+
+    Raises LeaseLostError when nothing is wanted any more: it was done, or cancelled.
+    """
+    known = get_work(db, project_id, kind)
+    if known is None or known.wanted <= known.done:
         raise LeaseLostError(f"no {kind} is wanted for project {project_id}")
+    revoke(db, project_id, kind)
+    current = get_work(db, project_id, kind)
+    assert current is not None, "it was there a moment ago"
     return Lease(project_id, kind, current.wanted, current.fence)
+
+
+def revoke(db: Connection, project_id: int, kind: str) -> None:
+    """Take the lease away from the job under way, if there is one."""
+    db.execute(update(work).where(*_where(project_id, kind)).values(fence=work.c.fence + 1))
 
 
 def check(db: Connection, lease: Lease) -> None:
@@ -168,6 +178,23 @@ def finish(db: Connection, lease: Lease, *, not_before: float = 0.0) -> None:
             error=None,
         )
     )
+
+
+def cancel(db: Connection, project_id: int, kind: str) -> bool:
+    """Give up what is wanted of this kind; a job under way loses its lease.
+
+    Returns:
+        Whether anything was wanted.
+    """
+    current = get_work(db, project_id, kind)
+    if current is None or current.wanted <= current.done:
+        return False
+    db.execute(
+        update(work)
+        .where(*_where(project_id, kind))
+        .values(done=work.c.wanted, fence=work.c.fence + 1, not_before=0.0, failures=0, error=None)
+    )
+    return True
 
 
 def fail(db: Connection, project_id: int, kind: str, error: str) -> None:
