@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from model.selection import Pick, cold_start, shortlist
 from store.annotations import AnnotationRecord
+from store.projects import Project
 from store.publications import Choice, Item
 from store.settings import Settings
 from store.store import Store
-from store.tasks import Task
+from store.tasks import Task, task_data
 from studio.config import LabelConfig
 from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
 
@@ -70,16 +71,21 @@ def choose(
     if head is None:
         picks = cold_start(pool.x, size, seed=seed)
     else:
-        picks = shortlist(pool.x, head.probabilities(pool.x), size, seed=seed)
+        picks = shortlist(pool.x, head.spread(pool.x), size, seed=seed)
     return [Choice(pool.tasks[pick.index], pick.strategy, pick.probability) for pick in picks]
 
 
 def suggest(
-    store: Store, tasks: Sequence[Task], predictor: Predictor, config: LabelConfig
+    store: Store, project: Project, tasks: Sequence[Task], predictor: Predictor, config: LabelConfig
 ) -> dict[int, Suggestion]:
-    """{task: suggestion} for those of `tasks` that have an embedding."""
+    """{task: suggestion} for those of the project's `tasks` that have an embedding."""
     kept, x = load_vectors(store, predictor.space, tasks)
-    answers = predictor.suggest(config, x, store.settings.min_confidence)
+    data = None
+    if config.reads_task_data:
+        with store.database.read() as db:
+            known = task_data(db, project.id, [task.ls_id for task in kept])
+        data = [known.get(task.ls_id, {}) for task in kept]
+    answers = predictor.suggest(config, x, store.settings.min_confidence, data)
     return {task.ls_id: answer for task, answer in zip(kept, answers, strict=True)}
 
 

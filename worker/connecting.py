@@ -271,8 +271,7 @@ def _pause(db: Connection, project: Project) -> None:
     """Have the sweeper leave the project alone; jobs under way lose their leases."""
     change_project(db, project.id, gone_at=time.time())
     for kind in QUEUES:
-        if work.get_work(db, project.id, kind) is not None:
-            work.begin(db, project.id, kind)
+        work.revoke(db, project.id, kind)
 
 
 def _note_disconnected(db: Connection, project: Project) -> None:

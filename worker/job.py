@@ -8,12 +8,15 @@ nothing but JSON, and drops callbacks, webhooks, dependencies and whatever else 
 import importlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer, Serializer
+
+from store.work import LeaseLostError
 
 JobFunction = Callable[[int, int], None]
 
@@ -84,6 +87,9 @@ SYNC = register_kind(JobKind("sync", "worker.jobs.sync:run", queue="sync", timeo
 EMBED = register_kind(JobKind("embed", "worker.jobs.embed:run", queue="embed", timeout=120))
 LEARN = register_kind(JobKind("learn", "worker.jobs.learn:run", queue="learn", timeout=120))
 PUBLISH = register_kind(JobKind("publish", "worker.jobs.publish:run", queue="publish", timeout=120))
+FINETUNE = register_kind(
+    JobKind("finetune", "worker.jobs.finetune:run", queue="finetune", timeout=7 * 86_400)
+)
 
 
 class AllowedJob(Job):
@@ -126,4 +132,5 @@ class AllowedJob(Job):
         if self.kwargs or len(args) != 2 or not all(type(arg) is int for arg in args):
             raise JobRefusedError("a job takes a project's id and a generation, both whole numbers")
         project_id, generation = args
-        self.func(project_id, generation)
+        with suppress(LeaseLostError):  # what it was enqueued for is done, or was cancelled
+            self.func(project_id, generation)

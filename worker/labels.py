@@ -1,38 +1,90 @@
-"""From annotations to labels: which class each task has, by control."""
+"""From annotations to labels: what each task's is, by control."""
 
+import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
+from model.targets import Path, Paths, TargetSchema, Value, most_specific, with_ancestors
 from store.annotations import AnnotationRecord
 from studio.config import LabelConfig
+from studio.controls import Control
 
-Labels = dict[int, dict[str, str]]  # {task: {control: class}}
+Labels = dict[int, dict[str, Value]]  # {task: {control: label}}
+
+T = TypeVar("T", str, Path)
 
 
 def read_labels(annotations: Iterable[AnnotationRecord], config: LabelConfig) -> Labels:
     """The labels of all tasks with a usable annotation.
 
-    Ground truth counts before anything else; else the majority; of a tie, the newest annotation.
+    Ground truth counts before anything else. Of several annotators: the majority, for several
+    classes of each class for itself, and the median of three numbers and more; of a tie, the
+    newest annotation.
 
     Args:
         annotations: those that count, the oldest first.
     """
-    votes: dict[int, dict[str, list[tuple[bool, str]]]] = {}
+    votes: dict[int, dict[str, list[tuple[bool, Value]]]] = {}
     for annotation in annotations:
         for control in config.controls:
-            choice = control.read(annotation.result)
-            if choice is not None:
+            value = read_label(annotation, control)
+            if value is not None:
                 of_task = votes.setdefault(annotation.task_ls_id, {})
-                of_task.setdefault(control.name, []).append((annotation.ground_truth, choice))
+                of_task.setdefault(control.name, []).append((annotation.ground_truth, value))
+    schemas = {control.name: control.schema for control in config.controls}
     return {
-        task: {control: _decide(cast) for control, cast in controls.items()}
+        task: {control: _decide(cast, schemas[control]) for control, cast in controls.items()}
         for task, controls in votes.items()
     }
 
 
-def _decide(cast: list[tuple[bool, str]]) -> str:
-    truths = [choice for is_truth, choice in cast if is_truth]
-    choices = truths or [choice for _, choice in cast]
-    counts = Counter(choices)
+def read_label(annotation: AnnotationRecord, control: Control) -> Value | None:
+    """What one annotation says of a control; None when that is nothing."""
+    value = control.read(annotation.result)
+    if value is not None or control.absent is None:
+        return value
+    mentioned = any(region.get("from_name") == control.name for region in annotation.result)
+    return None if mentioned else control.absent
+
+
+def _decide(cast: list[tuple[bool, Value]], schema: TargetSchema) -> Value:
+    truths = [value for is_truth, value in cast if is_truth]
+    values = truths or [value for _, value in cast]
+    if len(values) == 1:
+        return values[0]
+    sets = [value for value in values if isinstance(value, frozenset)]
+    if sets and not (isinstance(schema, Paths) and not schema.multiple):
+        return _by_class(sets, schema)
+    numbers = [value for value in values if isinstance(value, float)]
+    if len(numbers) >= 3:
+        return statistics.median_low(numbers)
+    counts = Counter(values)
     most = max(counts.values())
-    return next(choice for choice in reversed(choices) if counts[choice] == most)
+    return next(value for value in reversed(values) if counts[value] == most)
+
+
+def _by_class(sets: Sequence[frozenset[str] | frozenset[Path]], schema: TargetSchema) -> Value:
+    """The classes that most have; with half of the votes, those that the newest has.
+
+    Where most see something, but none the same, what the newest of them sees.
+    """
+    if isinstance(schema, Paths):
+        paths = [frozenset(path for path in each if isinstance(path, tuple)) for each in sets]
+        if schema.leaves_only:
+            agreed: Value = _majority(paths)
+        else:
+            agreed = most_specific(_majority([with_ancestors(each) for each in paths]))
+    else:
+        agreed = _majority([frozenset(n for n in each if isinstance(n, str)) for each in sets])
+    seeing = [each for each in sets if each]
+    return agreed if agreed or 2 * len(seeing) <= len(sets) else seeing[-1]
+
+
+def _majority(sets: Sequence[frozenset[T]]) -> frozenset[T]:
+    counts = Counter(name for each in sets for name in each)
+    return frozenset(
+        name
+        for name, count in counts.items()
+        if 2 * count > len(sets) or (2 * count == len(sets) and name in sets[-1])
+    )

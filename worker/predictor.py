@@ -1,34 +1,27 @@
 """A version's heads, ready to answer: embeddings in, Label Studio results out. Numpy only."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from model.calibration import softmax
-from model.heads import Head, head_from_arrays
+from model.answers import CalibratedHead, Learned, load
+from model.encoding import fits
+from model.heads import head_from_arrays
 from store.artifacts import Arrays, Artifact
 from store.store import Store
 from store.versions import Version
 from studio.config import LabelConfig
+from studio.controls import Control
+
+__all__ = ["CalibratedHead", "Predictor", "Suggestion", "rest_score", "shortlist_score"]
 
 Floats = npt.NDArray[np.floating[Any]]
+TaskData = Mapping[str, Any]
 
 FORMAT = 1  # of the artifact; raised when an older reader can't read it
-
-
-@dataclass(frozen=True)
-class CalibratedHead:
-    """A head and the temperature that makes its probabilities honest."""
-
-    head: Head
-    temperature: float
-
-    def probabilities(self, x: Floats) -> npt.NDArray[np.float32]:
-        """[N, D] embeddings to [N, C] probabilities, in the order of `head.classes`."""
-        return softmax(self.head.logits(x) / np.float32(self.temperature))
 
 
 @dataclass(frozen=True)
@@ -37,12 +30,14 @@ class Suggestion:
 
     result: list[dict[str, Any]]
     confidence: float  # of the least sure control, 0 to 1
+    # {control: where nine of ten truths are}, of numbers
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Predictor:
-    """The heads of one version, one for each control."""
+    """What one version learned, by control."""
 
-    def __init__(self, heads: Mapping[str, CalibratedHead], space: str) -> None:
+    def __init__(self, heads: Mapping[str, Learned], space: str) -> None:
         self.heads = dict(heads)
         self.space = space
 
@@ -55,7 +50,11 @@ class Predictor:
         """
         if version.artifact is None:
             return cls({}, version.embedding_space)
-        artifact = store.artifacts.load(version.artifact)
+        return cls.of_artifact(store.artifacts.load(version.artifact), version.embedding_space)
+
+    @classmethod
+    def of_artifact(cls, artifact: Artifact, space: str) -> "Predictor":
+        """The heads that an artifact holds."""
         heads = {}
         for entry in artifact.manifest["heads"]:
             prefix = f"head/{entry['control']}/"
@@ -65,60 +64,75 @@ class Predictor:
                 if name.startswith(prefix)
             }
             head = head_from_arrays(entry["kind"], tuple(entry["classes"]), arrays)
-            heads[entry["control"]] = CalibratedHead(head, entry["temperature"])
-        return cls(heads, version.embedding_space)
+            heads[entry["control"]] = load(entry.get("form", "single"), head, entry)
+        return cls(heads, space)
 
     def artifact(self, manifest: Mapping[str, Any], more: Arrays) -> Artifact:
         """The heads as an artifact that `load` reads, with `manifest` and `more` arrays beside."""
         arrays = more | {
             f"head/{control}/{name}": array
-            for control, calibrated in self.heads.items()
-            for name, array in calibrated.head.arrays().items()
+            for control, learned in self.heads.items()
+            for name, array in learned.head.arrays().items()
         }
         entries = [
             {
                 "control": control,
-                "kind": calibrated.head.kind,
-                "classes": list(calibrated.head.classes),
-                "temperature": calibrated.temperature,
+                "form": learned.form,
+                "kind": learned.head.kind,
+                "classes": list(learned.head.classes),
             }
-            for control, calibrated in self.heads.items()
+            | learned.settings()
+            for control, learned in self.heads.items()
         ]
         own = {"format": FORMAT, "heads": entries, "space": self.space}
         return Artifact(arrays, dict(manifest) | own)
 
-    def suggest(self, config: LabelConfig, x: Floats, min_confidence: float) -> list[Suggestion]:
+    def suggest(
+        self,
+        config: LabelConfig,
+        x: Floats,
+        min_confidence: float,
+        data: Sequence[TaskData] | None = None,
+    ) -> list[Suggestion]:
         """Suggestions for [N, D] embeddings, in order.
 
-        Only classes that the label config still has are suggested. A control whose most probable
-        class is less probable than `min_confidence` is left out.
+        Only what the label config still has is suggested, and, where a control's classes come with
+        the tasks, what the task's own `data` [N] offers. A control whose answer is less probable
+        than `min_confidence` is left out.
         """
         results: list[list[dict[str, Any]]] = [[] for _ in x]
+        intervals: list[dict[str, tuple[float, float]]] = [{} for _ in x]
         confidence: npt.NDArray[np.float32] = np.ones(len(x), np.float32)
-        learned = False
+        learned_any = False
         for control in config.controls:
-            calibrated = self.heads.get(control.name)
-            if calibrated is None or not len(x):
+            learned = self.learned(control)
+            if learned is None or not len(x):
                 continue
-            classes = calibrated.head.classes
-            keep = [i for i, name in enumerate(classes) if name in control.schema.classes]
-            if not keep:
-                continue
-            learned = True
-            probabilities = calibrated.probabilities(x)[:, keep]
-            best = probabilities.argmax(axis=1)
-            top = probabilities[np.arange(len(x)), best]
-            confidence = np.minimum(confidence, top)
-            for row in np.flatnonzero(top >= min_confidence):
-                name = classes[keep[best[row]]]
-                results[row].append(control.write(name, round(float(top[row]), 4)))
-        if not learned:
+            learned_any = True
+            offers = None
+            if data is not None:
+                offers = [control.offered(of_task) for of_task in data]
+                offers = None if all(offer is None for offer in offers) else offers
+            answers = learned.answers(x, control.schema, least=min_confidence, offers=offers)
+            for row, answer in enumerate(answers):
+                confidence[row] = min(confidence[row], answer.confidence)
+                if answer.interval is not None:
+                    intervals[row][control.name] = answer.interval
+                empty = answer.value is None or answer.value == frozenset()
+                if answer.value is not None and not empty and answer.score >= min_confidence:
+                    score = round(min(max(answer.score, 0.0), 1.0), 4)
+                    results[row].append(control.write(answer.value, score))
+        if not learned_any:
             confidence[:] = 0
-        confidence = np.nan_to_num(confidence)  # of an embedding that holds no numbers
         return [
-            Suggestion(result, float(sure))
-            for result, sure in zip(results, confidence, strict=True)
+            Suggestion(result, float(sure), of_numbers)
+            for result, sure, of_numbers in zip(results, confidence, intervals, strict=True)
         ]
+
+    def learned(self, control: Control) -> Learned | None:
+        """What was learned of a control, if it still answers what the control asks."""
+        learned = self.heads.get(control.name)
+        return learned if learned is not None and fits(learned.form, control.schema) else None
 
 
 def shortlist_score(rank: int, count: int, *, after: float = 0.0) -> float:

@@ -23,7 +23,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 from worker.identity import ProcessIdentity
 from worker.job import AllowedJob, get_kind
 
-QUEUES = ("sync", "embed", "learn", "publish")
+QUEUES = ("sync", "embed", "learn", "publish", "finetune")
 
 RESULT_SECONDS = 60  # how long a finished job is remembered
 FAILURE_SECONDS = 300  # and a failed one

@@ -1,6 +1,7 @@
 """All that learning needs to know of a project, as of one moment."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy import Connection, func, select
@@ -14,8 +15,10 @@ from store.tasks import Task, list_tasks
 from store.versions import Version, get_version, newest_version
 from studio.config import LabelConfig, parse_label_config
 from worker.choosing import load_vectors
+from worker.class_history import class_history
 from worker.labels import Labels, read_labels
 from worker.training import TrainingSet
+from worker.votes import read_votes
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Snapshot:
     """A project at one moment. `space` is where its embeddings are."""
 
     project: Project
+    read_at: float  # seconds since 1970
     space: str
     config: LabelConfig
     annotations: list[AnnotationRecord]
@@ -46,6 +50,11 @@ class Snapshot:
             and task.ls_id not in self.annotated
         ]
 
+    def moved(self, space: str) -> "Snapshot":
+        """The project as it will be once it has moved to `space`."""
+        tasks = [replace(task, embedded_space=task.next_space) for task in self.tasks]
+        return replace(self, space=space, tasks=tasks)
+
     @property
     def remaining(self) -> list[int]:
         """What is left of the shortlist, in order."""
@@ -54,6 +63,7 @@ class Snapshot:
 
 def take_snapshot(store: Store, project_id: int) -> Snapshot:
     """Read the project in one transaction."""
+    read_at = time.time()
     with store.database.read() as db:
         project = get_project(db, project_id)
         assert project is not None, "work refers to its project"
@@ -62,6 +72,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
         served_id = project.served_version_id
         return Snapshot(
             project=project,
+            read_at=read_at,
             space=project.embedding_space or "",
             config=config,
             annotations=annotations,
@@ -106,6 +117,7 @@ def training_set(store: Store, now: Snapshot) -> TrainingSet:
         task for task in now.tasks if task.ls_id in now.labels and task.embedded_space == now.space
     ]
     kept, x = load_vectors(store, now.space, labelled)
+    labelled_at = {a.task_ls_id: a.updated_at for a in now.annotations}  # the newest comes last
     return TrainingSet(
         tasks=np.array([task.ls_id for task in kept], np.int64),
         image_keys=[str(task.image_key) for task in kept],
@@ -113,4 +125,7 @@ def training_set(store: Store, now: Snapshot) -> TrainingSet:
         labels=now.labels,
         holdout=frozenset(task.ls_id for task in kept if task.split == "holdout"),
         space=now.space,
+        labelled_at=labelled_at,
+        since=class_history(store, now.project.id, now.config),
+        votes=read_votes(now.annotations, now.config),
     )

@@ -3,28 +3,33 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from model.calibration import fit_temperature, softmax
-from model.evaluation import Accuracy, accuracy, out_of_fold_logits
-from model.gate import Verdict, compare
+from model.answers import pack
+from model.encoding import encode, plain_target, plain_value
+from model.evaluation import Accuracy, accuracy
 from model.groups import near_duplicate_groups
-from model.heads import fit
+from model.head_choice import Selection
+from model.targets import Value
 from store.artifacts import Arrays, Artifact
 from studio.config import LabelConfig
+from studio.controls import Control
+from worker.class_history import Since, leave_unsaid
+from worker.fitting import ControlData, ControlResult, fit_control
 from worker.labels import Labels
-from worker.predictor import CalibratedHead, Predictor
+from worker.predictor import Predictor
+from worker.votes import Ballot, Votes
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 HOLDOUT_FROM = 300  # labels: below, withholding some costs more than it tells
 HOLDOUT_SHARE = 0.2  # of the labels, of those that may be held out at all
+OUTPUTS_KEPT = 2_000_000  # numbers: 4 MB of each control's outputs out of fold, for the next gate
 HOLDOUT_LEAST = 60  # held-out labels that say more than out-of-fold evaluation does
 
 
@@ -38,27 +43,73 @@ class TrainingSet:
     labels: Labels
     holdout: frozenset[int]
     space: str
+    tuned: bool = False  # whether the backbone was fitted on labels of these very tasks
+    labelled_at: Mapping[int, float] = field(default_factory=dict)  # {task: its newest annotation}
+    since: Since = field(default_factory=dict)  # when classes came that were not there at first
+    votes: Votes = field(default_factory=dict)  # who gave the labels
+    pretrained: Floats | None = None  # [N, D'] of a backbone that has not seen them, when tuned
 
     def digest(self, config: LabelConfig) -> str:
         """What a version was trained on, as a hash: the same digest gives the same heads."""
         known = [
-            [int(task), key, sorted(self.labels[int(task)].items())]
+            [int(task), key, self._plain(int(task))]
             for task, key in zip(self.tasks, self.image_keys, strict=True)
         ]
-        schemas = [[control.name, list(control.schema.classes)] for control in config.controls]
-        text = json.dumps([self.space, schemas, sorted(known), sorted(self.holdout)])
+        schemas = [[control.name, plain_target(control.schema)] for control in config.controls]
+        parts = [self.space, schemas, sorted(known), sorted(self.holdout), *self._disputes()]
+        text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def _plain(self, task: int) -> list[Any]:
+        labels = self.labels[task]
+        return [
+            [control, plain_value(labels[control]), sorted(self._unsaid(task, control))]
+            for control in sorted(labels)
+        ]
 
-@dataclass(frozen=True)
-class ControlResult:
-    """One control's head, and what it predicted for tasks that it had not seen."""
+    def _unsaid(self, task: int, control: str) -> list[str]:
+        """The classes of a control that came after the task's label."""
+        at = self.labelled_at.get(task, 0.0)
+        return [name for name, since in self.since.get(control, {}).items() if at < since]
 
-    head: CalibratedHead
-    tasks: Ints  # [M] evaluated
-    truth: Ints  # [M] indices into the head's classes
-    predicted: Ints  # [M]
-    accuracy: Accuracy
+    def _disputes(self) -> list[list[Any]]:
+        """What soft labels are made of: the votes where a task has several."""
+        return [
+            [int(task), control, vote.annotator or 0, plain_value(vote.value), vote.ground_truth]
+            for task in sorted(self.tasks.tolist())
+            for control, votes in sorted(self.votes.get(int(task), {}).items())
+            for vote in votes
+            if len(votes) > 1
+        ]
+
+    def groups(self) -> Ints:
+        """Near-duplicate groups [N]. Fine-tuned features bring all images of a class so near to
+        one another that pretrained ones are asked, or else only equal bytes count.
+        """
+        x = self.x
+        if self.tuned:
+            x = self.x[:0] if self.pretrained is None else self.pretrained
+        return near_duplicate_groups(x, self.image_keys)
+
+    def of_control(self, control: Control, groups: Ints) -> ControlData:
+        """The rows that have a label of this control; `groups` [N] are of all rows."""
+        values = [self.labels[int(task)].get(control.name) for task in self.tasks]
+        encoded = encode(control.schema, values)
+        rows = encoded.rows
+        at = np.array([self.labelled_at.get(int(task), 0.0) for task in self.tasks[rows]])
+        encoded = leave_unsaid(encoded, self.since.get(control.name, {}), at)
+        known = [value for value in values if value is not None]
+        votes = [self.votes.get(int(task), {}).get(control.name, ()) for task in self.tasks[rows]]
+        return ControlData(
+            control.schema,
+            self.tasks[rows],
+            self.x[rows],
+            groups[rows],
+            encoded,
+            known,
+            Ballot(votes) if self.votes else None,
+            None if self.pretrained is None else self.pretrained[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -68,11 +119,12 @@ class Trained:
     results: dict[str, ControlResult]
     untrained: dict[str, str]
     held_out: bool
+    notes: tuple[str, ...] = ()  # on the labels, for people
 
     @property
     def accuracy(self) -> Accuracy:
-        """Over all controls together."""
-        return accuracy(np.concatenate([r.predicted == r.truth for r in self.results.values()]))
+        """Over all controls together: the share of answers that need no change."""
+        return accuracy(np.concatenate([r.correct for r in self.results.values()]))
 
     @property
     def hardest(self) -> str:
@@ -88,158 +140,92 @@ class Trained:
         return {
             "accuracy": vars(self.accuracy),
             "evaluation": "hold-out" if self.held_out else "out of fold",
-            "controls": {
-                name: {
-                    "accuracy": vars(result.accuracy),
-                    "classes": list(result.head.head.classes),
-                    "head": result.head.head.kind,
-                    "temperature": result.head.temperature,
-                }
-                for name, result in self.results.items()
-            },
+            "controls": {name: result.metrics() for name, result in self.results.items()},
             "untrained": self.untrained,
+            "notes": list(self.notes),
         }
 
     def artifact(self, space: str, digest: str) -> Artifact:
         """The heads with what they predicted for unseen tasks: the next gate compares with it."""
         unseen: Arrays = {}
         for name, result in self.results.items():
-            unseen[f"unseen/{name}/tasks"] = result.tasks
-            unseen[f"unseen/{name}/predicted"] = result.predicted
+            unseen[f"unseen/{name}/tasks"] = result.unseen.tasks
+            unseen[f"unseen/{name}/predicted"] = pack(result.head, result.predicted)
+            if not self.held_out and result.outputs.size <= OUTPUTS_KEPT:
+                outputs = np.asarray(result.outputs, np.float16)
+                unseen[f"unseen/{name}/outputs"] = outputs
         return self.predictor(space).artifact(
             {"labels_digest": digest, "metrics": self.metrics()}, unseen
         )
 
 
 def train(
-    data: TrainingSet, config: LabelConfig, *, seed: int, served: Predictor | None
+    data: TrainingSet,
+    config: LabelConfig,
+    *,
+    seed: int,
+    served: Predictor | None,
+    earlier: Mapping[str, Any] | None = None,
+    kinds: Sequence[str] | None = None,
 ) -> Trained:
-    """Fit, evaluate and calibrate a head for every control that has two classes with labels."""
-    held_out = len(data.holdout) >= HOLDOUT_LEAST
-    groups = near_duplicate_groups(data.x, data.image_keys)
+    """Fit, evaluate and calibrate a head for every control whose labels differ.
+
+    `kinds` are the kinds of head to choose among where one class each is learned, all of them
+    without it; what the `earlier` version's metrics say of it is kept until the labels have grown.
+    UnknownNameError for a kind that there is not.
+    """
+    # Features that have seen the labels can be measured on a hold-out alone, however small.
+    held_out = len(data.holdout) >= (1 if data.tuned else HOLDOUT_LEAST)
+    holdout = data.holdout if held_out else frozenset[int]()
+    groups = data.groups()
     results: dict[str, ControlResult] = {}
     untrained: dict[str, str] = {}
+    notes: list[str] = []
     for control in config.controls:
-        names = [data.labels[int(task)].get(control.name) for task in data.tasks]
-        present = tuple(name for name in control.schema.classes if name in set(names))
-        if len(present) < 2:
-            untrained[control.name] = _too_few(control.name, present)
+        rows = data.of_control(control, groups)
+        reason = rows.labels.reason
+        if reason is None and len(np.unique(rows.groups)) < 2:
+            reason = "all labelled images are copies of one"
+        if reason is not None:
+            untrained[control.name] = f"{control.name}: {reason}"
             continue
-        code = {name: i for i, name in enumerate(present)}
-        rows = np.flatnonzero([name in code for name in names])
-        y = np.array([code[names[row]] for row in rows], np.int64)
-        warm = served.heads.get(control.name) if served else None
-        subset = _Subset(data.tasks[rows], data.x[rows], y, groups[rows])
-        if len(np.unique(subset.groups)) < 2:
-            untrained[control.name] = f"{control.name}: all labelled images are copies of one"
-            continue
-        results[control.name] = _train_one(
-            subset, present, data.holdout if held_out else frozenset(), seed, warm
+        notes += _contradictions(control.name, rows, data)
+        warm = served.learned(control) if served else None
+        results[control.name] = fit_control(
+            rows,
+            holdout,
+            seed=seed,
+            warm=warm,
+            tuned=data.tuned,
+            last=_selection(earlier or {}, control.name),
+            kinds=kinds,
         )
-    return Trained(results, untrained, held_out)
+    return Trained(results, untrained, held_out, tuple(notes))
 
 
-def _too_few(control: str, present: tuple[str, ...]) -> str:
-    if not present:
-        return f"{control}: no label yet"
-    return f"{control}: only {present[0]!r} is labelled so far; a second class is needed"
+def _selection(metrics: Mapping[str, Any], control: str) -> Selection | None:
+    """What a version's metrics say of how the control's kind of head was chosen."""
+    try:
+        return Selection.from_json(metrics["controls"][control]["selection"])
+    except (KeyError, TypeError):  # the version has none, or is older
+        return None
 
 
-@dataclass(frozen=True)
-class _Subset:
-    tasks: Ints
-    x: Floats
-    y: Ints
-    groups: Ints
-
-    def __getitem__(self, rows: Bools) -> "_Subset":
-        return _Subset(self.tasks[rows], self.x[rows], self.y[rows], self.groups[rows])
-
-
-def _train_one(
-    data: _Subset,
-    classes: tuple[str, ...],
-    holdout: frozenset[int],
-    seed: int,
-    warm: CalibratedHead | None,
-) -> ControlResult:
-    held = np.array([int(task) in holdout for task in data.tasks], np.bool_)
-    tied = np.isin(data.groups, data.groups[held])
-    training = data[~tied] if held.any() else data
-    if len(np.unique(training.y)) < len(classes):
-        held[:] = False  # all of a class is held out: rather evaluate out of fold
-        training = data
-    start = warm.head if warm and warm.head.classes == classes else None
-    head = fit(training.x, training.y, classes, seed=seed, warm_start=start, groups=training.groups)
-    logits = out_of_fold_logits(training.x, training.y, training.groups, classes, seed=seed)
-    temperature = fit_temperature(logits, training.y)
-    calibrated = CalibratedHead(head, temperature)
-    if held.any():
-        evaluated = data[held]
-        predicted = head.logits(evaluated.x).argmax(axis=1)
-    else:
-        evaluated = training
-        predicted = softmax(logits).argmax(axis=1)
-    return ControlResult(
-        calibrated,
-        evaluated.tasks,
-        evaluated.y,
-        predicted.astype(np.int64),
-        accuracy(predicted == evaluated.y),
-    )
-
-
-def judge(candidate: Trained, data: TrainingSet, served: Predictor, artifact: Artifact) -> Verdict:
-    """Compare the candidate with the served version on the same unseen tasks.
-
-    On the hold-out both are scored anew. Out of fold, a task that the served version was trained on
-    counts with what it predicted before it had seen it; any other is predicted now.
-    """
-    row_of = {int(task): row for row, task in enumerate(data.tasks)}
-    served_correct: list[Bools] = []
-    candidate_correct: list[Bools] = []
-    truths: list[npt.NDArray[np.str_]] = []
-    for name, result in candidate.results.items():
-        classes = np.array(result.head.head.classes)
-        old = served.heads.get(name)
-        if old is None:
-            return Verdict(True, f"first version that learns {name}")
-        if new := sorted(set(classes) - set(old.head.classes)):
-            return Verdict(True, f"learns new classes: {', '.join(new)}")
-        x = data.x[[row_of[int(task)] for task in result.tasks]]
-        names = np.array(old.head.classes)
-        guess = names[old.head.logits(x).argmax(axis=1)]
-        if not candidate.held_out:
-            guess = _before_seen(guess, result.tasks, names, name, artifact)
-        truth = classes[result.truth]
-        truths.append(np.char.add(f"{name}: ", truth) if len(candidate.results) > 1 else truth)
-        served_correct.append(guess == truth)
-        candidate_correct.append(result.predicted == result.truth)
-    truth = np.concatenate(truths)
-    classes, codes = np.unique(truth, return_inverse=True)
-    return compare(
-        np.concatenate(served_correct), np.concatenate(candidate_correct), codes, tuple(classes)
-    )
-
-
-def _before_seen(
-    guess: npt.NDArray[np.str_],
-    tasks: Ints,
-    names: npt.NDArray[np.str_],
-    control: str,
-    artifact: Artifact,
-) -> npt.NDArray[np.str_]:
-    known = artifact.arrays.get(f"unseen/{control}/tasks")
-    if known is None:
-        return guess
-    predicted = artifact.arrays[f"unseen/{control}/predicted"]
-    before = dict(zip(known.tolist(), predicted.tolist(), strict=True))
-    return np.array(
-        [
-            names[before[int(task)]] if int(task) in before else now
-            for task, now in zip(tasks, guess, strict=True)
-        ]
-    )
+def _contradictions(control: str, rows: ControlData, data: TrainingSet) -> list[str]:
+    """What to say when tasks that show the very same image are labelled differently."""
+    key_of = dict(zip(data.tasks.tolist(), data.image_keys, strict=True))
+    labels: dict[str, dict[Value, int]] = {}
+    for task, value in zip(rows.tasks.tolist(), rows.values, strict=True):
+        labels.setdefault(key_of[task], {}).setdefault(value, task)
+    differing = [by_label for by_label in labels.values() if len(by_label) > 1]
+    if not differing:
+        return []
+    first, second, *_ = differing[0].values()
+    count = "1 image is" if len(differing) == 1 else f"{len(differing)} images are"
+    return [
+        f"{control}: {count} in several tasks that are labelled differently, "
+        f"such as tasks {first} and {second}"
+    ]
 
 
 def extend_holdout(data: TrainingSet, eligible: Mapping[int, bool], *, seed: int) -> frozenset[int]:
@@ -251,7 +237,7 @@ def extend_holdout(data: TrainingSet, eligible: Mapping[int, bool], *, seed: int
     wanted = int(HOLDOUT_SHARE * len(data.tasks)) - len(data.holdout)
     if len(data.tasks) < HOLDOUT_FROM or wanted <= 0:
         return frozenset()
-    groups = near_duplicate_groups(data.x, data.image_keys)
+    groups = data.groups()
     members: dict[int, list[int]] = {}
     for task, group in zip(data.tasks, groups, strict=True):
         members.setdefault(int(group), []).append(int(task))

@@ -15,7 +15,7 @@ from store.publications import Choice, set_shortlist
 from store.tasks import Task, TaskRecord, list_tasks, save_tasks
 from store.versions import START, add_version
 from tests.jobs.workbench import Workbench
-from worker.jobs import embed
+from worker import bulk_embedding
 
 pytestmark = pytest.mark.slow
 
@@ -97,8 +97,8 @@ def test_the_same_bytes_are_embedded_once(bench: Workbench) -> None:
 def test_labels_and_the_shortlist_go_first_also_while_it_runs(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embed, "ROUND", 8)
-    monkeypatch.setattr(embed, "FLUSH", 8)
+    monkeypatch.setattr(bulk_embedding, "ROUND", 8)
+    monkeypatch.setattr(bulk_embedding, "FLUSH", 8)
     add(bench, {task: data_uri(noise(task)) for task in range(1, 81)})
     bench.annotate({70: "cat"})
 
@@ -119,7 +119,7 @@ def test_labels_and_the_shortlist_go_first_also_while_it_runs(
 
     bench.store.database.write(choose)
     order: list[int] = []
-    load = embed._Embedding._load
+    load = bulk_embedding.BulkEmbedding._load
 
     def watched(self, task):
         order.append(task.ls_id)
@@ -127,7 +127,7 @@ def test_labels_and_the_shortlist_go_first_also_while_it_runs(
             bench.annotate({50 if 50 not in order else 51: "dog"})
         return load(self, task)
 
-    monkeypatch.setattr(embed._Embedding, "_load", watched)
+    monkeypatch.setattr(bulk_embedding.BulkEmbedding, "_load", watched)
     bench.run("embed")
     assert {order.index(70), order.index(60)} <= set(range(8))
     late = 50 if order.index(50) > 19 else 51

@@ -1,6 +1,7 @@
 """publish, against the real Label Studio: what it holds is what was decided, once."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,19 @@ from store.publications import (
 )
 from store.runtime import WEB_STARTED, tell
 from store.tasks import TaskRecord, mark_embedded, save_tasks
-from store.versions import CANDIDATE, HEAD, SERVED, START, Version, add_version, get_version
+from store.versions import (
+    CANDIDATE,
+    HEAD,
+    RETIRED,
+    SERVED,
+    START,
+    Version,
+    add_version,
+    get_version,
+)
 from store.work import get_work
 from studio.client import StudioClient
+from studio.config import parse_label_config
 from studio.records import NewPrediction, PredictionInfo, ProjectInfo
 from tests.jobs.workbench import SPACE, Workbench
 from worker.budget import CAPACITY_SECONDS, draw, leisure_at
@@ -65,8 +76,14 @@ class Published:
             )
         )
 
-    def decide(self, version: Version, tasks: list[int], reason: str = "version") -> None:
-        items = [Item(task, 0.1 + 0.01 * i, RESULT) for i, task in enumerate(tasks)]
+    def decide(
+        self,
+        version: Version,
+        tasks: list[int],
+        reason: str = "version",
+        result: list[dict[str, Any]] = RESULT,
+    ) -> None:
+        items = [Item(task, 0.1 + 0.01 * i, result) for i, task in enumerate(tasks)]
 
         def write(db):
             add_publication(db, self.bench.project_id, version.id, reason, items)
@@ -127,6 +144,26 @@ def test_predictions_and_the_version_are_shown(published: Published) -> None:
         served = get_version(db, version.id)
     assert served is not None
     assert served.status == SERVED
+
+
+def test_nested_choices_are_pushed_though_the_bulk_import_drops_them(published: Published) -> None:
+    tree = '<Choice value="pet"><Choice value="cat"/><Choice value="dog"/></Choice>'
+    xml = (
+        '<View><Image name="image" value="$image"/><Choices name="deep" toName="image" '
+        f'allowNested="true">{tree}<Choice value="other"/></Choices></View>'
+    )
+    published.studio.patch_project(published.info.id, label_config=xml)
+    published.bench.store.database.write(
+        lambda db: change_project(db, published.bench.project_id, label_config=xml)
+    )
+    control = parse_label_config(xml).controls[0]
+    result = [control.write(frozenset({("pet", "cat")}), 0.9)]
+    version = published.version()
+    published.decide(version, published.tasks[:3], result=result)
+    published.bench.run("publish")
+    assert published.counts() == {(task, version.name): 1 for task in published.tasks[:3]}
+    assert all(list(prediction.result) == result for prediction in published.held())
+    assert published.shown == version.name
 
 
 def test_a_kill_between_the_push_and_its_note_pushes_nothing_twice(published: Published) -> None:
@@ -245,3 +282,22 @@ def test_an_empty_answer_is_replaced_by_the_real_one(published: Published) -> No
     assert now.score >= 0.5
     with bench.store.database.read() as db:
         assert owed_tasks(db, bench.project_id) == set()
+
+
+def test_a_version_that_is_published_again_has_one_prediction_a_task(published: Published) -> None:
+    first, tasks = published.version(), published.tasks
+    published.decide(first, tasks[:4])
+    published.bench.run("publish")
+    second = published.version()
+    published.decide(second, tasks[:4])
+    published.bench.run("publish")
+    assert published.shown == second.name
+    published.decide(first, tasks[:6])  # rolled back
+    published.bench.run("publish")
+    assert published.shown == first.name
+    assert published.counts() == {(task, first.name): 1 for task in tasks[:6]} | {
+        (task, second.name): 1 for task in tasks[:4]
+    }
+    with published.bench.store.database.read() as db:
+        now = [get_version(db, version.id) for version in (first, second)]
+    assert [version.status for version in now if version] == [SERVED, RETIRED]

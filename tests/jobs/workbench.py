@@ -2,16 +2,24 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from store import work
 from store.annotations import AnnotationRecord, save_annotations
-from store.projects import Project, get_project
+from store.jobs import add_job
+from store.projects import Project, change_project, get_project
 from store.store import Store
+from worker.queues import job_id
 
 SPACE = "test:tiny@float32"
 CLASSES = ("cat", "dog", "fox")
 CONFIG = """<View><Image name="image" value="$image"/>
 <Choices name="kind" toName="image">{}</Choices></View>"""
+
+
+def region(name: str, kind: str, value: Any) -> dict[str, Any]:
+    """What an annotation says in one control."""
+    return {"from_name": name, "to_name": "image", "type": kind, "value": {kind: value}}
 
 
 def label_config(classes: tuple[str, ...] = CLASSES) -> str:
@@ -33,24 +41,32 @@ class Workbench:
         assert project is not None
         return project
 
-    def annotate(self, labels: dict[int, str], *, at: float = 1.0, **more: bool) -> None:
+    def annotate(
+        self, labels: dict[int, str], *, at: float = 1.0, by: int | None = None, **more: bool
+    ) -> None:
+        results = {task: [region("kind", "choices", [name])] for task, name in labels.items()}
+        self.submit(results, at=at, by=by, **more)
+
+    def submit(
+        self,
+        results: dict[int, list[dict[str, Any]]],
+        *,
+        at: float = 1.0,
+        by: int | None = None,
+        **more: bool,
+    ) -> None:
+        """One annotation a task, with these regions; each annotator has their own."""
         records = [
             AnnotationRecord(
-                ls_id=task,
+                ls_id=task + 1000 * (by or 0),
                 task_ls_id=task,
                 created_at=1.0,
                 updated_at=at,
-                result=[
-                    {
-                        "from_name": "kind",
-                        "to_name": "image",
-                        "type": "choices",
-                        "value": {"choices": [name]},
-                    }
-                ],
+                result=result,
+                completed_by=by,
                 **more,
             )
-            for task, name in labels.items()
+            for task, result in results.items()
         ]
 
         def write(db):
@@ -59,6 +75,11 @@ class Workbench:
                 work.want(db, self.project_id, "learn")
 
         self.store.database.write(write)
+
+    def configure(self, tags: str) -> None:
+        """Give the project a label config with these control tags on its image."""
+        xml = f'<View><Image name="image" value="$image"/>{tags}</View>'
+        self.store.database.write(lambda db: change_project(db, self.project_id, label_config=xml))
 
     def tasks_of(self, name: str, count: int) -> dict[int, str]:
         chosen = [task for task, truth in self.truth.items() if truth == name][:count]
@@ -71,7 +92,11 @@ class Workbench:
             work.want(db, self.project_id, kind)
             item = work.get_work(db, self.project_id, kind)
             assert item is not None
-            return work.next_generation(db, item)
+            generation = work.next_generation(db, item)
+            add_job(
+                db, job_id(kind, self.project_id, generation), self.project_id, kind, generation
+            )
+            return generation
 
         generation = self.store.database.write(prepare)
         import_module(f"worker.jobs.{kind}").run(self.project_id, generation)

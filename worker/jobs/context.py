@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from store import work
-from store.jobs import change_job
+from store.jobs import change_job, end_job
 from store.projects import Project, get_project
 from store.settings import Settings
 from store.store import Store
 from studio.errors import StudioError
+from worker.errors import JobError
 from worker.studios import UnknownConnectionError
 
 log = structlog.get_logger()
@@ -54,6 +55,13 @@ class JobContext:
             )
         )
 
+    def refresh(self) -> None:
+        """Read the project again, after it was changed."""
+        with self.store.database.read() as db:
+            project = get_project(db, self.project.id)
+        assert project is not None, "projects are never forgotten"
+        self.project = project
+
     def check(self) -> None:
         """Raise LeaseLostError when a newer job has begun: before every external effect."""
         with self.store.database.read() as db:
@@ -82,6 +90,11 @@ def _leased(store: Store, kind: str, project_id: int, job_id: str) -> Iterator[J
     database = store.database
     try:
         lease = database.write(lambda db: work.begin(db, project_id, kind))
+    except work.LeaseLostError as error:
+        log.info("job not wanted any more", reason=str(error))
+        _end(store, job_id, state="lost", error=str(error))
+        raise
+    try:
         now = time.time()
         database.write(lambda db: change_job(db, job_id, state="started", started_at=now))
         with database.read() as db:
@@ -93,7 +106,7 @@ def _leased(store: Store, kind: str, project_id: int, job_id: str) -> Iterator[J
         log.info("job superseded", reason=str(error))
         _end(store, job_id, state="lost", error=str(error))
     except Exception as error:
-        expected = isinstance(error, (StudioError, UnknownConnectionError))
+        expected = isinstance(error, (StudioError, UnknownConnectionError, JobError))
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         log.warning("job failed", error=message, exc_info=not expected)
         database.write(lambda db: work.fail(db, project_id, kind, message))
@@ -106,5 +119,4 @@ def _leased(store: Store, kind: str, project_id: int, job_id: str) -> Iterator[J
 
 
 def _end(store: Store, job_id: str, **values: object) -> None:
-    ended_at = time.time()
-    store.database.write(lambda db: change_job(db, job_id, ended_at=ended_at, **values))
+    store.database.write(lambda db: end_job(db, job_id, **values))

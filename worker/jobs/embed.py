@@ -1,42 +1,41 @@
-"""embed: each new image once. Labelled ones first, then the shortlist, then a shuffled rest."""
+"""embed: each new image once. Labelled ones first, then the shortlist, then a shuffled rest.
 
-import hashlib
-import os
+A project that moves to another backbone gets its images embedded a second time, after what is new
+in the space that is in use: until the move ends, nothing is served from the new one.
+"""
+
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import structlog
-from PIL import Image
 from sqlalchemy import Connection
 
-from model.embedding import Embedder, embed_stream, open_embedder
+from model.embedding import Embedder
 from store import work
 from store.annotations import annotated_tasks
-from store.embeddings import Vectors
-from store.projects import change_project
 from store.runtime import tell, told
-from store.tasks import (
-    Task,
-    any_to_embed,
-    count_tasks,
-    mark_broken,
-    mark_embedded,
-    mark_retry,
-    next_retry,
-    tasks_to_embed,
+from store.spaces import (
+    backbone_of,
+    base_backbone,
+    begin_move,
+    cancel_move,
+    fail_move,
+    is_tuned,
+    move_is_due,
+    move_is_ready,
+    pretrained_space,
+    settle_in,
+    wanted_backbone,
 )
-from studio.images import ImageLoader, PassingImageError, PermanentImageError, decode
+from store.tasks import Task, any_to_embed, get_tasks, next_retry
+from worker.backbones import BackboneError, open_backbone
+from worker.bulk_embedding import BulkEmbedding
 from worker.jobs.context import JobContext, running
 from worker.studios import image_loader
 
 log = structlog.get_logger()
 
 TIME_BOX = 30.0  # seconds; a fresh process opens the backbone anew, so not as short as others
-ROUND = 128  # tasks fetched from the queue at a time: a new label waits for about a second
-FLUSH = 128  # results written at a time
-FIRST_POOL = 200  # embedded images from which a first, provisional shortlist is worth choosing
-LOADERS = max(4, 2 * (os.cpu_count() or 1))  # threads: loading waits for Label Studio
 
 
 def preload() -> None:
@@ -44,157 +43,190 @@ def preload() -> None:
     import model.embedding.openvino_runtime  # noqa: F401
 
 
-@dataclass
-class _Results:
-    """What was found out since the last flush."""
-
-    tasks: dict[int, Task] = field(default_factory=dict)
-    keys: dict[int, str] = field(default_factory=dict)
-    vectors: dict[str, Vectors] = field(default_factory=dict)
-    broken: dict[int, str] = field(default_factory=dict)
-    passing: dict[int, str] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.keys) + len(self.broken) + len(self.passing)
-
-
-class _KnownImageError(Exception):
-    """The image's embedding is there already: no need to compute it."""
-
-
-class _Embedding:
-    """One run over the tasks of one project."""
-
-    def __init__(self, context: JobContext, embedder: Embedder, loader: ImageLoader) -> None:
-        self.context = context
-        self.store = context.store
-        self.project_id = context.project.id
-        self.embedder = embedder
-        self.loader = loader
-        self.keys: dict[int, str] = {}
-        self.done = 0
-        self.failed = 0
-
-    def run(self) -> None:
-        results = _Results()
-        stream = embed_stream(
-            self.embedder, ((task, task) for task in self._tasks()), self._load, workers=LOADERS
-        )
-        for task, outcome in stream:
-            self._note(results, task, outcome)
-            if len(results) >= FLUSH:
-                self._flush(results)
-                results = _Results()
-        self._flush(results)
-
-    def _tasks(self) -> Iterator[Task]:
-        """Tasks in order of urgency, asked for again and again: labels come while we work."""
-        taken: set[int] = set()
-        while self.context.seconds < TIME_BOX:
-            with self.store.database.read() as db:
-                listed = tasks_to_embed(
-                    db, self.project_id, self.embedder.key, ROUND + len(taken) - self.done
-                )
-            fresh = [task for task in listed if task.ls_id not in taken][:ROUND]
-            if not fresh:
-                return
-            taken.update(task.ls_id for task in fresh)
-            yield from fresh
-
-    def _load(self, task: Task) -> Image.Image:
-        assert task.uri is not None, "tasks without an image are not listed"
-        data = self.loader.fetch(task.uri, task.ls_id)
-        key = hashlib.sha256(data).hexdigest()
-        self.keys[task.ls_id] = key
-        if self.store.embeddings.get(self.embedder.key, [key]):
-            raise _KnownImageError
-        return decode(data, self.loader.policy)
-
-    def _note(self, results: _Results, task: Task, outcome: Vectors | Exception) -> None:
-        results.tasks[task.ls_id] = task
-        if isinstance(outcome, _KnownImageError):
-            results.keys[task.ls_id] = self.keys.pop(task.ls_id)
-        elif isinstance(outcome, PermanentImageError):
-            log.info("image can't be used", task=task.ls_id, reason=str(outcome))
-            results.broken[task.ls_id] = str(outcome)
-        elif isinstance(outcome, Exception):
-            expected = isinstance(outcome, PassingImageError)
-            log.warning("image not loaded", task=task.ls_id, reason=repr(outcome), exc_info=None)
-            results.passing[task.ls_id] = str(outcome) if expected else repr(outcome)
-        else:
-            key = self.keys.pop(task.ls_id)
-            results.keys[task.ls_id] = key
-            results.vectors[key] = outcome
-
-    def _flush(self, results: _Results) -> None:
-        if not len(results):
-            return
-        space = self.embedder.key
-        self.store.embeddings.put(space, results.vectors)
-
-        def write(db: Connection) -> None:
-            work.check(db, self.context.lease)
-            mark_embedded(db, self.project_id, space, results.keys)
-            mark_broken(db, self.project_id, results.broken)
-            mark_retry(db, self.project_id, [results.tasks[i] for i in results.passing])
-
-        self.store.database.write(write)
-        with self.store.database.read() as db:
-            counts = count_tasks(db, self.project_id, space)
-            worth_learning = results.keys and self._worth_learning(db, results, counts.embedded)
-        if worth_learning:
-            self.store.database.write(lambda db: work.want(db, self.project_id, "learn"))
-        fraction = counts.embedded / max(counts.tasks - counts.broken, 1)
-        self.done += len(results)
-        self.failed += len(results.passing)
-        self.context.progress(fraction, f"{self.done} images in {self.context.seconds:.0f} s")
-
-    def _worth_learning(self, db: Connection, results: _Results, embedded: int) -> bool:
-        if not annotated_tasks(db, self.project_id).isdisjoint(results.keys):
-            return True
-        first = embedded - len(results.keys) < FIRST_POOL <= embedded
-        return first and self.context.project.served_version_id is None
-
-
 def run(project_id: int, generation: int) -> None:
     """Embed what is to be embedded, for at most a time box; then hand over."""
     with running("embed", project_id, generation) as context:
-        store, settings = context.store, context.store.settings
-        with context.step("open"):
-            embedder = open_embedder(
-                settings.backbone,
-                device=settings.device,
-                precision=settings.precision,
-                cache_dir=settings.home / "backbones",
-            )
-        space = embedder.key
-        with store.database.read() as db:
-            known = told(db, "embedding_space")
-        if (known, context.project.embedding_space) != (space, space):
+        _EmbedJob(context).run()
 
-            def adopt(db: Connection) -> None:
-                tell(db, "embedding_space", space)
-                change_project(db, project_id, embedding_space=space)
 
-            store.database.write(adopt)
-        embedding = _Embedding(
-            context, embedder, image_loader(store, context.project.connection_id)
-        )
+class _EmbedJob:
+    def __init__(self, context: JobContext) -> None:
+        self.context = context
+        self.store = context.store
+        self.database = context.store.database
+        self.default = context.store.settings.backbone
+        self.current_is_usable = True
+        self.done = 0
+
+    def run(self) -> None:
+        self._heed_wishes()
+        self._fill_current()
+        if self.context.seconds < TIME_BOX:
+            self._fill_next()
+        if self.context.seconds < TIME_BOX:
+            self._fill_base()
+        self.context.timings["images"] = self.done
+        self._finish()
+
+    def _heed_wishes(self) -> None:
+        """Begin, or give up, a move to another pretrained backbone."""
+        project = self.context.project
+        if not move_is_due(project, self.default):
+            return
+        wanted = wanted_backbone(project, self.default)
+        following = project.next_backbone or ""
+
+        def write(db: Connection) -> None:
+            if is_tuned(following):  # it couldn't be opened; another try
+                begin_move(db, project.id, following)
+            elif base_backbone(project) == wanted:
+                cancel_move(db, project.id)
+            else:
+                begin_move(db, project.id, wanted)
+
+        self._change(write)
+
+    def _fill_current(self) -> None:
+        """Embed what is new in the space that is in use, or that becomes the first one."""
+        project = self.context.project
+        space = project.embedding_space
+        if space is not None and not self._any_to_embed(space):
+            return
+        backbone = backbone_of(space) if space else wanted_backbone(project, self.default)
         try:
-            with context.step("embed"):
-                embedding.run()
+            embedder = self._open(backbone)
+        except BackboneError as error:
+            if project.next_backbone is None:
+                raise
+            log.warning("the backbone in use is lost; the next one takes over", error=str(error))
+            self.current_is_usable = False
+            return
+        try:
+            self._adopt(backbone, embedder.key)
+            if self.current_is_usable:
+                self._embed(embedder, moving=False)
         finally:
             embedder.close()
-        context.timings["images"] = embedding.done
 
-        def end(db: Connection) -> None:
-            work.finish(db, context.lease)
-            if any_to_embed(db, project_id, space):
-                work.want(db, project_id, "embed")
-            else:
-                if embedding.done > embedding.failed:
-                    work.want(db, project_id, "learn")
-                if (due := next_retry(db, project_id)) is not None:
-                    work.want(db, project_id, "embed", not_before=max(due, time.time()))
+    def _adopt(self, backbone: str, space: str) -> None:
+        project = self.context.project
+        known = project.embedding_space
+        self.current_is_usable = known in (None, space)
 
-        store.database.write(end)
+        def write(db: Connection) -> None:
+            if backbone == self.default and told(db, "embedding_space") != space:
+                tell(db, "embedding_space", space)
+            if known is None:
+                settle_in(db, project.id, backbone, space)
+            elif not self.current_is_usable and project.next_backbone is None:
+                begin_move(db, project.id, backbone, space)  # computed in another precision now
+
+        self._change(write)
+
+    def _fill_next(self) -> None:
+        """Embed in the space that the project moves to."""
+        project = self.context.project
+        backbone = project.next_backbone
+        if backbone is None or project.next_error is not None or self._is_ready():
+            return
+        try:
+            embedder = self._open(backbone)
+        except BackboneError as failure:
+            reason = str(failure)
+            log.warning("the next backbone can't be used", error=reason)
+            self._change(lambda db: fail_move(db, project.id, reason))
+            return
+        try:
+            space = embedder.key
+            if space == project.embedding_space:
+                self._change(lambda db: cancel_move(db, project.id))
+                return
+            if space != project.next_space:
+                self._change(lambda db: begin_move(db, project.id, backbone, space))
+            self._embed(embedder, moving=True)
+        finally:
+            embedder.close()
+
+    def _fill_base(self) -> None:
+        """Where the backbone was fine-tuned: embed labelled images by the pretrained one too.
+
+        Only features that have not seen the labels can tell which of these are doubtful.
+        """
+        project = self.context.project
+        space, base = project.embedding_space, base_backbone(project)
+        if space is None or base is None or not is_tuned(backbone_of(space)):
+            return
+        base_space = pretrained_space(space, base)
+        with self.database.read() as db:
+            labelled = get_tasks(db, project.id, annotated_tasks(db, project.id)).values()
+        here = [task for task in labelled if task.image_key and task.embedded_space == space]
+        there = self.store.embeddings.get(base_space, [str(task.image_key) for task in here])
+        missing = [task for task in here if task.image_key not in there]
+        if not missing:
+            return
+        try:
+            embedder = self._open(base)
+        except BackboneError as error:
+            log.warning("the pretrained backbone can't be used any more", error=str(error))
+            return
+        try:
+            if embedder.key == base_space:
+                self._embed(embedder, moving=False, only=missing)
+        finally:
+            embedder.close()
+
+    def _open(self, backbone: str) -> Embedder:
+        with self.context.step("open"):
+            return open_backbone(self.store, backbone)
+
+    def _embed(
+        self, embedder: Embedder, *, moving: bool, only: Sequence[Task] | None = None
+    ) -> None:
+        loader = image_loader(self.store, self.context.project.connection_id)
+        embedding = BulkEmbedding(
+            self.context,
+            embedder,
+            loader,
+            until=TIME_BOX,
+            moving=moving,
+            only=only,
+            beside=only is not None,
+        )
+        try:
+            with self.context.step("embed"):
+                embedding.run()
+        finally:
+            loader.close()
+        self.done += embedding.done - embedding.failed
+
+    def _finish(self) -> None:
+        """End the job: wish for the next one while there is work, else for learning."""
+        project = self.context.project
+        space = project.embedding_space
+        more = self.current_is_usable and space is not None and self._any_to_embed(space)
+        moving = project.next_backbone is not None and project.next_error is None
+        ready = self._is_ready()
+
+        def write(db: Connection) -> None:
+            work.finish(db, self.context.lease)
+            if more or (moving and not ready):
+                work.want(db, project.id, "embed")
+                return
+            if self.done or ready:
+                work.want(db, project.id, "learn")
+            if (due := next_retry(db, project.id)) is not None:
+                work.want(db, project.id, "embed", not_before=max(due, time.time()))
+
+        self.database.write(write)
+
+    def _any_to_embed(self, space: str) -> bool:
+        with self.database.read() as db:
+            return any_to_embed(db, self.context.project.id, space)
+
+    def _is_ready(self) -> bool:
+        with self.database.read() as db:
+            return move_is_ready(db, self.context.project)
+
+    def _change(self, write: Callable[[Connection], None]) -> None:
+        self.database.write(write)
+        self.context.refresh()

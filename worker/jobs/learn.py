@@ -4,35 +4,28 @@ What it decides is written in one transaction; the publish job carries it to Lab
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from enum import StrEnum
 
 import structlog
 from sqlalchemy import Connection
 
 from model.gate import Verdict
+from model.registry import UnknownNameError
 from store import work
 from store.artifacts import ArtifactError
-from store.projects import change_project
-from store.publications import (
-    Choice,
-    Item,
-    add_publication,
-    predicted_tasks,
-    set_shortlist,
-)
+from store.projects import change_project, is_held
+from store.publications import Choice, Item, add_publication, predicted_tasks, set_shortlist
+from store.reviews import save_review
+from store.spaces import cancel_move, finish_move, is_tuned, move_is_ready
 from store.tasks import assign_holdout
+from store.tuned import Tuned
 from store.versions import (
-    CANDIDATE,
-    HEAD,
-    REFUSED,
     START,
     Version,
-    add_version,
     change_version,
-    find_version,
-    get_version,
 )
+from worker.candidate import Candidate
 from worker.choosing import (
     Pool,
     choose,
@@ -42,15 +35,19 @@ from worker.choosing import (
     shortlist_size,
     suggest,
 )
+from worker.finetune_policy import wish_where_it_may_pay
 from worker.jobs.context import JobContext, running
-from worker.predictor import Predictor, Suggestion, shortlist_score
+from worker.predictor import Predictor, Suggestion
+from worker.review import review
 from worker.snapshot import Snapshot, take_snapshot, training_set
-from worker.training import Trained, TrainingSet, extend_holdout, judge, train
+from worker.standing import hardest_control, last_score, outdated, pool_has_grown, start_version
+from worker.training import Trained, TrainingSet, extend_holdout, train
+from worker.tuned_space import judge_anywhere, measurable, tuned_of, unseen_only
 
 log = structlog.get_logger()
 
 SEED = 0  # same labels, same version
-CLEARLY_BETTER = 0.02  # accuracy: from here on, old suggestions are worth replacing everywhere
+WAITS = "it waits for `apprentice promote`, since a person chose what is served"
 
 
 def preload() -> None:
@@ -64,14 +61,12 @@ def run(project_id: int, generation: int) -> None:
         _Learning(context).run()
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A version that was trained, and what the gate says to it."""
+class Move(StrEnum):
+    """What becomes of the project's move to another backbone's space."""
 
-    trained: Trained
-    data: TrainingSet
-    digest: str
-    verdict: Verdict
+    NONE = "none"
+    FINISH = "finish"
+    CANCEL = "cancel"  # the fine-tuned backbone is refused
 
 
 class _Learning:
@@ -81,27 +76,37 @@ class _Learning:
         self.settings = context.store.settings
         with context.step("read"):
             self.now: Snapshot = take_snapshot(context.store, context.project.id)
+        self.before = self.now
+        self.move = Move.NONE
+        self.trained: Trained | None = None
 
     def run(self) -> None:
+        self._look_ahead()
         now = self.now
         if now.config.reason is not None or not now.space:
             self._write(reason=now.config.reason)
             return
+        tuned = tuned_of(self.store, now.project.id, now.space)
         with self.context.step("read"):
-            data = self._hold_out(training_set(self.store, now))
+            labelled = replace(training_set(self.store, now), tuned=tuned is not None)
+            data = measurable(self.store, self._hold_out(labelled, tuned), tuned)
         digest = data.digest(now.config)
-        newest = now.newest
-        if newest is not None and newest.kind == HEAD and newest.labels_digest == digest:
+        if digest in {known.labels_digest for known in (now.newest, now.served) if known}:
             self._refill()
             return
         served = self._load(now.served)
-        with self.context.step("fit"):
-            trained = train(data, now.config, seed=SEED, served=served)
+        try:
+            with self.context.step("fit"):
+                trained = self._train(data, served)
+        except UnknownNameError as error:
+            self._refill(reason=f"APPRENTICE_HEAD: {error}")
+            return
         if not trained.results:
             self._refill(reason="; ".join(trained.untrained.values()))
             return
+        self.trained = trained
         with self.context.step("gate"):
-            verdict = self._judge(trained, data, served)
+            verdict = self._heed(judge_anywhere(self.store, trained, data, served, now.served))
         log.info(
             "trained",
             labels=len(data.tasks),
@@ -109,21 +114,55 @@ class _Learning:
             accepted=verdict.accepted,
             verdict=verdict.reason,
         )
-        candidate = _Candidate(trained, data, digest, verdict)
-        if verdict.accepted:
+        report = tuned.report if tuned is not None and self.move is Move.FINISH else None
+        reviewed = review(trained.results, now.read_at)
+        candidate = Candidate(trained, data, digest, verdict, reviewed, report)
+        if verdict.accepted and now.project.held_at is None:
             self._publish(candidate)
-        else:
-            self._refill(refused=candidate)
+            return
+        if self.move is Move.FINISH:
+            self.now, self.move = self.before, Move.CANCEL
+        self._refill(unpublished=candidate)
 
-    def _hold_out(self, data: TrainingSet) -> TrainingSet:
-        more = extend_holdout(data, self.now.unbiased, seed=SEED)
+    def _look_ahead(self) -> None:
+        """Take the project as it is after its move, if that can end now."""
+        project = self.now.project
+        with self.store.database.read() as db:
+            ready = project.held_at is None and move_is_ready(db, project)
+        if ready and project.next_space is not None:
+            self.now, self.move = self.now.moved(project.next_space), Move.FINISH
+
+    def _heed(self, verdict: Verdict) -> Verdict:
+        """What people have decided goes before what the gate says."""
+        project = self.now.project
+        if verdict.accepted and project.held_at is not None:
+            return Verdict(True, f"{verdict.reason}; {WAITS}")
+        following = project.next_backbone or ""
+        if self.move is Move.FINISH and not is_tuned(following):
+            return Verdict(True, f"the backbone was changed to {following}; {verdict.reason}")
+        return verdict
+
+    def _train(self, data: TrainingSet, served: Predictor | None) -> Trained:
+        newest, head = self.now.newest, self.settings.head
+        earlier = newest if newest and newest.embedding_space == data.space else None
+        return train(
+            data,
+            self.now.config,
+            seed=SEED,
+            served=served if served and served.space == data.space else None,
+            earlier=earlier.metrics if earlier else None,
+            kinds=None if head == "auto" else (head,),
+        )
+
+    def _hold_out(self, data: TrainingSet, tuned: Tuned | None) -> TrainingSet:
+        more = extend_holdout(data, unseen_only(self.now.unbiased, tuned), seed=SEED)
         if more:
             project_id = self.now.project.id
             self.store.database.write(lambda db: assign_holdout(db, project_id, more))
         return replace(data, holdout=data.holdout | more)
 
     def _load(self, version: Version | None) -> Predictor | None:
-        if version is None or version.embedding_space != self.now.space:
+        if version is None:
             return None
         try:
             return Predictor.load(self.store, version)
@@ -131,15 +170,9 @@ class _Learning:
             log.warning("the served version can't be read; going on without it", error=str(error))
             return None
 
-    def _judge(self, trained: Trained, data: TrainingSet, served: Predictor | None) -> Verdict:
-        version = self.now.served
-        if served is None or version is None or version.artifact is None or not served.heads:
-            return Verdict(True, "first version")
-        return judge(trained, data, served, self.store.artifacts.load(version.artifact))
-
-    def _pool(self) -> Pool:
+    def _pool(self, space: str) -> Pool:
         with self.context.step("pool"):
-            return load_pool(self.store, self.now.space, self.now.open, seed=SEED)
+            return load_pool(self.store, space, self.now.open, seed=SEED)
 
     def _choose(self, pool: Pool, predictor: Predictor, hardest: str | None) -> list[Choice]:
         size = shortlist_size(self.settings, self.now.annotations)
@@ -149,23 +182,27 @@ class _Learning:
 
     def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
         listed = [task for task in self.now.tasks if task.ls_id in tasks]
-        return suggest(self.store, listed, predictor, self.now.config)
+        return suggest(self.store, self.now.project, listed, predictor, self.now.config)
 
-    def _publish(self, candidate: _Candidate) -> None:
+    def _publish(self, candidate: Candidate) -> None:
         now, trained = self.now, candidate.trained
         predictor = trained.predictor(now.space)
-        artifact = self.store.artifacts.save(trained.artifact(now.space, candidate.digest))
-        pool = self._pool()
+        artifact = self._keep(candidate)
+        pool = self._pool(now.space)
         choices = self._choose(pool, predictor, trained.hardest)
         chosen = {choice.task for choice in choices}
         left = [task for task in now.remaining if task not in chosen]
-        outdated = [task for task in self._outdated(trained) if task not in chosen | set(left)]
-        answers = self._suggest(predictor, {*chosen, *left, *outdated})
+        with self.store.database.read() as db:
+            listed = outdated(db, now, trained)
+        old = [task for task in listed if task not in chosen | set(left)]
+        answers = self._suggest(predictor, {*chosen, *left, *old})
         items = shortlist_items(choices, answers) + rest_items(left, answers)
-        refresh = rest_items(outdated, answers)
+        refresh = rest_items(old, answers)
 
         def write(db: Connection) -> None:
-            version = self._add(db, candidate, CANDIDATE, artifact)
+            version = self._add(db, candidate, artifact)
+            if is_held(db, version.project_id):
+                return  # a person chose meanwhile what is served
             add_publication(db, version.project_id, version.id, "version", items)
             if refresh:
                 add_publication(db, version.project_id, version.id, "refresh", refresh)
@@ -173,72 +210,53 @@ class _Learning:
 
         self._write(write)
 
-    def _outdated(self, trained: Trained) -> list[int]:
-        """Tasks that show a suggestion of a version that this one is clearly better than."""
-        worse: dict[int, bool] = {}
-        tasks = []
-        with self.store.database.read() as db:
-            for task, version_id in self.now.predictions.items():
-                if version_id not in worse:
-                    version = get_version(db, version_id)
-                    known = (version.metrics.get("accuracy") or {}) if version else {}
-                    gain = trained.accuracy.value - float(known.get("value", 0.0))
-                    worse[version_id] = gain >= CLEARLY_BETTER
-                if worse[version_id] and task not in self.now.annotated:
-                    tasks.append(task)
-        return tasks
+    def _keep(self, candidate: Candidate) -> str:
+        """Store its heads, published or not: a person may promote it. Returns the digest."""
+        return candidate.keep(self.store, self.now.config, seed=SEED)
 
-    def _add(
-        self, db: Connection, candidate: _Candidate, status: str, artifact: str | None
-    ) -> Version:
-        return add_version(
-            db,
-            self.now.project.id,
-            kind=HEAD,
-            status=status,
-            embedding_space=self.now.space,
-            labels=len(candidate.data.tasks),
-            labels_digest=candidate.digest,
-            metrics=candidate.trained.metrics(),
-            verdict=candidate.verdict.reason,
-            artifact=artifact,
-        )
+    def _add(self, db: Connection, candidate: Candidate, artifact: str) -> Version:
+        if self.move is not Move.CANCEL:  # what a refused backbone sees says less of labels
+            save_review(db, self.now.project.id, candidate.review)
+        return candidate.add(db, self.now.project.id, artifact)
 
-    def _refill(self, *, reason: str | None = None, refused: _Candidate | None = None) -> None:
+    def _refill(self, *, reason: str | None = None, unpublished: Candidate | None = None) -> None:
         """Fill the shortlist up under the version that is served, or under the start version.
 
         A prediction that stands is never replaced: somebody may have the task open.
         """
         now = self.now
         served = now.served
-        if served is None and now.newest is not None and not refused:
+        if served is None and now.newest is not None and not unpublished:
             self._write(reason=reason)  # its publication is under way
             return
-        predictor = self._load(served) or Predictor({}, now.space)
+        predictor = self._load(served)
+        if predictor is None or not predictor.heads:
+            predictor = Predictor({}, now.space)
         half_left = len(now.remaining) >= max(len(now.shortlist), 1) / 2
-        enough = half_left and not self._pool_has_grown()
+        enough = half_left and not pool_has_grown(now)
         choices: list[Choice] = []
         items: list[Item] = []
         known = len(now.open)
-        if refused or not enough:
-            pool = self._pool()
+        if unpublished or not enough:
+            pool = self._pool(predictor.space)
             with self.store.database.read() as db:
                 shown = predicted_tasks(db, now.project.id, served.id) if served else set()
             free = [i for i, task in enumerate(pool.tasks) if task not in shown]
             pool = Pool([pool.tasks[i] for i in free], pool.x[free])
-            hardest = _hardest(served) if served else None
+            hardest = hardest_control(served) if served else None
             choices = self._choose(pool, predictor, hardest)
             answers = self._suggest(predictor, {choice.task for choice in choices})
-            after = self._last_score()
+            after = last_score(now)
             items = shortlist_items(choices, answers, after=after)
+        artifact = self._keep(unpublished) if unpublished else ""
         kept = [Choice(task, "kept", None) for task in now.remaining]
 
         def write(db: Connection) -> None:
-            if refused:
-                self._add(db, refused, REFUSED, None)
+            if unpublished:
+                self._add(db, unpublished, artifact)
             if not items:
                 return
-            version = served or _start_version(db, now.project.id, now.space)
+            version = served or start_version(db, now.project.id, now.space)
             if version.kind == START:
                 change_version(db, version.id, metrics={"pool": known})
             kind = "refill" if served else "version"
@@ -246,19 +264,6 @@ class _Learning:
             set_shortlist(db, version.project_id, version.id, kept + choices)
 
         self._write(write, reason=reason)
-
-    def _pool_has_grown(self) -> bool:
-        """Before the first label: many more images are known than when we chose."""
-        served = self.now.served
-        if served is None:
-            return True
-        known = int(served.metrics.get("pool", 0))
-        return served.kind == START and len(self.now.open) > 2 * known
-
-    def _last_score(self) -> float:
-        """The score after which a refill stands in Label Studio's order."""
-        left, total = len(self.now.remaining), len(self.now.shortlist)
-        return shortlist_score(total - 1, total) if left else 0.0
 
     def _write(
         self, write: Callable[[Connection], None] | None = None, *, reason: str | None = None
@@ -272,30 +277,14 @@ class _Learning:
                 # Learning itself has waited until our share of Label Studio's time allows it.
                 work.want(db, project_id, "publish", not_before=0.0)
             change_project(db, project_id, reason=reason)
+            if self.move is Move.FINISH:
+                finish_move(db, self.now.project)
+                work.want(db, project_id, "embed")  # what the new space lacks
+            elif self.move is Move.CANCEL:
+                cancel_move(db, project_id)
+            elif self.trained is not None:
+                accuracy, labels = self.trained.accuracy.value, len(self.now.labels)
+                wish_where_it_may_pay(db, self.settings, project_id, labels, accuracy)
             work.finish(db, self.context.lease)
 
         self.store.database.write(commit)
-
-
-def _hardest(version: Version) -> str | None:
-    controls: dict[str, Any] = version.metrics.get("controls") or {}
-    values = {name: control["accuracy"]["value"] for name, control in controls.items()}
-    return min(values, key=values.__getitem__, default=None)
-
-
-def _start_version(db: Connection, project_id: int, space: str) -> Version:
-    known = find_version(db, project_id, 0)
-    if known is not None:
-        return known
-    return add_version(
-        db,
-        project_id,
-        kind=START,
-        status=CANDIDATE,
-        embedding_space=space,
-        labels=0,
-        labels_digest="",
-        metrics={},
-        verdict="an order to begin with",
-        artifact=None,
-    )

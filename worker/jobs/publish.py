@@ -30,7 +30,7 @@ from store.publications import (
 )
 from store.runtime import WEB_STARTED, told
 from store.tasks import get_tasks
-from store.versions import HEAD, Version, get_version, mark_served
+from store.versions import START, Version, get_version, mark_served
 from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
@@ -67,6 +67,7 @@ class _Publishing:
         self.database = context.store.database
         self.project = context.project
         self.studio = studio
+        self.config = parse_label_config(self.project.label_config)
 
     def run(self) -> None:
         self._settle_debts()
@@ -140,7 +141,8 @@ class _Publishing:
         self.database.write(begin)
         spent = self.studio.seconds_spent
         items = list(chunk.items)
-        if chunk.attempts > 0 or published.reason == "owed":
+        again = published.reason == "version" and version.published_at is not None
+        if again or chunk.attempts > 0 or published.reason == "owed":
             items = self._missing(items, version, replace_empty=published.reason == "owed")
         elif published.reason != "version":
             items = self._not_answered(items, version)
@@ -154,10 +156,14 @@ class _Publishing:
         self.database.write(lambda db: end_chunk(db, published, chunk, seconds))
 
     def _import(self, items: Sequence[Item], version: Version) -> None:
-        created = self.studio.import_predictions(
-            self.project.ls_id,
-            [NewPrediction(i.task, tuple(i.result), i.score, version.name) for i in items],
-        )
+        predictions = [NewPrediction(i.task, tuple(i.result), i.score, version.name) for i in items]
+        # What the bulk import would drop goes one by one, which takes longer.
+        together = [p for p in predictions if self.config.bulk(p.result)]
+        created = self.studio.import_predictions(self.project.ls_id, together)
+        for prediction in predictions:
+            if not self.config.bulk(prediction.result):
+                self.studio.create_prediction(prediction)
+                created += 1
         if created != len(items):
             log.warning(
                 "Label Studio dropped predictions without a word: does the label config match?",
@@ -249,14 +255,13 @@ class _Publishing:
             served_id = self.project.served_version_id
             version = get_version(db, served_id) if served_id else None
             tasks = list(get_tasks(db, self.project.id, owed).values())
-        if version is None or version.kind != HEAD:
+        if version is None or version.kind == START:
             return
         predictor = Predictor.load(self.store, version)
-        config = parse_label_config(self.project.label_config)
         hopeless = owed - {task.ls_id for task in tasks}
         hopeless |= {task.ls_id for task in tasks if task.image_error}
         ready = [task for task in tasks if task.embedded_space == version.embedding_space]
-        answers = suggest(self.store, ready, predictor, config)
+        answers = suggest(self.store, self.project, ready, predictor, self.config)
         items = rest_items(list(answers), answers)
 
         def write(db: Connection) -> None:

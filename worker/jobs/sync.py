@@ -18,6 +18,7 @@ from store.annotations import (
 from store.deletions import delete_tasks
 from store.projects import Project, change_project, save_project
 from store.runtime import forget, tell, told
+from store.spaces import move_is_due
 from store.tasks import TaskRecord, any_to_embed, save_tasks, task_ids
 from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
@@ -234,8 +235,12 @@ class _Sync:
         return not unknown
 
     def _finish(self, complete: bool) -> None:
+        moving = move_is_due(self.project, self.store.settings.backbone)
+
         def write(db: Connection) -> None:
             work.finish(db, self.context.lease)
+            if moving:
+                work.want(db, self.project.id, "embed")
             if complete:
                 change_project(db, self.project.id, reconciled_at=time.time())
             if self.changes.fresh:
@@ -265,7 +270,7 @@ def _task_record(task: TaskInfo, config: LabelConfig) -> TaskRecord:
     return TaskRecord(
         ls_id=task.id,
         data=task.data,
-        uri=config.controls[0].image(task.data) if config.controls else None,
+        uri=config.image(task.data),
         updated_at=task.updated_at.timestamp() if task.updated_at else 0.0,
     )
 

@@ -1,0 +1,47 @@
+"""A family of backbones with random weights: `small:a`, `small:b`. Imported where it is used."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from model.backbones import BackboneSpec
+from model.backbones.registry import FAMILIES
+
+DIM = 16
+
+
+@FAMILIES.register("small")
+class Small:
+    """Two layers of convolution; they differ in their weights."""
+
+    pattern = "small:MODEL"
+
+    def models(self) -> tuple[str, ...]:
+        return ("a", "b", "d")
+
+    def spec(self, model: str, folder: Path | None) -> BackboneSpec | None:
+        if model not in self.models():
+            return None
+        return BackboneSpec(
+            name=f"small:{model}",
+            dim=DIM,
+            input_size=32,
+            crop_pct=1.0,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            interpolation="bilinear",
+            digest=hashlib.sha256(model.encode()).hexdigest(),
+        )
+
+    def build(self, model: str, folder: Path | None) -> torch.nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(ord(model))
+            return torch.nn.Sequential(
+                torch.nn.Conv2d(3, 8, 3, stride=2),
+                torch.nn.BatchNorm2d(8),
+                torch.nn.ReLU(),
+                torch.nn.Conv2d(8, DIM, 3, stride=2),
+                torch.nn.AdaptiveAvgPool2d(1),
+                torch.nn.Flatten(),
+            ).eval()

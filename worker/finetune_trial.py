@@ -1,0 +1,71 @@
+"""Trying out a fine-tuned backbone: heads on it, measured on labels that it has not seen."""
+
+from typing import Any
+
+import structlog
+
+from model.embedding import Embedder
+from model.finetuning import CannotFinetuneError
+from store.store import Store
+from worker.bulk_embedding import BulkEmbedding
+from worker.candidate import Candidate
+from worker.finetune_plan import Plan
+from worker.jobs.context import JobContext
+from worker.predictor import Predictor
+from worker.review import review
+from worker.snapshot import Snapshot, take_snapshot, training_set
+from worker.studios import image_loader
+from worker.training import train
+from worker.tuned_space import as_tuned, judge_anywhere
+
+log = structlog.get_logger()
+
+EMBED_SECONDS = 3_600.0  # for the labelled images alone
+
+
+def embed_labelled(context: JobContext, embedder: Embedder) -> None:
+    """Embed the labelled images by the tuned backbone; the project doesn't use it yet."""
+    now = take_snapshot(context.store, context.project.id)
+    labelled = [
+        task
+        for task in now.tasks
+        if task.ls_id in now.labels and task.uri is not None and task.image_error is None
+    ]
+    loader = image_loader(context.store, context.project.connection_id)
+    until = context.seconds + EMBED_SECONDS
+    try:
+        BulkEmbedding(context, embedder, loader, until=until, moving=True, only=labelled).run()
+    finally:
+        loader.close()
+
+
+def try_out(
+    store: Store, now: Snapshot, plan: Plan, space: str, report: dict[str, Any], *, seed: int
+) -> Candidate:
+    """Fit heads in the tuned space, and let the gate compare them with what is served.
+
+    Args:
+        now: the project; its labelled tasks have embeddings in `space` too.
+        report: how the backbone was tuned.
+
+    Raises:
+        CannotFinetuneError: no head can be fitted.
+    """
+    version = now.served
+    served = Predictor.load(store, version) if version else None
+    data = training_set(store, now.moved(space))
+    data = as_tuned(store, data, plan.backbone, plan.seen, plan.held)
+    head = store.settings.head
+    kinds = None if head == "auto" else (head,)
+    trained = train(data, now.config, seed=seed, served=None, kinds=kinds)
+    if not trained.results:
+        raise CannotFinetuneError("; ".join(trained.untrained.values()))
+    verdict = judge_anywhere(store, trained, data, served, version)
+    log.info(
+        "tuned",
+        accuracy=round(trained.accuracy.value, 4),
+        accepted=verdict.accepted,
+        verdict=verdict.reason,
+    )
+    reviewed = review(trained.results, now.read_at)
+    return Candidate(trained, data, data.digest(now.config), verdict, reviewed, report)

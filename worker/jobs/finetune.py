@@ -1,0 +1,258 @@
+"""finetune: a backbone tuned on all labels, published when it beats what is served. Minutes.
+
+What it learns from is fixed when it begins and kept in a folder, so that a run that was killed
+goes on where it was. Labels that come meanwhile are not lost: heads are fitted on them, in the
+space in use all along, and in the new one as soon as the project has moved there.
+"""
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from model.finetuning import Cancelled, CannotFinetuneError, Finetuned, Options, finetune
+from store import work
+from store.jobs import CANCELLED, get_job
+from store.spaces import base_backbone, begin_move
+from store.tuned import add_tuned
+from worker.backbones import backbone_folder, keep_tuned, open_backbone
+from worker.candidate import Candidate
+from worker.errors import GivenUpError, JobError
+from worker.finetune_plan import Plan, make_plan
+from worker.finetune_policy import Attempt, note_attempt
+from worker.finetune_progress import ShownProgress
+from worker.finetune_trial import embed_labelled, try_out
+from worker.jobs.context import JobContext, running
+from worker.patient import PatientLoader
+from worker.snapshot import take_snapshot, training_set
+from worker.studios import image_loader
+from worker.tuned_space import tuned_of
+from worker.watch import CancelWatch
+
+log = structlog.get_logger()
+
+SEED = 0  # same labels, same weights (on a CPU)
+ATTEMPTS = 3  # of a run that ends by a fault of ours
+
+
+def run(project_id: int, generation: int) -> None:
+    """Fine-tune on today's labels; go on where a killed run was."""
+    with running("finetune", project_id, generation) as context:
+        folder = context.store.settings.home / "finetune" / str(project_id)
+        job = _Finetuning(context, folder)
+        with CancelWatch(context, clear=job.clear) as watch:
+            job.run(watch.cancelled)
+
+
+class _Finetuning:
+    def __init__(self, context: JobContext, folder: Path) -> None:
+        self.context = context
+        self.store = context.store
+        self.database = context.store.database
+        self.project = context.project
+        self.folder = folder
+        self.labels = 0
+
+    def run(self, cancelled: Callable[[], bool]) -> None:
+        try:
+            plan = self._plan()
+            self.labels = plan.labels
+            tuned = self._tune(plan, cancelled)
+            self._try_out(plan, tuned)
+            self.clear()
+        except CannotFinetuneError as error:
+            self._give_up(str(error))
+        except work.LeaseLostError:
+            self._clear_if_cancelled()
+            raise
+        except JobError:
+            raise
+        except Exception as error:
+            if self._failures() + 1 >= ATTEMPTS:
+                self._give_up(f"{type(error).__name__}: {error}")
+            raise
+
+    def clear(self) -> None:
+        """Remove what was kept to go on with."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # What to learn from
+
+    def _plan(self) -> Plan:
+        with self.database.read() as db:
+            wish = work.get_work(db, self.project.id, "finetune")
+        assert wish is not None, "a job was enqueued for it"
+        kept = Plan.load(self.folder)
+        backbone = base_backbone(self.project)
+        if kept is not None and (kept.asked_at, kept.backbone) == (wish.wanted_at, backbone):
+            log.info("going on with the fine-tuning that was interrupted", labels=kept.labels)
+            return kept
+        self.clear()
+        if backbone is None:
+            raise CannotFinetuneError("no image was read yet: nothing can be learned")
+        self._require_stillness(backbone)
+        with self.context.step("read"):
+            now = take_snapshot(self.store, self.project.id)
+            tuned = tuned_of(self.store, self.project.id, now.space) is not None
+            data = replace(training_set(self.store, now), tuned=tuned)
+            if now.config.reason is not None:
+                raise CannotFinetuneError(now.config.reason)
+            if not len(data.tasks):
+                raise CannotFinetuneError("no image with a label was read yet")
+            plan = make_plan(
+                data,
+                {task.ls_id: task for task in now.tasks},
+                now.config,
+                backbone=backbone,
+                asked_at=wish.wanted_at,
+                seed=SEED,
+            )
+        plan.save(self.folder)
+        return plan
+
+    def _require_stillness(self, backbone: str) -> None:
+        """Raise CannotFinetuneError when a person has decided what the project is to have."""
+        self.context.refresh()
+        project = self.context.project
+        if project.held_at is not None:
+            raise CannotFinetuneError(
+                "a version is held since a rollback: `apprentice promote` lets newer ones follow"
+            )
+        if project.next_backbone is not None or base_backbone(project) != backbone:
+            raise CannotFinetuneError("the project moves to another backbone: try again later")
+
+    # Tuning
+
+    def _tune(self, plan: Plan, cancelled: Callable[[], bool]) -> Finetuned:
+        settings = self.store.settings
+        loader = image_loader(self.store, self.project.connection_id)
+        patient = PatientLoader(loader, len(plan.items))
+        engine = self.folder / "engine"
+        try:
+            with self.context.step("tune"):
+                return finetune(
+                    plan.backbone,
+                    plan.items,
+                    patient.load,
+                    plan.targets,
+                    plan.validation,
+                    options=Options(
+                        augment=settings.augment,
+                        device=settings.device,
+                        precision=settings.precision,
+                        seed=SEED,
+                    ),
+                    folder=engine,
+                    report=ShownProgress(self.context).show,
+                    stop=lambda: cancelled() or patient.outage is not None,
+                    backbones=backbone_folder(settings),
+                )
+        except Cancelled:
+            if patient.outage is not None and not cancelled():
+                shutil.rmtree(engine, ignore_errors=True)  # it gave up images that will come back
+                raise JobError(f"images can't be read now: {patient.outage}") from None
+            raise work.LeaseLostError("the fine-tuning was cancelled") from None
+        finally:
+            loader.close()
+
+    # Trying out
+
+    def _try_out(self, plan: Plan, tuned: Finetuned) -> None:
+        """Embed the labelled images anew, and let the gate compare."""
+        self.context.check()
+        self._require_stillness(plan.backbone)
+        self.context.progress(0.9, "embedding the labelled images with the tuned backbone")
+        backbone = keep_tuned(self.store, tuned.path)
+        embedder = open_backbone(self.store, backbone)
+        try:
+            with self.context.step("embed"):
+                embed_labelled(self.context, embedder)
+            space = embedder.key
+        finally:
+            embedder.close()
+        with self.context.step("gate"):
+            now = take_snapshot(self.store, self.project.id)
+            report = self._report(plan, tuned)
+            candidate = try_out(self.store, now, plan, space, report, seed=SEED)
+            artifact = candidate.keep(self.store, now.config, seed=SEED)
+        self._decide(plan, tuned, backbone, candidate, artifact)
+
+    def _report(self, plan: Plan, tuned: Finetuned) -> dict[str, Any]:
+        """How it was tuned, as plain JSON."""
+        return {
+            "method": tuned.method,
+            "history": [_plain(asdict(step)) for step in tuned.history],
+            "unreadable": [plan.items[row].task for row in tuned.unreadable],
+        }
+
+    def _decide(
+        self, plan: Plan, tuned: Finetuned, backbone: str, candidate: Candidate, artifact: str
+    ) -> None:
+        project_id, verdict = self.project.id, candidate.verdict
+
+        def write(db: Connection) -> None:
+            work.check(db, self.context.lease)
+            note_attempt(db, project_id, Attempt(plan.labels, plan.backbone, verdict.reason))
+            add_tuned(
+                db,
+                project_id,
+                digest=tuned.digest,
+                base_backbone=plan.backbone,
+                labels=plan.labels,
+                seen=plan.seen,
+                held=plan.held,
+                report=candidate.finetune or {},
+            )
+            if verdict.accepted:
+                begin_move(db, project_id, backbone, candidate.data.space)
+                work.want(db, project_id, "embed")
+            else:
+                candidate.add(db, project_id, artifact)
+            work.finish(db, self.context.lease)
+
+        self.database.write(write)
+        self.context.progress(
+            1.0,
+            "better: all images are embedded anew now"
+            if verdict.accepted
+            else f"refused: {verdict.reason}",
+        )
+
+    # Ending otherwise
+
+    def _give_up(self, reason: str) -> None:
+        """Nothing is gained by trying again with these labels."""
+        self.clear()
+        log.warning("no fine-tuning", reason=reason)
+        backbone = base_backbone(self.project) or ""
+
+        def write(db: Connection) -> None:
+            note_attempt(db, self.project.id, Attempt(self.labels, backbone, reason))
+            work.finish(db, self.context.lease)
+
+        self.database.write(write)
+        raise GivenUpError(reason)
+
+    def _failures(self) -> int:
+        with self.database.read() as db:
+            wish = work.get_work(db, self.project.id, "finetune")
+        return wish.failures if wish else 0
+
+    def _clear_if_cancelled(self) -> None:
+        with self.database.read() as db:
+            job = get_job(db, self.context.job_id)
+        if job is not None and job.state == CANCELLED:
+            self.clear()
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what JSON can't say: a loss that ran away."""
+    return {
+        name: value if not isinstance(value, float) or math.isfinite(value) else None
+        for name, value in values.items()
+    }

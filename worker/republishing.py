@@ -1,0 +1,177 @@
+"""Rollback and promote: a person decides which version is served.
+
+What they decide is written at once, as a publication; the publish job carries it to Label Studio.
+A rollback holds: versions that are learned later wait as candidates until one is promoted.
+"""
+
+import re
+import time
+
+from sqlalchemy import Connection, update
+
+from store import work
+from store.artifacts import ArtifactError
+from store.projects import Project, change_project, get_project
+from store.publications import Choice, add_publication
+from store.schema import task as task_table
+from store.spaces import backbone_of, return_to
+from store.store import Store
+from store.tasks import Task, chunks
+from store.versions import (
+    START,
+    Version,
+    find_version,
+    get_version,
+    newest_candidate,
+    served_before,
+)
+from worker.choosing import rest_items, shortlist_items, suggest
+from worker.predictor import Predictor, Suggestion
+from worker.snapshot import Snapshot, take_snapshot
+from worker.tuned_space import tuned_of
+
+NAME = re.compile(r"(?:apprentice )?v?(\d{1,9})")
+
+
+class VersionError(Exception):
+    """The version can't be served; in words for people, with what to do."""
+
+
+def named_version(db: Connection, project_id: int, name: str) -> Version:
+    """The project's version called "apprentice v3", "v3" or "3".
+
+    Raises:
+        VersionError: there is none.
+    """
+    number = NAME.fullmatch(name.strip())
+    found = find_version(db, project_id, int(number[1])) if number else None
+    if found is None:
+        raise VersionError(f"there is no version {name!r}: `apprentice versions` lists them")
+    return found
+
+
+def rollback(store: Store, project: Project, name: str | None = None) -> Version:
+    """Serve an earlier version again, and hold it; without `name`, the one served before.
+
+    Raises:
+        VersionError: there is none that can be served.
+    """
+    with store.database.read() as db:
+        served = _served(db, project)
+        if name is not None:
+            chosen = named_version(db, project.id, name)
+        elif served is None:
+            raise VersionError("nothing is served yet")
+        else:
+            before = served_before(db, served)
+            if before is None:
+                raise VersionError(f"no version was served before {served.name}")
+            chosen = before
+    if served is not None and chosen.number > served.number:
+        raise VersionError(
+            f"{chosen.name} is newer than {served.name}, which is served: "
+            f"`apprentice promote` publishes it"
+        )
+    _serve(store, project, chosen, hold=True)
+    return chosen
+
+
+def promote(store: Store, project: Project, name: str | None = None) -> Version:
+    """Serve a version whatever the gate said, and let later ones take over from it again.
+
+    Without `name` it is the newest candidate, or what is served when there is none newer.
+
+    Raises:
+        VersionError: there is none that can be served.
+    """
+    with store.database.read() as db:
+        if name is not None:
+            chosen = named_version(db, project.id, name)
+        else:
+            served = _served(db, project)
+            candidate = newest_candidate(db, project.id)
+            newer = candidate if served is None or _is_newer(candidate, served) else None
+            if (found := newer or served) is None:
+                raise VersionError("there is no version yet")
+            chosen = found
+    _serve(store, project, chosen, hold=False)
+    return chosen
+
+
+def _is_newer(candidate: Version | None, served: Version) -> bool:
+    return candidate is not None and candidate.number > served.number
+
+
+def _served(db: Connection, project: Project) -> Version | None:
+    now = get_project(db, project.id)
+    served_id = now.served_version_id if now else None
+    return get_version(db, served_id) if served_id else None
+
+
+def _serve(store: Store, project: Project, version: Version, *, hold: bool) -> None:
+    if version.kind == START:
+        raise VersionError(f"{version.name} is only an order to begin with: it suggests nothing")
+    if version.artifact is None:
+        raise VersionError(f"what {version.name} learned was not kept: it can't be served again")
+    try:
+        predictor = Predictor.load(store, version)
+    except ArtifactError as error:
+        raise VersionError(f"{version.name} can't be served again: {error}") from error
+    now = take_snapshot(store, project.id)
+    listed = _to_suggest(now)
+    answers = suggest(store, now.project, listed, predictor, now.config)
+    if listed and not answers:
+        raise VersionError(
+            f"{version.name} needs embeddings of {version.embedding_space}, which are gone: "
+            f"choose that backbone for the project again, and wait until its images are read"
+        )
+    _write(store, now, version, answers, hold=hold)
+
+
+def _to_suggest(now: Snapshot) -> list[Task]:
+    """Tasks that are chosen next, or show a suggestion of any version already."""
+    wanted = {*now.remaining, *now.predictions} - now.annotated
+    return [task for task in now.tasks if task.ls_id in wanted and task.image_error is None]
+
+
+def _write(
+    store: Store, now: Snapshot, version: Version, answers: dict[int, Suggestion], *, hold: bool
+) -> None:
+    project_id, space = now.project.id, version.embedding_space
+    chosen = {task for task in now.remaining if task in answers}
+    choices = [Choice(task, "kept", None) for task in now.remaining if task in chosen]
+    items = shortlist_items(choices, answers)
+    others = rest_items([task for task in answers if task not in chosen], answers)
+    tuned = tuned_of(store, project_id, space)
+    base = tuned.base_backbone if tuned else backbone_of(space)
+    moved = _held_in(store, now, space) if space != now.space else []
+
+    def write(db: Connection) -> None:
+        change_project(db, project_id, held_at=time.time() if hold else None)
+        if space != now.space:
+            return_to(db, project_id, space, base)
+            _use_space(db, project_id, space, moved)
+            work.want(db, project_id, "embed")  # what that space lacks
+        add_publication(db, project_id, version.id, "version", items)
+        if others:
+            add_publication(db, project_id, version.id, "refresh", others)
+        work.want(db, project_id, "publish")
+        work.want(db, project_id, "learn")  # fills the shortlist up under this version
+
+    store.database.write(write)
+
+
+def _held_in(store: Store, now: Snapshot, space: str) -> list[int]:
+    """The tasks whose images have an embedding in `space`."""
+    keys = {task.ls_id: task.image_key for task in now.tasks if task.image_key}
+    there = store.embeddings.get(space, list(keys.values()))
+    return [ls_id for ls_id, key in keys.items() if key in there]
+
+
+def _use_space(db: Connection, project_id: int, space: str, ls_ids: list[int]) -> None:
+    for ids in chunks(ls_ids):
+        db.execute(
+            update(task_table)
+            .where(task_table.c.project_id == project_id, task_table.c.ls_id.in_(ids))
+            .values(embedded_space=space)
+        )

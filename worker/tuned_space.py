@@ -1,0 +1,107 @@
+"""Learning in a space whose backbone was fine-tuned: its features have seen most of the labels.
+
+There nothing can be measured out of fold. What the backbone has not seen is held out: the hold-out,
+and where there is none the labels that only chose when the fine-tuning was good.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from model.gate import Verdict
+from store.spaces import backbone_of, is_tuned, pretrained_space
+from store.store import Store
+from store.tuned import Tuned, find_tuned
+from store.versions import Version
+from worker.judging import judge
+from worker.predictor import Predictor
+from worker.training import HOLDOUT_LEAST, Trained, TrainingSet
+
+
+def tuned_of(store: Store, project_id: int, space: str) -> Tuned | None:
+    """The fine-tuned backbone that makes the embeddings of a space; None for a pretrained one."""
+    backbone = backbone_of(space)
+    if not is_tuned(backbone):
+        return None
+    with store.database.read() as db:
+        return find_tuned(db, project_id, backbone)
+
+
+def unseen_only(unbiased: Mapping[int, bool], tuned: Tuned | None) -> dict[int, bool]:
+    """Those that may be held out from now on: a backbone's own labels say nothing of it."""
+    seen = tuned.seen if tuned else frozenset[int]()
+    return {task: truth for task, truth in unbiased.items() if task not in seen}
+
+
+def measurable(store: Store, data: TrainingSet, tuned: Tuned | None) -> TrainingSet:
+    """The training set with held out what a fine-tuned backbone can be measured on."""
+    if tuned is None:
+        return data
+    return as_tuned(store, data, tuned.base_backbone, tuned.seen, tuned.held)
+
+
+def as_tuned(
+    store: Store, data: TrainingSet, base: str, seen: frozenset[int], held: frozenset[int]
+) -> TrainingSet:
+    """The training set of a backbone that was tuned from `base` on the labels of `seen`."""
+    keys = list(data.image_keys)
+    known = store.embeddings.get(pretrained_space(data.space, base), keys)
+    whole = bool(keys) and all(key in known for key in keys)
+    return replace(
+        data,
+        holdout=_held_out_of(data, seen, held),
+        tuned=True,
+        pretrained=np.stack([known[key] for key in keys]) if whole else None,
+    )
+
+
+def _held_out_of(data: TrainingSet, seen: frozenset[int], held: frozenset[int]) -> frozenset[int]:
+    """The labelled tasks to measure a backbone on that has `seen` some and was chosen by `held`."""
+    honest = data.holdout - seen
+    if len(honest) < HOLDOUT_LEAST:
+        honest |= held.intersection(data.tasks.tolist())
+    return honest
+
+
+def judge_anywhere(
+    store: Store,
+    candidate: Trained,
+    data: TrainingSet,
+    served: Predictor | None,
+    version: Version | None,
+) -> Verdict:
+    """The gate, also when the served version has its embeddings in another space."""
+    if served is None or version is None or version.artifact is None or not served.heads:
+        return Verdict(True, "first version")
+    if served.space != data.space:
+        data = _in_space(store, data, served.space)
+        known = {int(task) for task in data.tasks}
+        candidate = _only(candidate, known)
+        if not candidate.results:
+            return Verdict(True, "nothing is left to compare it on")
+    return judge(candidate, data, served, store.artifacts.load(version.artifact))
+
+
+def _in_space(store: Store, data: TrainingSet, space: str) -> TrainingSet:
+    vectors = store.embeddings.get(space, list(data.image_keys))
+    rows = [row for row, key in enumerate(data.image_keys) if key in vectors]
+    keys = [data.image_keys[row] for row in rows]
+    x = np.stack([vectors[key] for key in keys]) if keys else np.empty((0, 0), np.float16)
+    return replace(data, tasks=data.tasks[rows], image_keys=keys, x=x, space=space)
+
+
+def _only(candidate: Trained, tasks: set[int]) -> Trained:
+    """What the candidate said of these tasks."""
+    results = {}
+    for name, result in candidate.results.items():
+        kept = np.array([int(task) in tasks for task in result.unseen.tasks], np.bool_)
+        if kept.any():
+            results[name] = replace(
+                result,
+                unseen=result.unseen.part(kept),
+                outputs=result.outputs[kept],
+                predicted=[said for said, keep in zip(result.predicted, kept, strict=True) if keep],
+                correct=result.correct[kept],
+            )
+    return replace(candidate, results=results)
