@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from pydantic import BaseModel
 
 from backend.bodies import RequestError
 from backend.context import Web, web_of
@@ -13,12 +14,14 @@ from backend.status import (
     JobStatus,
     Status,
     SystemStatus,
-    VersionStatus,
     project_status,
     system_status,
 )
+from backend.versions import Decision, VersionRecord, decide, version_records
 from store.projects import Project, get_project, list_projects
+from store.reviews import ContestedLabel, Rating, Review, SuspiciousLabel, get_review
 from worker.queues import WorkerInfo
+from worker.republishing import VersionError
 
 router = APIRouter()
 
@@ -31,6 +34,12 @@ class ProjectSummary:
     connection: str
     project: int
     title: str
+
+
+class VersionWish(BaseModel):
+    """Which version; without a name the one that is near: before, or newest."""
+
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,9 +95,59 @@ async def jobs(request: Request, project_id: int) -> list[JobStatus]:
 
 
 @router.get("/api/v1/projects/{project_id}/versions")
-async def versions(request: Request, project_id: int) -> list[VersionStatus]:
-    """The project's newest versions, and what became of them."""
-    return list((await _status(request, project_id)).versions)
+async def versions(request: Request, project_id: int) -> list[VersionRecord]:
+    """The project's versions, the newest first, and what became of them."""
+    found = await _project(request, project_id)
+    return await web_of(request).read(lambda db: version_records(db, found.id))
+
+
+@router.post("/api/v1/projects/{project_id}/rollback")
+async def rollback(request: Request, project_id: int, wish: VersionWish) -> Decision:
+    """Serve an earlier version again, and hold it."""
+    return await _decide(request, project_id, "rollback", wish)
+
+
+@router.post("/api/v1/projects/{project_id}/promote")
+async def promote(request: Request, project_id: int, wish: VersionWish) -> Decision:
+    """Serve a version whatever the gate said, and let later ones take over again."""
+    return await _decide(request, project_id, "promote", wish)
+
+
+async def _decide(request: Request, project_id: int, action: str, wish: VersionWish) -> Decision:
+    web = web_of(request)
+    found = await _project(request, project_id)
+    try:
+        decision = await web.bulk.run(decide, web.store, found, action, wish.version)
+    except VersionError as error:
+        raise RequestError(409, str(error)) from None
+    web.sweeper.wake()
+    return decision
+
+
+@router.get("/api/v1/projects/{project_id}/annotators")
+async def annotators(request: Request, project_id: int) -> list[Rating]:
+    """How good each annotator's labels are, the worst first: by the last learning."""
+    found = await _review(request, project_id)
+    return list(found.annotators)
+
+
+@router.get("/api/v1/projects/{project_id}/labels/suspicious")
+async def suspicious(request: Request, project_id: int) -> list[SuspiciousLabel]:
+    """Labels that are probably wrong, the worst first, less what was labelled again since."""
+    found = await _review(request, project_id)
+    return list(found.suspicious)
+
+
+@router.get("/api/v1/projects/{project_id}/labels/contested")
+async def contested(request: Request, project_id: int) -> list[ContestedLabel]:
+    """Tasks that annotators disagree on, the least sure first."""
+    found = await _review(request, project_id)
+    return list(found.contested)
+
+
+async def _review(request: Request, project_id: int) -> Review:
+    found = await _project(request, project_id)
+    return await web_of(request).read(lambda db: get_review(db, found.id))
 
 
 @router.get("/metrics", include_in_schema=False)
@@ -102,9 +161,15 @@ async def metrics(request: Request) -> Response:
 
 async def _status(request: Request, project_id: int) -> Status:
     web = web_of(request)
+    found = await _project(request, project_id)
+    return await web.bulk.run(project_status, web.store, found, web.redis_at_once)
+
+
+async def _project(request: Request, project_id: int) -> Project:
+    web = web_of(request)
     found: Project | None = None
     if 0 < project_id < 2**31:
         found = await web.read(lambda db: get_project(db, project_id))
     if found is None:
         raise RequestError(404, f"no project {project_id}; /api/v1/projects lists them")
-    return await web.bulk.run(project_status, web.store, found, web.redis_at_once)
+    return found

@@ -3,6 +3,7 @@
 import os
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,40 @@ class QueueName(StrEnum):
     EMBED = "embed"
     LEARN = "learn"
     PUBLISH = "publish"
+    FINETUNE = "finetune"
+
+
+class ExportFormatName(StrEnum):
+    """What `export` can write."""
+
+    ONNX = "onnx"
+    TORCHSCRIPT = "torchscript"
+    SAFETENSORS = "safetensors"
+
+
+VersionName = Annotated[
+    str | None, typer.Argument(help='A version\'s name: "v3" or "apprentice v3".')
+]
+ExportFolder = Annotated[Path, typer.Option("--output", "-o", help="A folder; it may not exist.")]
+ExportFormat = Annotated[ExportFormatName, typer.Option("--format", help="Of the model's file.")]
+
+
+class KindName(StrEnum):
+    """What `train` trains."""
+
+    HEAD = "head"
+    FINETUNE = "finetune"
+
+
+Kind = Annotated[KindName, typer.Option("--kind", help="Only the heads, or the backbone too.")]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="Have this pretrained backbone from now on (or `default`, that of the settings).",
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Until the version is published or refused.")]
 
 
 @app.command()
@@ -115,6 +150,99 @@ def status(
     from backend.commands import status as command
 
     command.run(project, connection, as_json=as_json)
+
+
+@app.command()
+def train(
+    project: Project,
+    kind: Kind = KindName.HEAD,
+    backbone: BackboneName = None,
+    wait: Wait = False,
+    connection: Connection = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Learn now: heads in seconds, or the backbone too in minutes."""
+    from backend.commands import train as command
+    from worker.wishes import TrainingKind
+
+    command.run(project, connection, TrainingKind(kind.value), backbone, wait=wait, as_json=as_json)
+
+
+@app.command()
+def cancel(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
+    """Stop a fine-tuning that waits or runs."""
+    from backend.commands import train as command
+
+    command.run_cancel(project, connection, as_json=as_json)
+
+
+@app.command()
+def labels(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
+    """Show how good each annotator's labels are, and which labels to look at again."""
+    from backend.commands import labels as command
+
+    command.run(project, connection, as_json=as_json)
+
+
+@app.command()
+def versions(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
+    """List what was learned: how good each version is, and what became of it."""
+    from backend.commands import versions as command
+
+    command.run(project, connection, json_wanted=as_json)
+
+
+@app.command()
+def rollback(
+    project: Project,
+    version: VersionName = None,
+    connection: Connection = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Serve an earlier version again (the one before, or VERSION), and hold it there."""
+    from backend.commands import versions as command
+
+    command.run_decision("rollback", project, connection, version, json_wanted=as_json)
+
+
+@app.command()
+def promote(
+    project: Project,
+    version: VersionName = None,
+    connection: Connection = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Serve a version whatever the gate said (the newest that waits, or VERSION); ends a hold."""
+    from backend.commands import versions as command
+
+    command.run_decision("promote", project, connection, version, json_wanted=as_json)
+
+
+@app.command()
+def export(
+    project: Project,
+    folder: ExportFolder,
+    fmt: ExportFormat = ExportFormatName.ONNX,
+    version: VersionName = None,
+    connection: Connection = "default",
+) -> None:
+    """Write a version as a folder that runs without Apprentice (what is served, or VERSION)."""
+    from backend.commands import export as command
+
+    command.run(project, connection, version, fmt.value, folder)
+
+
+@app.command()
+def backbones(
+    word: Annotated[
+        str | None, typer.Argument(help="Look for names that contain this, of all known models.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the pretrained backbones that are usable here."""
+    from backend.commands import backbones as command
+
+    command.run(word, as_json=as_json)
 
 
 @app.command()

@@ -23,7 +23,12 @@ from backend.readiness import (
     local_host,
 )
 from backend.sockets import socket_path
-from model.backbones import UnknownBackboneError, get_backbone
+from model.backbones import (
+    BackboneUnavailableError,
+    UnknownBackboneError,
+    check_weights,
+    get_backbone,
+)
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from store.connections import DEFAULT, StudioConnection, list_connections
 from store.projects import list_projects
@@ -69,24 +74,20 @@ def disk(settings: Settings) -> Check:
 def backbone(settings: Settings) -> Check:
     """The backbone's weights are there and are the ones that we know."""
     try:
-        spec = get_backbone(settings.backbone)
+        spec = get_backbone(settings.backbone, settings.home / "backbones")
+        if find_spec("torch") is not None:
+            check_weights(spec)
     except UnknownBackboneError as error:
-        return broken("backbone", str(error), "set APPRENTICE_BACKBONE to one that exists")
-    if find_spec("torch") is None and find_spec("openvino") is None:
-        return warning(
-            "backbone",
-            f"{spec.name}: no runtime is installed here (as in the web image)",
-            "run the doctor where the workers are to check the weights",
-        )
-    if not spec.name.startswith("bundled:"):
-        return warning("backbone", f"{spec.name}: its weights are only known once it is opened")
-    from model.backbones.bundled import lite0_weights
-
-    try:
-        path = lite0_weights()
-    except (ModuleNotFoundError, FileNotFoundError, ValueError) as error:
-        return broken("backbone", str(error), "install the package named above")
-    return ok("backbone", f"{spec.name}, weights in {path.name}")
+        return broken("backbone", str(error), "see `apprentice backbones` for what there is")
+    except BackboneUnavailableError as error:
+        if find_spec("torch") is None and find_spec("openvino") is None:
+            return warning(
+                "backbone",
+                f"{settings.backbone}: no runtime is installed here (as in the web image)",
+                "run the doctor where the workers are to check the weights",
+            )
+        return broken("backbone", str(error), "see `apprentice backbones` for what is usable here")
+    return ok("backbone", f"{spec.name}, weights {spec.digest[:8]}, {spec.dim} features")
 
 
 def device(settings: Settings) -> Check:

@@ -1,4 +1,4 @@
-"""The inference process: one warm backbone behind a unix socket, for images never seen before."""
+"""The inference process: warm backbones behind a unix socket, for images never seen before."""
 
 import asyncio
 import base64
@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,17 +16,16 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from PIL import Image
 from pydantic import BaseModel, Field
 
 from backend import logs
-from backend.embedding_service import EmbeddingService, OverloadedError
+from backend.embedding_service import OverloadedError
+from backend.embedding_services import EmbeddingServices
 from backend.inference_client import Embedded, Failed, Wanted
 from backend.sockets import socket_path
-from model.embedding import Embedder, open_embedder
-from store.runtime import tell, told
 from store.settings import Settings
 from store.store import Store
+from worker.backbones import BackboneError
 from worker.valkey import private_folder
 
 log = structlog.get_logger()
@@ -43,11 +43,15 @@ class Item(BaseModel):
 
 
 class EmbedRequest(BaseModel):
-    """What is asked for, of which connection, and for how long the caller waits."""
+    """What is asked for, of which connection, for how long the caller waits, and by what backbone.
+
+    Without a backbone it is the default one.
+    """
 
     connection: str
     items: Annotated[list[Item], Field(max_length=MOST_ITEMS)]
     seconds: Annotated[float, Field(gt=0, le=120)]
+    backbone: Annotated[str, Field(min_length=1, max_length=500)] | None = None
 
 
 def create_inference_app(settings: Settings) -> FastAPI:
@@ -57,15 +61,14 @@ def create_inference_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await asyncio.to_thread(Store.open, settings, migrate=True)
         try:
-            embedder = await asyncio.to_thread(_open_embedder, store)
-            service = EmbeddingService(embedder, store)
-            service.start()
-            app.state.service = service
-            log.info("inference ready", space=service.space)
+            services = EmbeddingServices(store)
             try:
+                app.state.services = services
+                app.state.space = (await services.start()).space
+                log.info("inference ready", space=app.state.space)
                 yield
             finally:
-                await service.close()
+                await services.close()
         finally:
             await asyncio.to_thread(store.close)
 
@@ -73,41 +76,40 @@ def create_inference_app(settings: Settings) -> FastAPI:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        service: EmbeddingService = app.state.service
-        return {"status": "UP", "space": service.space, "pending": service.pending}
+        services: EmbeddingServices = app.state.services
+        return {
+            "status": "UP",
+            "space": app.state.space,
+            "spaces": services.spaces,
+            "pending": services.pending,
+        }
 
     @app.post("/embed")
     async def embed(asked: EmbedRequest) -> JSONResponse:
-        service: EmbeddingService = app.state.service
         wanted = [Wanted(item.task, item.uri) for item in asked.items]
         try:
-            outcomes = await service.embed(asked.connection, wanted, asked.seconds)
+            return JSONResponse(await _embed(app.state.services, asked, wanted))
         except OverloadedError:
             return JSONResponse(
                 {"error": "too many images are waiting"}, 503, headers={"Retry-After": "1"}
             )
-        return JSONResponse(
-            {"space": service.space, "items": [_as_json(outcome) for outcome in outcomes]}
-        )
 
     return app
 
 
-def _open_embedder(store: Store) -> Embedder:
-    """The embedder, warm: the first real image mustn't pay for what is set up at first use."""
-    settings = store.settings
-    embedder = open_embedder(
-        settings.backbone,
-        device=settings.device,
-        precision=settings.precision,
-        cache_dir=settings.home / "backbones",
-    )
-    embedder.embed([embedder.prepare(Image.new("RGB", (640, 480)))])
-    with store.database.read() as db:
-        known = told(db, "embedding_space")
-    if known != embedder.key:
-        store.database.write(lambda db: tell(db, "embedding_space", embedder.key))
-    return embedder
+async def _embed(
+    services: EmbeddingServices, asked: EmbedRequest, wanted: list[Wanted]
+) -> dict[str, Any]:
+    """The answer's body. A backbone that isn't there is a passing fault of every image."""
+    deadline = time.monotonic() + asked.seconds
+    try:
+        service = await services.get(asked.backbone, asked.seconds)
+    except (BackboneError, TimeoutError) as error:
+        reason = str(error) or "the backbone is being opened"
+        return {"space": None, "items": [_as_json(Failed(reason, False)) for _ in wanted]}
+    left = max(deadline - time.monotonic(), 0.0)
+    outcomes = await service.embed(asked.connection, wanted, left)
+    return {"space": service.space, "items": [_as_json(outcome) for outcome in outcomes]}
 
 
 def _as_json(outcome: Embedded | Failed) -> dict[str, Any]:

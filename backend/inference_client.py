@@ -62,9 +62,17 @@ class InferenceClient:
         )
 
     async def embed(
-        self, connection_id: str, wanted: Sequence[Wanted], seconds: float
+        self,
+        connection_id: str,
+        wanted: Sequence[Wanted],
+        seconds: float,
+        backbone: str | None = None,
     ) -> list[Embedded | Failed]:
-        """One outcome for each image, in order, within about `seconds`."""
+        """One outcome for each image, in order, within about `seconds`.
+
+        Args:
+            backbone: by which; None for the default one.
+        """
         deadline = time.monotonic() + seconds
         outcomes: list[Embedded | Failed] = [Failed("not started in time", False)] * len(wanted)
         starts = iter(range(0, len(wanted), ITEMS))
@@ -72,33 +80,36 @@ class InferenceClient:
         async def work() -> None:
             for start in starts:  # shared: each takes the next one
                 part = wanted[start : start + ITEMS]
-                outcomes[start : start + ITEMS] = await self._part(connection_id, part, deadline)
+                outcomes[start : start + ITEMS] = await self._part(
+                    connection_id, part, deadline, backbone
+                )
 
         lanes = min(REQUESTS, -(-len(wanted) // ITEMS))
         await asyncio.gather(*(work() for _ in range(lanes)))
         return outcomes
 
     async def _part(
-        self, connection_id: str, part: Sequence[Wanted], deadline: float
+        self, connection_id: str, part: Sequence[Wanted], deadline: float, backbone: str | None
     ) -> list[Embedded | Failed]:
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
                 return [Failed("not ready in time", False)] * len(part)
             try:
-                return await self._ask(connection_id, part, left)
+                return await self._ask(connection_id, part, left, backbone)
             except _InferenceError as fault:
                 if not fault.again:
                     return [Failed(str(fault), False)] * len(part)
             await asyncio.sleep(min(BUSY_PAUSE, left))
 
     async def _ask(
-        self, connection_id: str, part: Sequence[Wanted], seconds: float
+        self, connection_id: str, part: Sequence[Wanted], seconds: float, backbone: str | None
     ) -> list[Embedded | Failed]:
         body = {
             "connection": connection_id,
             "items": [{"task": item.task, "uri": item.uri} for item in part],
             "seconds": seconds,
+            "backbone": backbone,
         }
         try:
             response = await self._http.post("/embed", json=body, timeout=seconds + 1)

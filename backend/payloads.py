@@ -88,9 +88,7 @@ def text(value: Any) -> str:
 
 def image_uri(config: LabelConfig, data: Mapping[str, Any]) -> str | None:
     """The image that a task shows to what we learn; None when it has none."""
-    if not config.controls:
-        return None
-    return text(config.controls[0].image(data)) or None
+    return text(config.image(data)) or None
 
 
 def task_record(config: LabelConfig, value: Any) -> TaskRecord:

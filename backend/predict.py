@@ -7,7 +7,7 @@ at all can be answered, the request is: Label Studio saves nothing then, and ask
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from backend.context import Web
 from backend.inference_client import Embedded, Failed, Wanted
 from store.projects import Project, find_project, save_project
 from store.publications import Item, get_shortlist, owe, save_predictions
+from store.spaces import backbone_of
 from store.tasks import Task, get_tasks, mark_broken, mark_embedded, save_tasks
 from store.versions import START, Version, get_version
 from store.work import want
@@ -82,8 +83,13 @@ class Answering:
         for start in range(0, len(positions), ROWS):
             part = positions[start : start + ROWS]
             x = np.stack([vectors[position] for position in part])
-            suggested = self.predictor.suggest(self.config, x, min_confidence)
+            data = self._data(part) if self.config.reads_task_data else None
+            suggested = self.predictor.suggest(self.config, x, min_confidence, data)
             self.suggestions.update(zip(part, suggested, strict=True))
+
+    def _data(self, positions: Sequence[int]) -> list[Mapping[str, Any]]:
+        data = {question.position: question.task.data for question in self.questions}
+        return [data[position] for position in positions]
 
     def items(self) -> dict[int, Item]:
         """{position: what Label Studio is given for it}."""
@@ -120,7 +126,10 @@ async def answer(web: Web, connection_id: str, request: PredictRequest) -> dict[
     if missing:
         wanted = [Wanted(q.task.ls_id, q.task.uri or "") for q in missing]
         outcomes = await web.inference.embed(
-            connection_id, wanted, max(deadline - time.monotonic(), 0.1)
+            connection_id,
+            wanted,
+            max(deadline - time.monotonic(), 0.1),
+            backbone_of(state.predictor.space),
         )
         await pool.run(_take_in, web, state, missing, outcomes)
     if state.passing and not state.suggestions and not state.broken:
@@ -253,7 +262,8 @@ def _write(
         if (outcome := state.fresh.get(q.position)) is not None:
             embedded.setdefault(outcome.space, {})[q.task.ls_id] = outcome.key
     for space, image_keys in embedded.items():
-        mark_embedded(db, project_id, space, image_keys)
+        if space == state.project.embedding_space:
+            mark_embedded(db, project_id, space, image_keys)
     mark_broken(
         db,
         project_id,

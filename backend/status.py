@@ -15,6 +15,7 @@ from store.projects import Project, list_projects
 from store.publications import get_shortlist, owed_tasks
 from store.runtime import told
 from store.settings import Settings
+from store.spaces import backbone_of
 from store.store import Store
 from store.tasks import count_tasks, task_ids
 from store.versions import Version, get_version, list_versions
@@ -88,6 +89,15 @@ class VersionStatus:
 
 
 @dataclass(frozen=True)
+class MoveStatus:
+    """A project's way to another backbone: `embedded` of its images are there already."""
+
+    backbone: str
+    embedded: int
+    error: str | None  # why the backbone can't be used; it is tried again
+
+
+@dataclass(frozen=True)
 class Status:
     """A project. `reason` says why there is no suggestion, and is null when there are some."""
 
@@ -112,6 +122,8 @@ class Status:
     workers: tuple[WorkerInfo, ...]
     versions: tuple[VersionStatus, ...]  # the newest five
     errors: tuple[ErrorStatus, ...]  # of the last day, the newest first
+    backbone: str | None  # whose embeddings are in use
+    moving: MoveStatus | None
 
 
 @dataclass(frozen=True)
@@ -204,7 +216,16 @@ def _project_status(
         workers=tuple(workers),
         versions=tuple(_version_status(v) for v in list_versions(db, project.id)[:5]),
         errors=_errors(jobs, waiting),
+        backbone=backbone_of(project.embedding_space) if project.embedding_space else None,
+        moving=_moving(db, project),
     )
+
+
+def _moving(db: Connection, project: Project) -> MoveStatus | None:
+    if project.next_backbone is None:
+        return None
+    counts = count_tasks(db, project.id, project.next_space, moving=True)
+    return MoveStatus(project.next_backbone, counts.embedded, project.next_error)
 
 
 def _count_labels(db: Connection, project: Project) -> int:

@@ -20,7 +20,7 @@ from store.projects import get_project, list_projects
 from store.publications import version_is_pending
 from store.settings import Settings
 from store.store import Store
-from store.versions import HEAD, get_version
+from store.versions import START, get_version
 from worker.queues import enqueue, job_state
 
 log = structlog.get_logger()
@@ -146,7 +146,7 @@ def learn_is_ripe(db: Connection, item: work.Work, settings: Settings, now: floa
     if project is None or version_is_pending(db, project.id, now - PUSH_SECONDS):
         return False
     version = get_version(db, project.served_version_id) if project.served_version_id else None
-    if version is None or version.kind != HEAD:
+    if version is None or version.kind == START:
         return quiet >= DEBOUNCE or now - item.wanted_at > 2.0
     enough = max(settings.publish_min_labels, 0.05 * version.labels)
     if item.wanted - item.done >= enough:

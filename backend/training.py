@@ -7,20 +7,25 @@ from sqlalchemy import Connection
 from backend.bodies import RequestError
 from backend.context import Web
 from backend.payloads import ProjectRef
+from store.annotations import annotated_tasks
 from store.jobs import get_job
-from store.projects import find_project
-from store.work import get_work, want
+from store.projects import Project, find_project
+from store.work import get_work
+from worker.finetune_policy import LEAST_ASKED, is_possible
+from worker.wishes import TrainingKind, next_job, wish_for
 
 ACTION = "START_TRAINING"
-JOB_ID = re.compile(r"learn-(\d{1,9})-g(\d{1,9})")
-STATES = {"lost": "failed"}  # what Label Studio doesn't know, in its words
+JOB_ID = re.compile(r"(learn|finetune)-(\d{1,9})-g(\d{1,9})")
+STATES = {"lost": "failed", "cancelled": "failed"}  # what Label Studio doesn't know, in its words
 
 
 async def start(web: Web, connection_id: str, ref: ProjectRef) -> str:
     """Have labels looked for and learned, at most once every few seconds.
 
+    With labels enough for it, the backbone is fine-tuned too.
+
     Returns:
-        The id of the job that will do it.
+        The id of the job that will learn.
 
     Raises:
         RequestError: 404, the project is unknown.
@@ -28,28 +33,24 @@ async def start(web: Web, connection_id: str, ref: ProjectRef) -> str:
     project = await web.read(lambda db: find_project(db, connection_id, ref.ls_id, ref.ls_created))
     if project is None:
         raise RequestError(404, f"project {ref.ls_id} is unknown: run `apprentice connect`")
-    project_id = project.id
+    found = project
 
     def wish(db: Connection) -> str:
-        want(db, project_id, "sync")  # the button is pressed when labels seem to be missing
-        want(db, project_id, "learn")
-        return next_job(db, project_id)
+        job = wish_for(db, found.id, TrainingKind.HEAD).job
+        if _finetunes(db, found):
+            wish_for(db, found.id, TrainingKind.FINETUNE)
+        return job
 
-    if web.trainings.passes(project_id):
+    if web.trainings.passes(found.id):
         job = await web.write(wish)
         web.sweeper.wake()
         return job
-    return await web.read(lambda db: next_job(db, project_id))
+    return await web.read(lambda db: next_job(db, found.id, TrainingKind.HEAD))
 
 
-def next_job(db: Connection, project_id: int) -> str:
-    """The id that the next learn job has, if nothing else is wished for until it starts."""
-    work = get_work(db, project_id, "learn")
-    if work is None:
-        return f"learn-{project_id}-g1"
-    if work.wanted == work.done:
-        return work.job_id
-    return f"learn-{project_id}-g{max(work.wanted, work.enqueued + 1)}"
+def _finetunes(db: Connection, project: Project) -> bool:
+    enough = len(annotated_tasks(db, project.id)) >= LEAST_ASKED
+    return enough and is_possible(db, project)
 
 
 def job_state(db: Connection, job_id: str) -> str | None:
@@ -61,12 +62,12 @@ def job_state(db: Connection, job_id: str) -> str | None:
     job = get_job(db, job_id)
     if job is not None:
         return STATES.get(job.state, job.state)
-    work = get_work(db, int(named[1]), "learn") if named else None
-    if named is None or work is None or int(named[2]) > work.wanted + 1:
+    work = get_work(db, int(named[2]), named[1]) if named else None
+    if named is None or work is None or int(named[3]) > work.wanted + 1:
         return None
-    if int(named[2]) <= work.done:
+    if int(named[3]) <= work.done:
         return "finished"
     newest = get_job(db, work.job_id)
-    if newest is not None and newest.generation >= int(named[2]):
+    if newest is not None and newest.generation >= int(named[3]):
         return STATES.get(newest.state, newest.state)
     return "queued"

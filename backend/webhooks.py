@@ -21,7 +21,6 @@ from backend.payloads import (
 from store.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.deletions import delete_tasks
 from store.projects import Project, find_project, save_project
-from store.runtime import told
 from store.tasks import TaskRecord, get_tasks, save_tasks
 from store.work import want
 from studio.config import parse_label_config
@@ -187,7 +186,7 @@ def _store_annotations(db: Connection, project: Project, event: Event) -> Outcom
         known = get_tasks(db, project.id, ids)
         if len(known) < len(ids):
             want(db, project.id, "sync")
-        space = told(db, "embedding_space")
+        space = project.embedding_space
         if any(
             task.uri and not task.image_error and (space is None or task.embedded_space != space)
             for task in known.values()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from store.projects import Project
     from store.settings import Settings
     from store.store import Store
 
@@ -72,6 +73,33 @@ def open_store(settings: "Settings", *, migrate: bool = True) -> Iterator["Store
         yield store
     finally:
         store.close()
+
+
+def find_or_fail(store: "Store", connection: str, project: int) -> "Project":
+    """The project by Label Studio's id.
+
+    Raises:
+        CommandError: it is not connected.
+    """
+    from store.projects import find_project
+
+    with store.database.read() as db:
+        known = find_project(db, connection, project)
+    if known is None:
+        raise CommandError(
+            f"project {project} is not connected: `apprentice connect --project {project}`"
+        )
+    return known
+
+
+def require_database(settings: "Settings") -> None:
+    """Raise CommandError when nothing was remembered: no command shall make an empty store."""
+    file = database_file(settings)
+    if file is not None and not file.exists():
+        raise CommandError(
+            f"nothing is remembered in {settings.home} yet: start `apprentice up` "
+            "(or set APPRENTICE_HOME)"
+        )
 
 
 def database_file(settings: "Settings") -> Path | None:

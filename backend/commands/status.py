@@ -9,17 +9,23 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from backend.commands.common import CommandError, database_file, load_settings, open_store
-from backend.status import AccuracyStatus, Status, SystemStatus, project_status, system_status
+from backend.commands.common import CommandError, load_settings, open_store, require_database
+from backend.status import (
+    AccuracyStatus,
+    MoveStatus,
+    Status,
+    SystemStatus,
+    project_status,
+    system_status,
+)
 from store.projects import find_project
-from store.settings import Settings
 from worker.queues import QUEUES, WorkerInfo
 
 
 def run(project: int | None, connection: str, *, as_json: bool) -> None:
     """Print one project's state, or everything's."""
     settings = load_settings()
-    _require_database(settings)
+    require_database(settings)
     with open_store(settings, migrate=False) as store:
         if project is None:
             system = system_status(store)
@@ -41,15 +47,6 @@ def run(project: int | None, connection: str, *, as_json: bool) -> None:
         console = Console(highlight=False)
         _show_project(console, status)
         _show_workers(console, status.workers)
-
-
-def _require_database(settings: Settings) -> None:
-    file = database_file(settings)
-    if file is not None and not file.exists():
-        raise CommandError(
-            f"nothing is remembered in {settings.home} yet: start `apprentice up` "
-            "(or set APPRENTICE_HOME)"
-        )
 
 
 def _system_json(system: SystemStatus) -> dict[str, object]:
@@ -88,6 +85,8 @@ def _show_project(console: Console, status: Status) -> None:
     lines.add_row("  labels", str(status.labels))
     lines.add_row("  version", status.version or "none")
     lines.add_row("  accuracy", _accuracy(status.accuracy))
+    if status.moving is not None:
+        lines.add_row("  moving to", _plain(_moving(status.moving, status.tasks)))
     if status.reason:
         lines.add_row("  no suggestion", f"[yellow]because {_plain(status.reason)}[/]")
     lines.add_row("  chosen next", f"{status.shortlist} tasks")
@@ -137,6 +136,12 @@ def _accuracy(accuracy: AccuracyStatus | None) -> str:
         f"{accuracy.value:.1%} (95% interval {accuracy.low:.1%} to {accuracy.high:.1%}, "
         f"{accuracy.n} labels)"
     )
+
+
+def _moving(moving: MoveStatus, tasks: int) -> str:
+    if moving.error is not None:
+        return f"{moving.backbone}, which can't be used: {moving.error}"
+    return f"{moving.backbone} ({moving.embedded} of {tasks} images embedded)"
 
 
 def _plain(text: str) -> str:

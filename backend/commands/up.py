@@ -27,7 +27,7 @@ from backend.readiness import (
     living_workers,
     web_is_ready,
 )
-from model.backbones import UnknownBackboneError, get_backbone
+from model.backbones import BackboneUnavailableError, UnknownBackboneError, get_backbone
 from model.embedding.devices import UnavailableError, resolve_device
 from model.embedding.export import ExportError, exported_model
 from store.settings import Settings
@@ -38,6 +38,7 @@ from worker.queues import QUEUES, clear_stale_leases
 READY_SECONDS = 120.0  # for each process; a busy machine imports slowly
 LOOK_SECONDS = 0.1
 GRACE_SECONDS = 15.0  # from SIGTERM to SIGKILL: a job at hand is finished
+FINETUNE_GRACE = 1.0  # minutes of work aren't waited for: it goes on from its checkpoint
 
 
 def run() -> None:
@@ -151,11 +152,11 @@ def _next_step(settings: Settings) -> str:
 def _export(settings: Settings) -> None:
     """Have the backbone exported before two processes ask for it at once."""
     try:
-        backbone = get_backbone(settings.backbone)
+        backbone = get_backbone(settings.backbone, settings.home / "backbones")
         if resolve_device(settings.device) != "cpu" or find_spec("openvino") is None:
             return
         exported_model(backbone, settings.home / "backbones")
-    except (UnknownBackboneError, UnavailableError) as error:
+    except (UnknownBackboneError, BackboneUnavailableError, UnavailableError) as error:
         raise CommandError(str(error), code=2) from error
     except ExportError as error:
         Console(stderr=True, soft_wrap=True).print(
@@ -196,14 +197,16 @@ def _processes(settings: Settings) -> list[ProcessSpec]:
     after = () if settings.redis_url else ("broker",)
     seats = _Seats(settings)
 
-    def ours(name: str, ready: Callable[[], bool], *arguments: str) -> ProcessSpec:
+    def ours(
+        name: str, ready: Callable[[], bool], *arguments: str, grace: float = GRACE_SECONDS
+    ) -> ProcessSpec:
         return ProcessSpec(
             name,
             (sys.executable, "-m", "backend.cli", *arguments),
             ready=ready,
             after=after,
             ready_seconds=READY_SECONDS,
-            grace_seconds=GRACE_SECONDS,
+            grace_seconds=grace,
         )
 
     broker = ProcessSpec(
@@ -216,7 +219,13 @@ def _processes(settings: Settings) -> list[ProcessSpec]:
         ours("inference", partial(inference_is_ready, settings), "inference"),
         ours("web", partial(web_is_ready, settings), "serve"),
         *(
-            ours(f"worker-{queue}", partial(seats.are_taken, queue), "worker", queue)
+            ours(
+                f"worker-{queue}",
+                partial(seats.are_taken, queue),
+                "worker",
+                queue,
+                grace=FINETUNE_GRACE if queue == "finetune" else GRACE_SECONDS,
+            )
             for queue in QUEUES
         ),
     ]

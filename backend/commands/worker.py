@@ -9,8 +9,9 @@ from worker.broker import broker_url
 from worker.priority import be_nice
 from worker.worker import run_worker
 
-# Embedding takes every core that it gets; requests and the small jobs go first.
-NICE = {"embed": 10}
+# Embedding takes every core that it gets; requests and the small jobs go first. Fine-tuning takes
+# minutes and can wait for all others.
+NICE = {"embed": 10, "finetune": 19}
 
 
 def run(queue: str) -> None:

@@ -46,7 +46,7 @@ def modules_after(statement: str) -> set[str]:
 def test_help_names_every_command_and_imports_nothing_heavy(environment: dict[str, str]) -> None:
     shown = run(["--help"], environment)
     assert shown.returncode == 0
-    commands = "up serve inference worker connect disconnect doctor status demo"
+    commands = "up serve inference worker connect disconnect doctor status backbones demo"
     for command in commands.split():
         assert command in shown.stdout
     assert not HEAVY & modules_after("import backend.cli")
@@ -133,3 +133,19 @@ def test_status_before_anything_was_started_says_so(environment: dict[str, str])
     assert refused.returncode == 1
     assert "apprentice up" in refused.stderr
     assert not Path(environment["APPRENTICE_HOME"]).exists()
+
+
+@pytest.mark.slow
+def test_backbones_lists_what_is_ready_and_what_can_be_asked_for(
+    environment: dict[str, str],
+) -> None:
+    shown = run(["backbones", "--json"], environment)
+
+    assert shown.returncode == 0, shown.stderr
+    listed = json.loads(shown.stdout)
+    ready = {backbone["name"] for backbone in listed["backbones"]}
+    families = {family["family"]: family for family in listed["families"]}
+    assert {"bundled:lite0", "bundled:lite1", "bundled:lite2"} <= ready
+    assert families["timm"]["usable"]
+    assert "[keras]" in (families["keras"]["install"] or "[keras]")
+    assert listed["default"] == "bundled:lite0"

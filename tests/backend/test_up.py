@@ -20,7 +20,7 @@ from tests.backend.processes import (
     running,
 )
 
-QUEUES = ("sync", "embed", "learn", "publish")
+QUEUES = ("sync", "embed", "learn", "publish", "finetune")
 
 
 def command(settings: Settings, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
