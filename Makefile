@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up demo benchmarks test test-fast lint format types imports install lock clean distclean
+.PHONY: help up demo benchmarks test test-fast test-extras lint format types imports install lock clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,6 +20,12 @@ checksum = $(shell (pwd; cat $(1)) | cksum | tr ' ' '-')
 DEPENDENCIES := $(VENV)/.dependencies-$(call checksum,requirements/lock.txt)
 PROJECT := $(VENV)/.project-$(call checksum,requirements/lock.txt pyproject.toml)
 LABEL_STUDIO := $(LABEL_STUDIO_VENV)/.dependencies-$(call checksum,requirements/label-studio.txt)
+
+# An extra is tested in an environment of its own, which stands on the project's: only what the extra
+# adds is installed there.
+EXTRAS := keras tensorflow
+extra_stamp = .venv-$(1)/.dependencies-$(call checksum,requirements/lock.txt requirements/$(1).txt)
+EXTRA_STAMPS := $(foreach extra,$(EXTRAS),$(call extra_stamp,$(extra)))
 
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check --no-input
 
@@ -51,6 +57,19 @@ $(PROJECT): $(DEPENDENCIES)
 $(LABEL_STUDIO):
 	$(call create_environment,$(LABEL_STUDIO_VENV),requirements/label-studio.txt,the real Label Studio)
 
+# The venv's own site-packages come before what it stands on.
+STAND_ON := import pathlib, sysconfig; here = pathlib.Path(sysconfig.get_path("purelib")); \
+	(here / "project.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})")
+
+$(EXTRA_STAMPS): $(PROJECT)
+	@extra=$(patsubst .venv-%/,%,$(dir $@)); \
+	echo "Installing the extra $$extra into .venv-$$extra (only once; some minutes)"; \
+	set -e; $(BIN)/python -m venv --clear ".venv-$$extra"; \
+	below=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	".venv-$$extra/bin/python" -c 'import sys; $(STAND_ON)' "$$below"; \
+	PIP_USER=0 ".venv-$$extra/bin/python" $(PIP_INSTALL) -r "requirements/$$extra.txt"
+	@touch $@
+
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
@@ -69,6 +88,11 @@ test: $(PROJECT) $(LABEL_STUDIO) lint types imports ## everything that CI runs
 test-fast: $(PROJECT) ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not e2e" $(ARGS)
 
+test-extras: $(EXTRA_STAMPS) ## the optional extras, each in an environment of its own
+	@set -e; for extra in $(EXTRAS); do \
+		".venv-$$extra/bin/python" -m pytest -W default "tests/extras/test_$$extra.py" $(ARGS); \
+	done
+
 lint: $(PROJECT) ## style, as ruff sees it
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -85,6 +109,9 @@ imports: $(PROJECT) ## who may import whom
 
 install: $(PROJECT) ## only install
 
+# All but EXTRAS, which have lock files of their own.
+LOCKED_EXTRAS := $(addprefix --extra ,worker export postgres s3 demo dev)
+
 # Keeps what is pinned where it can; UPGRADE=--upgrade takes the newest of everything.
 COMPILE = "$$d/bin/uv" pip compile -q --universal --python-version 3.11 --prerelease disallow \
 	--custom-compile-command 'make lock' $(UPGRADE)
@@ -93,8 +120,12 @@ lock: ## resolve the lock files again (all to the newest: UPGRADE=--upgrade)
 	@set -e; $(find_python); \
 	d=$$(mktemp -d); trap 'rm -rf "$$d"' EXIT; trap 'exit 130' INT TERM; \
 	"$$python" -m venv "$$d"; PIP_USER=0 "$$d/bin/python" $(PIP_INSTALL) $(UV); \
-	$(COMPILE) --annotation-style line --all-extras -o requirements/lock.txt \
+	$(COMPILE) --annotation-style line $(LOCKED_EXTRAS) -o requirements/lock.txt \
 		pyproject.toml requirements/pins.in; \
+	for extra in $(EXTRAS); do \
+		$(COMPILE) --no-annotate --extra "$$extra" $(LOCKED_EXTRAS) -c requirements/lock.txt \
+			-o "requirements/$$extra.txt" pyproject.toml requirements/pins.in; \
+	done; \
 	$(COMPILE) --no-annotate --extra postgres --extra s3 -c requirements/lock.txt \
 		-o requirements/web.txt pyproject.toml; \
 	$(COMPILE) --no-annotate --extra worker --extra postgres --extra s3 -c requirements/lock.txt \
@@ -106,4 +137,4 @@ clean: ## remove caches and build outputs
 	find . -name __pycache__ -not -path './.venv*' -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environments too (never your data)
-	rm -rf $(VENV) $(LABEL_STUDIO_VENV)
+	rm -rf $(VENV) $(LABEL_STUDIO_VENV) $(addprefix .venv-,$(EXTRAS))

@@ -76,14 +76,16 @@ def test_each_queue_has_one_worker_and_each_worker_one_queue() -> None:
     assert sorted(served) == sorted([queue] for queue in QUEUES)
 
 
-def test_the_gpu_profile_only_adds_a_worker_with_a_device() -> None:
+def test_the_gpu_profile_only_adds_workers_with_a_device() -> None:
     services = compose()["services"]
-    assert [name for name, made in services.items() if "profiles" in made] == ["worker-embed-gpu"]
-    gpu, cpu = services["worker-embed-gpu"], services["worker-embed"]
-    assert gpu["command"] == cpu["command"]
-    assert gpu["environment"]["APPRENTICE_DEVICE"] == "cuda"
-    [device] = gpu["deploy"]["resources"]["reservations"]["devices"]
-    assert device["capabilities"] == ["gpu"]
+    added = [name for name, made in services.items() if "profiles" in made]
+    assert added == ["worker-embed-gpu", "worker-finetune-gpu"]
+    for name in added:
+        gpu, cpu = services[name], services[name.removesuffix("-gpu")]
+        assert gpu["command"] == cpu["command"]
+        assert gpu["environment"]["APPRENTICE_DEVICE"] == "cuda"
+        [device] = gpu["deploy"]["resources"]["reservations"]["devices"]
+        assert device["capabilities"] == ["gpu"]
 
 
 def test_the_broker_keeps_what_it_acknowledged_and_is_reached_by_ours_alone() -> None:

@@ -13,7 +13,9 @@ from tests.deploy.support import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCKS = {
-    "lock": list(EXTRAS),
+    "lock": [extra for extra in EXTRAS if extra not in {"keras", "tensorflow"}],
+    "keras": ["keras"],
+    "tensorflow": ["tensorflow"],
     "web": ["postgres", "s3"],
     "worker": ["worker", "postgres", "s3"],
 }
