@@ -20,9 +20,9 @@ from worker.wishes import TrainingKind, cancel, wish_for
 
 __all__ = ["bench"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-PATIENCE = 120.0  # seconds
+PATIENCE = 300.0  # seconds
 STEP = re.compile(r"training: step (\d+) of (\d+)")
 
 
