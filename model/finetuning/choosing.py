@@ -61,7 +61,12 @@ def choose(
 
 def between(start: State, end: State, share: float) -> dict[str, torch.Tensor]:
     """Weights at `share` of the way; what isn't a float (counters) is the end's."""
-    return {
-        name: start[name].to(value).lerp(value, share) if value.is_floating_point() else value
-        for name, value in end.items()
-    }
+
+    def weight(name: str, value: torch.Tensor) -> torch.Tensor:
+        if not value.is_floating_point():
+            return value
+        begin = start[name].to(value)
+        # An end that ran away mustn't spoil the start: 0 × NaN is NaN.
+        return begin if share == 0 else begin.lerp(value, share)
+
+    return {name: weight(name, value) for name, value in end.items()}

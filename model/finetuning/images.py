@@ -6,6 +6,7 @@ The file is mapped into memory: it is kept there while there is room, and never 
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 WAITING, READ, UNREADABLE = 0, 1, 2
 IN_FLIGHT = 32  # images that are being decoded or wait to be
+SAVE_SECONDS = 5.0  # between notes of what is there: a kill costs no more than that
 
 
 def stored_spec(spec: BackboneSpec) -> BackboneSpec:
@@ -52,9 +54,19 @@ def store_images(
     when the disk is too small.
     """
     state_file = folder / "images.state"
-    state = _state(state_file, len(items))
     shape = (len(items), *stored_spec(spec).shape, 3)
-    pixels = _open(folder / "images.u8", shape)
+    pixels, kept = _open(folder / "images.u8", shape)
+    if not kept:
+        state_file.unlink(missing_ok=True)  # it would speak of pixels that are gone
+    state = _state(state_file, len(items))
+    saved = time.monotonic()
+
+    def save() -> None:
+        # The pixels first: a state must not speak of what isn't there.
+        pixels.flush()
+        state_file.with_suffix(".new").write_bytes(state.tobytes())
+        state_file.with_suffix(".new").replace(state_file)
+
     todo = iter(np.nonzero(state == WAITING)[0])
     running: dict[Future[NDArray[np.uint8]], int] = {}
     wide = stored_spec(spec)
@@ -77,12 +89,12 @@ def store_images(
                 report(int((state != WAITING).sum()))
                 if stop():
                     raise Cancelled
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    save()
+                    saved = time.monotonic()
         finally:
             pool.shutdown(cancel_futures=True)
-            # The pixels first: a state must not speak of what isn't there.
-            pixels.flush()
-            state_file.with_suffix(".new").write_bytes(state.tobytes())
-            state_file.with_suffix(".new").replace(state_file)
+            save()
 
 
 def stored_images(
@@ -103,10 +115,11 @@ def _state(path: Path, count: int) -> NDArray[np.uint8]:
     return found.copy() if len(found) == count else np.full(count, WAITING, np.uint8)
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+def _open(path: Path, shape: tuple[int, ...]) -> tuple[np.memmap[Any, np.dtype[np.uint8]], bool]:
+    """The mapped file, and whether it was there already."""
     size = math.prod(shape)
     if path.exists() and path.stat().st_size == size:
-        return np.memmap(path, np.uint8, "r+", shape=shape)
+        return np.memmap(path, np.uint8, "r+", shape=shape), True
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise CannotFinetuneError(
@@ -115,4 +128,4 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint
         )
     with path.open("wb") as file:
         os.truncate(file.fileno(), size)
-    return np.memmap(path, np.uint8, "r+", shape=shape)
+    return np.memmap(path, np.uint8, "r+", shape=shape), False

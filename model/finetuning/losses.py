@@ -1,5 +1,6 @@
 """What is minimised, and what is counted on the validation rows; rows without an answer are out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,13 +56,16 @@ class Truth:
         return (each * known).sum()
 
     def error(self, outputs: torch.Tensor, rows: torch.Tensor) -> tuple[float, float] | None:
-        """(error, loss) as `Evaluation` has them, NaN rows left out; None without an answer."""
-        readable = ~outputs.isnan().any(dim=1)
-        outputs, rows = outputs[readable], rows[readable]
+        """(error, loss) as `Evaluation` has them; None without an answer.
+
+        Both are infinite where an output is not finite: such a network is none to keep.
+        """
         y, known = self.y[rows], self.known[rows]
         count = float(known.sum())
         if not count:
             return None
+        if not outputs.isfinite().all():
+            return math.inf, math.inf
         if self.target.kind == "number":
             gap = (outputs - y) * known
             return float(gap.abs().sum()) / count, float(gap.square().sum()) / count

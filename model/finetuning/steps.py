@@ -95,10 +95,14 @@ class Stepper:
                 self.average[name].copy_(state[f"average.{name}"])
                 kept: dict[str, Any] = {}
                 for key in ("step", "exp_avg", "exp_avg_sq"):
-                    value = state[f"adam.{key}.{name}"]
+                    # One that the network doesn't use never had a gradient, and so no moments.
+                    value = state.get(f"adam.{key}.{name}")
+                    if value is None:
+                        break
                     # AdamW counts its steps on the CPU.
                     kept[key] = value.clone() if key == "step" else value.to(parameter, copy=True)
-                self._optimiser.state[parameter] = kept
+                if kept:
+                    self._optimiser.state[parameter] = kept
 
     def _images(
         self, number: int, batch: NDArray[np.intp]

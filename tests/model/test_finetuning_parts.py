@@ -1,17 +1,28 @@
 """What fine-tuning is made of: batches, augmentation, layers, memory, and going part of the way."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from model.backbones import BackboneSpec
 from model.finetuning import Target
 from model.finetuning.augmentation import PRESETS, draw, middle, varied
 from model.finetuning.batches import Batches, sampling_weights
 from model.finetuning.choosing import between
+from model.finetuning.images import store_images, stored_images
 from model.finetuning.layers import layer_groups, parameter_groups
+from model.finetuning.losses import Truth
 from model.finetuning.memory import Parts, is_out_of_memory
 from model.finetuning.network import HeadLayer, Network
+from model.finetuning.shared import Team
+from model.finetuning.steps import Stepper
 from model.finetuning.terms import Options
+from model.finetuning.view import View
+
+CPU = torch.device("cpu")
 
 
 def test_an_epoch_shows_each_row_once() -> None:
@@ -208,3 +219,81 @@ def test_half_of_the_way_is_the_mean() -> None:
     assert half["w"].tolist() == [1, 2, -3]
     assert half["count"] == 5
     assert between(start, end, 0.0)["w"].tolist() == [0, 0, 0]
+
+
+def test_the_start_is_whole_even_where_the_end_ran_away() -> None:
+    start = {"w": torch.ones(3)}
+
+    assert between(start, {"w": torch.full((3,), torch.nan)}, 0.0)["w"].tolist() == [1, 1, 1]
+
+
+def test_outputs_that_ran_away_are_worse_than_any_others() -> None:
+    truth = Truth.of(
+        Target("kind", "single", ("a", "b"), np.array([0, 1, 1])), np.ones(3, bool), CPU
+    )
+    rows = torch.arange(3)
+    wrong = torch.tensor([[0.0, 9.0], [9.0, 0.0], [9.0, 0.0]])
+    assert truth.error(wrong, rows)[0] == 1
+    mostly_nan = torch.tensor([[9.0, 0.0], [torch.nan, 0.0], [torch.nan, 0.0]])
+    assert truth.error(mostly_nan, rows) == (np.inf, np.inf)
+    assert truth.error(wrong[:0], rows[:0]) is None
+
+
+def test_a_weight_that_the_network_does_not_use_is_no_obstacle_to_going_on() -> None:
+    class Partly(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used = torch.nn.Linear(3, 4)
+            self.unused = torch.nn.Parameter(torch.zeros(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x.mean((2, 3)))
+
+    def stepper() -> Stepper:
+        torch.manual_seed(0)
+        network = Network(Partly(), {"kind": HeadLayer(4, 2, 1.0)})
+        pixels = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+        spec = BackboneSpec("test:partly", 4, 8, 1.0, (0.5,) * 3, (0.5,) * 3, "bilinear", "0" * 64)
+        truth = Truth.of(
+            Target("kind", "single", ("a", "b"), np.array([0, 1, 0, 1])), np.ones(4, bool), CPU
+        )
+        view = View(pixels, spec, CPU, False)
+        options = Options(device="cpu")
+        return Stepper(network, [truth], view, options, Team(), rate=1e-2, steps=9, parts=Parts(4))
+
+    batch = np.arange(4)
+    whole = stepper()
+    whole.step(0, batch, lambda: None)
+    kept = {name: tensor.clone() for name, tensor in whole.state().items()}
+    whole.step(1, batch, lambda: None)
+    again = stepper()
+    again.restore(kept)
+    again.step(1, batch, lambda: None)
+
+    assert not [name for name in kept if name.startswith("adam.") and "unused" in name]
+    for name, tensor in whole.state().items():
+        torch.testing.assert_close(again.state()[name], tensor, rtol=0, atol=0)
+
+
+def test_pixels_that_are_gone_are_decoded_again(tmp_path: Path) -> None:
+    spec = BackboneSpec("test:any", 4, 8, 1.0, (0.5,) * 3, (0.5,) * 3, "bilinear", "0" * 64)
+    loaded: list[int] = []
+
+    def load(row: int) -> Image.Image:
+        loaded.append(row)
+        return Image.new("RGB", (8, 8), (row + 1, row + 1, row + 1))
+
+    def store() -> list[int]:
+        loaded.clear()
+        store_images(
+            range(3), load, spec, tmp_path, workers=1, report=lambda _: None, stop=lambda: False
+        )
+        pixels, readable = stored_images(spec, 3, tmp_path)
+        assert readable.all()
+        assert pixels[:, 0, 0, 0].tolist() == [1, 2, 3]
+        return sorted(loaded)
+
+    assert store() == [0, 1, 2]
+    assert store() == []
+    (tmp_path / "images.u8").unlink()  # as when a removal was cut short
+    assert store() == [0, 1, 2]
