@@ -80,9 +80,8 @@ class Sweeper:
     def _enqueue(self, item: work.Work) -> None:
         if item.enqueued > item.done:
             state = job_state(self._redis, item.job_id)
-            if state in UNDER_WAY:
+            if state in UNDER_WAY or self._bury(item, state or "lost"):
                 return
-            self._bury(item, state or "lost")
         database = self._store.database
 
         def prepare(db: Connection) -> int:
@@ -94,18 +93,25 @@ class Sweeper:
         generation = database.write(prepare)
         enqueue(self._redis, item.kind, item.project_id, generation)
 
-    def _bury(self, item: work.Work, state: str) -> None:
-        """Note the end of a job that could not note it itself (killed, out of memory)."""
+    def _bury(self, item: work.Work, state: str) -> int:
+        """Note the end of a job that could not note it itself (killed, out of memory).
+
+        Returns:
+            Seconds until the next one may follow.
+        """
         with self._store.database.read() as db:
             known = get_job(db, item.job_id)
         if known is None or known.ended_at is not None:
-            return
+            return 0
         log.warning("job lost", job=item.job_id, state=state)
-        self._store.database.write(
-            lambda db: change_job(
-                db, item.job_id, state="lost", ended_at=time.time(), error=f"process ended: {state}"
-            )
-        )
+        error = f"process ended: {state}"
+        began = known.started_at is not None
+
+        def write(db: Connection) -> int:
+            change_job(db, item.job_id, state="lost", ended_at=time.time(), error=error)
+            return work.lose(db, item.project_id, item.kind, error) if began else 0
+
+        return self._store.database.write(write)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

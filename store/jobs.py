@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from store.schema import job
 
 CANCELLED = "cancelled"
+LOST = "lost"  # its process was ended, or another job took its place
 KEEP = 200  # jobs remembered for each project
 
 
@@ -92,6 +93,17 @@ def list_jobs(db: Connection, project_id: int, limit: int = 10) -> list[Job]:
         .limit(limit)
     )
     return [Job(**row._mapping) for row in rows]
+
+
+def count_lost(db: Connection, project_id: int, kind: str, *, after: int) -> int:
+    """How many jobs of a kind were lost that came after the generation `after`."""
+    query = select(func.count()).where(
+        job.c.project_id == project_id,
+        job.c.kind == kind,
+        job.c.generation > after,
+        job.c.state == LOST,
+    )
+    return db.execute(query).scalar_one()
 
 
 def count_jobs(db: Connection) -> dict[tuple[str, str], int]:

@@ -11,7 +11,7 @@ import time
 
 from sqlalchemy import Connection, update
 
-from store.projects import Project
+from store.projects import Project, get_project
 from store.schema import project, task
 from store.tasks import any_to_embed
 
@@ -126,6 +126,12 @@ def finish_move(db: Connection, moved: Project) -> None:
         next_error=None,
         next_retry_at=None,
     )
+
+
+def move_stands(db: Connection, began: Project) -> bool:
+    """Whether the project still moves to where it did, and no person has chosen otherwise."""
+    now = get_project(db, began.id)
+    return now is not None and now.held_at is None and now.next_space == began.next_space
 
 
 def move_is_ready(db: Connection, of: Project) -> bool:

@@ -210,6 +210,25 @@ def fail(db: Connection, project_id: int, kind: str, error: str) -> None:
     )
 
 
+def lose(db: Connection, project_id: int, kind: str, error: str) -> int:
+    """Note that the process of a job was ended.
+
+    Returns:
+        Seconds that the next job waits: none at first, then more and more, since what ends it may
+        be the job itself, by the memory that it takes.
+    """
+    current = get_work(db, project_id, kind)
+    assert current is not None, "a job was enqueued for it"
+    waits = (0, *BACKOFF_SECONDS)
+    wait = waits[min(current.failures, len(waits) - 1)]
+    db.execute(
+        update(work)
+        .where(*_where(project_id, kind))
+        .values(failures=work.c.failures + 1, error=error, not_before=time.time() + wait)
+    )
+    return wait
+
+
 def postpone(db: Connection, project_id: int, kind: str, until: float) -> None:
     """Let this kind of work wait until then, whether or not it is wanted."""
     db.execute(

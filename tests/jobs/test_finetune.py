@@ -1,19 +1,24 @@
 """finetune: from labels to a backbone that the gate has seen, through kills and cancelling."""
 
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
 from model.finetuning import Progress
 from store import work
-from store.jobs import get_job, list_jobs
+from store.jobs import add_job, end_job, get_job, list_jobs
+from store.projects import change_project
 from store.tuned import last_tuned
 from store.versions import FINETUNE, REFUSED, list_versions
 from tests.jobs.test_learn import pretend_published
 from tests.jobs.test_moving import add, bench, tasks, wanted
 from tests.jobs.workbench import Workbench
+from worker.candidate import Candidate
 from worker.finetune_policy import last_attempt
 from worker.finetune_progress import ShownProgress, message
+from worker.jobs.finetune import MOST_LOSSES
 from worker.wishes import cancel
 
 __all__ = ["bench"]
@@ -129,6 +134,89 @@ def test_cancelling_ends_it_and_leaves_nothing(
     assert wish.wanted == wish.done
     assert not folder(labelled).exists()
     assert labelled.project.next_backbone is None
+
+
+def meanwhile(bench: Workbench, monkeypatch: pytest.MonkeyPatch, what: Callable[[], None]) -> None:
+    """Have something happen after the gate has compared, and before its verdict is written."""
+    keep = Candidate.keep
+
+    def watched(self, *args, **more):
+        what()
+        return keep(self, *args, **more)
+
+    monkeypatch.setattr(Candidate, "keep", watched)
+
+
+def test_what_a_person_decides_while_it_is_tried_out_goes_before(
+    labelled: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hold() -> None:
+        labelled.store.database.write(
+            lambda db: change_project(db, labelled.project_id, held_at=time.time())
+        )
+
+    meanwhile(labelled, monkeypatch, hold)
+    labelled.run("finetune")
+    assert labelled.project.next_backbone is None
+    assert not wanted(labelled, "finetune")
+    with labelled.store.database.read() as db:
+        attempt = last_attempt(db, labelled.project_id)
+    assert attempt is not None
+    assert "held" in attempt.outcome
+
+
+def test_a_move_that_a_person_gave_up_is_not_ended_by_learning(
+    labelled: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled.run("finetune")
+    labelled.run("embed")
+    before = labelled.project.embedding_space
+
+    def stop() -> None:
+        labelled.store.database.write(lambda db: cancel(db, labelled.project_id))
+
+    meanwhile(labelled, monkeypatch, stop)
+    labelled.run("learn")
+    assert labelled.project.embedding_space == before
+    assert wanted(labelled, "learn"), "it begins anew"
+    labelled.run("learn")
+    assert labelled.project.embedding_space == before
+
+
+def test_a_job_whose_place_was_taken_leaves_what_the_other_goes_on_with(
+    labelled: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show = ShownProgress.show
+
+    def watched(self, progress: Progress) -> None:
+        show(self, progress)
+        if progress.phase == "training":
+            labelled.store.database.write(
+                lambda db: work.revoke(db, labelled.project_id, "finetune")
+            )
+
+    monkeypatch.setattr(ShownProgress, "show", watched)
+    labelled.run("finetune")
+    assert (folder(labelled) / "plan.json").exists()
+    assert wanted(labelled, "finetune")
+
+
+def test_one_whose_process_is_ended_time_and_again_is_given_up(labelled: Workbench) -> None:
+    def lose(db):
+        work.want(db, labelled.project_id, "finetune")
+        for generation in range(101, 101 + MOST_LOSSES):
+            job = f"finetune-{labelled.project_id}-g{generation}"
+            add_job(db, job, labelled.project_id, "finetune", generation)
+            end_job(db, job, state="lost")
+
+    labelled.store.database.write(lose)
+    labelled.run("finetune")
+    assert not wanted(labelled, "finetune")
+    with labelled.store.database.read() as db:
+        attempt = last_attempt(db, labelled.project_id)
+    assert attempt is not None
+    assert attempt.labels == 45
+    assert "memory" in attempt.outcome
 
 
 def test_a_job_that_was_cancelled_before_it_began_does_nothing(labelled: Workbench) -> None:

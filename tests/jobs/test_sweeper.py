@@ -9,7 +9,7 @@ from redis import Redis
 
 from backend.sweeper import Sweeper
 from store import work
-from store.jobs import Job, list_jobs
+from store.jobs import Job, change_job, list_jobs
 from store.projects import change_project
 from tests.jobs.workbench import Workbench
 from worker.broker import redis_from_url, running_broker
@@ -86,6 +86,32 @@ def test_a_job_that_vanished_is_enqueued_under_a_new_id(
     states = {job.id: job.state for job in jobs(workbench)}
     assert states.pop(lost.id) == "lost"
     assert list(states.values()) == ["queued"]
+
+
+def test_a_job_whose_process_ends_each_time_is_tried_ever_more_rarely(
+    workbench: Workbench, sweeper: Sweeper, redis: Redis
+) -> None:
+    """As one that the system kills for the memory that it takes."""
+
+    def start_and_vanish() -> None:
+        newest = max(jobs(workbench), key=lambda job: job.generation)
+        workbench.store.database.write(lambda db: change_job(db, newest.id, started_at=1.0))
+        redis.flushall()
+
+    want(workbench)
+    sweeper.sweep()
+    start_and_vanish()
+    sweeper.sweep()
+    assert len(jobs(workbench)) == 2, "at first at once"
+    start_and_vanish()
+    sweeper.sweep()
+    sweeper.sweep()
+    assert len(jobs(workbench)) == 2, "then after a while"
+    with workbench.store.database.read() as db:
+        item = work.get_work(db, workbench.project_id, "embed")
+    assert item is not None
+    assert item.not_before > time.time()
+    assert "process ended" in str(item.error)
 
 
 def test_nothing_is_enqueued_before_its_time(workbench: Workbench, sweeper: Sweeper) -> None:

@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 
 from model.finetuning import Cancelled, CannotFinetuneError, Finetuned, Options, finetune
 from store import work
-from store.jobs import CANCELLED, get_job
+from store.jobs import CANCELLED, count_lost, get_job
+from store.projects import get_project
 from store.spaces import base_backbone, begin_move
 from store.tuned import add_tuned
 from worker.backbones import backbone_folder, keep_tuned, open_backbone
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 
 SEED = 0  # same labels, same weights (on a CPU)
 ATTEMPTS = 3  # of a run that ends by a fault of ours
+MOST_LOSSES = 6  # of its process, mostly for want of memory; each goes on where the last one was
 
 
 def run(project_id: int, generation: int) -> None:
@@ -45,7 +47,7 @@ def run(project_id: int, generation: int) -> None:
     with running("finetune", project_id, generation) as context:
         folder = context.store.settings.home / "finetune" / str(project_id)
         job = _Finetuning(context, folder)
-        with CancelWatch(context, clear=job.clear) as watch:
+        with CancelWatch(context, clear=job.clear_if_cancelled) as watch:
             job.run(watch.cancelled)
 
 
@@ -62,13 +64,14 @@ class _Finetuning:
         try:
             plan = self._plan()
             self.labels = plan.labels
+            self._require_survival()
             tuned = self._tune(plan, cancelled)
             self._try_out(plan, tuned)
             self.clear()
         except CannotFinetuneError as error:
             self._give_up(str(error))
         except work.LeaseLostError:
-            self._clear_if_cancelled()
+            self.clear_if_cancelled()
             raise
         except JobError:
             raise
@@ -80,6 +83,23 @@ class _Finetuning:
     def clear(self) -> None:
         """Remove what was kept to go on with."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def clear_if_cancelled(self) -> None:
+        """Remove it where nobody goes on with it; a job that took this one's place does."""
+        with self.database.read() as db:
+            job = get_job(db, self.context.job_id)
+        if job is not None and job.state == CANCELLED:
+            self.clear()
+
+    def _require_survival(self) -> None:
+        """Raise CannotFinetuneError when the process was ended time and again."""
+        with self.database.read() as db:
+            wish = work.get_work(db, self.project.id, "finetune")
+            losses = count_lost(db, self.project.id, "finetune", after=wish.done if wish else 0)
+        if losses >= MOST_LOSSES:
+            raise CannotFinetuneError(
+                f"its process was ended {losses} times, mostly a sign of too little memory"
+            )
 
     # What to learn from
 
@@ -116,15 +136,8 @@ class _Finetuning:
         return plan
 
     def _require_stillness(self, backbone: str) -> None:
-        """Raise CannotFinetuneError when a person has decided what the project is to have."""
-        self.context.refresh()
-        project = self.context.project
-        if project.held_at is not None:
-            raise CannotFinetuneError(
-                "a version is held since a rollback: `apprentice promote` lets newer ones follow"
-            )
-        if project.next_backbone is not None or base_backbone(project) != backbone:
-            raise CannotFinetuneError("the project moves to another backbone: try again later")
+        with self.database.read() as db:
+            _require_stillness(db, self.project.id, backbone)
 
     # Tuning
 
@@ -197,6 +210,8 @@ class _Finetuning:
 
         def write(db: Connection) -> None:
             work.check(db, self.context.lease)
+            if verdict.accepted:  # what a person decided meanwhile goes before
+                _require_stillness(db, project_id, plan.backbone)
             note_attempt(db, project_id, Attempt(plan.labels, plan.backbone, verdict.reason))
             add_tuned(
                 db,
@@ -243,11 +258,17 @@ class _Finetuning:
             wish = work.get_work(db, self.project.id, "finetune")
         return wish.failures if wish else 0
 
-    def _clear_if_cancelled(self) -> None:
-        with self.database.read() as db:
-            job = get_job(db, self.context.job_id)
-        if job is not None and job.state == CANCELLED:
-            self.clear()
+
+def _require_stillness(db: Connection, project_id: int, backbone: str) -> None:
+    """Raise CannotFinetuneError when a person has decided what the project is to have."""
+    project = get_project(db, project_id)
+    assert project is not None, "projects are never forgotten"
+    if project.held_at is not None:
+        raise CannotFinetuneError(
+            "a version is held since a rollback: `apprentice promote` lets newer ones follow"
+        )
+    if project.next_backbone is not None or base_backbone(project) != backbone:
+        raise CannotFinetuneError("the project moves to another backbone: try again later")
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from store.artifacts import ArtifactError
 from store.projects import change_project, is_held
 from store.publications import Choice, Item, add_publication, predicted_tasks, set_shortlist
 from store.reviews import save_review
-from store.spaces import cancel_move, finish_move, is_tuned, move_is_ready
+from store.spaces import cancel_move, finish_move, is_tuned, move_is_ready, move_stands
 from store.tasks import assign_holdout
 from store.tuned import Tuned
 from store.versions import (
@@ -272,6 +272,8 @@ class _Learning:
 
         def commit(db: Connection) -> None:
             work.check(db, self.context.lease)
+            if self.move is not Move.NONE and not move_stands(db, self.before.project):
+                raise work.LeaseLostError("a person has decided anew about the backbone")
             if write is not None:
                 write(db)
                 # Learning itself has waited until our share of Label Studio's time allows it.
