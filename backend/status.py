@@ -124,6 +124,7 @@ class Status:
     errors: tuple[ErrorStatus, ...]  # of the last day, the newest first
     backbone: str | None  # whose embeddings are in use
     moving: MoveStatus | None
+    held: bool  # by a rollback: what is learned waits for `apprentice promote`
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,7 @@ def _project_status(
         errors=_errors(jobs, waiting),
         backbone=backbone_of(project.embedding_space) if project.embedding_space else None,
         moving=_moving(db, project),
+        held=project.held_at is not None,
     )
 
 

@@ -83,7 +83,8 @@ def _show_project(console: Console, status: Status) -> None:
     broken = f", {status.broken} can't be used" if status.broken else ""
     lines.add_row("  tasks", f"{status.tasks} ({embedded}{broken})")
     lines.add_row("  labels", str(status.labels))
-    lines.add_row("  version", status.version or "none")
+    held = ", held: newer ones wait for `apprentice promote`" if status.held else ""
+    lines.add_row("  version", f"{status.version or 'none'}{held}")
     lines.add_row("  accuracy", _accuracy(status.accuracy))
     if status.moving is not None:
         lines.add_row("  moving to", _plain(_moving(status.moving, status.tasks)))
