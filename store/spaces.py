@@ -9,10 +9,10 @@ remembers beside it which pretrained one it stems from.
 import re
 import time
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, func, select, update
 
 from store.projects import Project, get_project
-from store.schema import project, task
+from store.schema import project, task, version
 from store.tasks import any_to_embed
 
 TUNED = "tuned:"  # family of fine-tuned backbones
@@ -25,9 +25,24 @@ def backbone_of(space: str) -> str:
     return WEIGHTS.sub("", space.rpartition("@")[0])
 
 
-def pretrained_space(space: str, base: str) -> str:
-    """The space of the pretrained backbone `base`, in the precision of a space that was tuned."""
-    return f"{base}@{space.rpartition('@')[2]}"
+def pretrained_space(db: Connection, project_id: int, space: str, base: str) -> str:
+    """The space of the pretrained backbone `base`, in the precision of a space that was tuned.
+
+    The project's versions know the weights where the name doesn't tell them.
+    """
+    precision = space.rpartition("@")[2]
+    newest_first = (
+        select(version.c.embedding_space)
+        .where(version.c.project_id == project_id)
+        .group_by(version.c.embedding_space)
+        .order_by(func.max(version.c.id).desc())
+    )
+    known = [
+        found
+        for found in db.execute(newest_first).scalars()
+        if backbone_of(found) == base and found.rpartition("@")[2] == precision
+    ]
+    return known[0] if known else f"{base}@{precision}"
 
 
 def is_tuned(backbone: str) -> bool:

@@ -54,7 +54,7 @@ def try_out(
     version = now.served
     served = Predictor.load(store, version) if version else None
     data = training_set(store, now.moved(space))
-    data = as_tuned(store, data, plan.backbone, plan.seen, plan.held)
+    data = as_tuned(store, now.project.id, data, plan.backbone, plan.seen, plan.held)
     head = store.settings.head
     kinds = None if head == "auto" else (head,)
     trained = train(data, now.config, seed=seed, served=None, kinds=kinds)

@@ -38,15 +38,22 @@ def measurable(store: Store, data: TrainingSet, tuned: Tuned | None) -> Training
     """The training set with held out what a fine-tuned backbone can be measured on."""
     if tuned is None:
         return data
-    return as_tuned(store, data, tuned.base_backbone, tuned.seen, tuned.held)
+    return as_tuned(store, tuned.project_id, data, tuned.base_backbone, tuned.seen, tuned.held)
 
 
 def as_tuned(
-    store: Store, data: TrainingSet, base: str, seen: frozenset[int], held: frozenset[int]
+    store: Store,
+    project_id: int,
+    data: TrainingSet,
+    base: str,
+    seen: frozenset[int],
+    held: frozenset[int],
 ) -> TrainingSet:
     """The training set of a backbone that was tuned from `base` on the labels of `seen`."""
     keys = list(data.image_keys)
-    known = store.embeddings.get(pretrained_space(data.space, base), keys)
+    with store.database.read() as db:
+        space = pretrained_space(db, project_id, data.space, base)
+    known = store.embeddings.get(space, keys)
     whole = bool(keys) and all(key in known for key in keys)
     return replace(
         data,

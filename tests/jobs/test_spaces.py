@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from store import work
+from store.projects import change_project
 from store.spaces import begin_move
 from store.tasks import list_tasks, mark_embedded
-from store.tuned import add_tuned
+from store.tuned import Tuned, add_tuned
 from store.versions import FINETUNE, HEAD, REFUSED, Version, list_versions
 from tests.jobs.test_learn import label, pretend_published
 from tests.jobs.workbench import CLASSES, SPACE, Workbench
 from worker.finetune_policy import Attempt, may_pay, note_attempt
+from worker.snapshot import take_snapshot, training_set
+from worker.tuned_space import measurable
 
 OTHER = "test:other@float32"
 TUNED = "tuned:" + "ab" * 32
@@ -153,9 +156,31 @@ def test_a_worse_fine_tuned_backbone_is_refused_and_the_project_stays(
     assert project.served_version_id == before.id
 
 
-def test_a_move_waits_while_a_person_holds_a_version(workbench: Workbench) -> None:
-    from store.projects import change_project
+def test_the_pretrained_features_are_found_where_the_name_does_not_tell_the_weights(
+    workbench: Workbench,
+) -> None:
+    """As of a backbone in a file: its space has the weights' digest."""
+    file = "file:/weights?model=timm:resnet18"
+    with_digest = f"{file}#0123456789ab@float32"
+    vectors = workbench.store.embeddings.get(SPACE, [f"image{task}" for task in workbench.truth])
+    workbench.store.embeddings.put(with_digest, vectors)
 
+    def give(db):
+        change_project(db, workbench.project_id, embedding_space=with_digest, base_backbone=file)
+        keys = {task: f"image{task}" for task in workbench.truth}
+        mark_embedded(db, workbench.project_id, with_digest, keys)
+
+    workbench.store.database.write(give)
+    serve_first(workbench)
+    fill(workbench, TUNED_SPACE, spread=0.1)
+    tuned = Tuned(1, workbench.project_id, "ab" * 32, file, 30, frozenset(), frozenset(), {}, 0.0)
+    now = take_snapshot(workbench.store, workbench.project_id).moved(TUNED_SPACE)
+    data = measurable(workbench.store, training_set(workbench.store, now), tuned)
+    assert data.pretrained is not None
+    np.testing.assert_array_equal(data.pretrained[0], vectors[data.image_keys[0]])
+
+
+def test_a_move_waits_while_a_person_holds_a_version(workbench: Workbench) -> None:
     serve_first(workbench)
     fill(workbench, OTHER, spread=1)
     move(workbench, "test:other", OTHER)

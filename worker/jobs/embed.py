@@ -36,6 +36,7 @@ from worker.studios import image_loader
 log = structlog.get_logger()
 
 TIME_BOX = 30.0  # seconds; a fresh process opens the backbone anew, so not as short as others
+LEAST_SECONDS = 10.0  # for images, however long opening took: or a slow machine never embeds any
 
 
 def preload() -> None:
@@ -156,8 +157,8 @@ class _EmbedJob:
         space, base = project.embedding_space, base_backbone(project)
         if space is None or base is None or not is_tuned(backbone_of(space)):
             return
-        base_space = pretrained_space(space, base)
         with self.database.read() as db:
+            base_space = pretrained_space(db, project.id, space, base)
             labelled = get_tasks(db, project.id, annotated_tasks(db, project.id)).values()
         here = [task for task in labelled if task.image_key and task.embedded_space == space]
         there = self.store.embeddings.get(base_space, [str(task.image_key) for task in here])
@@ -187,7 +188,7 @@ class _EmbedJob:
             self.context,
             embedder,
             loader,
-            until=TIME_BOX,
+            until=max(TIME_BOX, self.context.seconds + LEAST_SECONDS),
             moving=moving,
             only=only,
             beside=only is not None,
