@@ -9,50 +9,40 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
-import torch
-from safetensors.torch import save_file
 
+from backend.commands import export
+from backend.commands.common import CommandError
 from model.backbones import build_module, get_backbone
 from model.backbones.tuned import write_tuned
-from store.projects import save_project
 from store.spaces import begin_move
 from store.tasks import list_tasks
 from store.tuned import add_tuned
 from store.versions import FINETUNE, HEAD, Version, list_versions
 from tests.jobs.test_learn import pretend_published
-from tests.jobs.test_moving import add
-from tests.jobs.workbench import Workbench, label_config
+from tests.jobs.test_moving import add, bench
+from tests.jobs.workbench import Workbench
 from worker.backbones import keep_tuned
 from worker.predictor import Predictor
 
+__all__ = ["bench"]
+
 pytestmark = pytest.mark.slow
 
-UNLABELLED = (61, 62)
+UNLABELLED = range(61, 63)
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def bench(workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
-    """60 labelled images on timm's smallest network, whose weights are in a file; served heads."""
-    torch.manual_seed(0)
-    module = timm.create_model("test_efficientnet", num_classes=0)
-    save_file(module.state_dict(), tmp_path / "weights.safetensors")
-    backbone = f"file:{tmp_path}/weights.safetensors?model=timm:test_efficientnet"
-    monkeypatch.setattr("model.embedding.embedder._on_openvino", lambda *_: None)
-    for name, value in (("backbone", backbone), ("precision", "float32")):
-        monkeypatch.setenv(f"APPRENTICE_{name.upper()}", value)
-        setattr(workbench.store.settings, name, value)
-    project = workbench.store.database.write(
-        lambda db: save_project(db, "default", 3, 3000, label_config=label_config())
-    )
-    made = Workbench(workbench.store, project.id, {})
-    add(made, range(1, 63))
-    made.run("embed")
-    made.annotate({task: name for task, name in made.truth.items() if task not in UNLABELLED})
-    made.run("learn")
-    pretend_published(made)
-    return made
+def taught(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+    """A project in which 60 images are labelled and two are not; heads are served."""
+    monkeypatch.setenv("APPRENTICE_HEAD", "logistic")
+    bench.store.settings.head = "logistic"
+    bench.annotate(bench.truth)
+    add(bench, UNLABELLED)
+    bench.run("embed")
+    bench.run("learn")
+    pretend_published(bench)
+    return bench
 
 
 def tune(bench: Workbench, folder: Path) -> None:
@@ -60,7 +50,7 @@ def tune(bench: Workbench, folder: Path) -> None:
     settings = bench.store.settings
     spec = get_backbone(settings.backbone, settings.home / "backbones")
     weights = build_module(spec, settings.home / "backbones").state_dict()
-    changed = {n: w * 1.01 if n.endswith("conv.weight") else w for n, w in weights.items()}
+    changed = {n: w * 1.01 if n == "0.weight" else w for n, w in weights.items()}
     digest = write_tuned(folder / "tuned.safetensors", changed, spec, {})
     backbone = keep_tuned(bench.store, folder / "tuned.safetensors")
 
@@ -88,11 +78,11 @@ def served(bench: Workbench) -> Version:
         return next(v for v in list_versions(db, bench.project_id) if v.status == "served")
 
 
-def exported(bench: Workbench, folder: Path, fmt: str) -> "subprocess.CompletedProcess[str]":
-    """The command line, as a person gives it."""
-    arguments = ["export", "--project", "3", "--format", fmt, "--output", str(folder)]
+def command_line(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """The command as a person gives it."""
+    arguments = ["export", "--project", "3", "--output", str(folder)]
     return subprocess.run(
-        [sys.executable, "-m", "backend.cli", *arguments],
+        [sys.executable, "-m", "tests.jobs.small_command", *arguments],
         capture_output=True,
         text=True,
         timeout=200,
@@ -130,24 +120,19 @@ def assert_says_the_same(bench: Workbench, folder: Path, tmp_path: Path) -> None
         np.testing.assert_allclose(list(answer.values()), expected[row], atol=1e-3)
 
 
-def test_what_is_served_is_exported_and_says_the_same(bench: Workbench, tmp_path: Path) -> None:
+def test_what_is_served_is_exported_and_says_the_same(taught: Workbench, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "export"
-    done = exported(bench, folder, "onnx")
+    done = command_line(folder)
     assert done.returncode == 0, done.stderr
     assert f"apprentice v1 is in {folder}" in done.stdout
-    assert served(bench).kind == HEAD
-    assert_says_the_same(bench, folder, tmp_path)
-    again = exported(bench, folder, "onnx")
-    assert again.returncode == 1
-    assert "is there already" in again.stderr
-
-
-def test_a_tuned_backbone_is_exported_with_its_own_weights(
-    bench: Workbench, tmp_path: Path
-) -> None:
-    tune(bench, tmp_path)
-    assert served(bench).kind == FINETUNE
-    folder = tmp_path / "export"
-    done = exported(bench, folder, "torchscript")
-    assert done.returncode == 0, done.stderr
-    assert_says_the_same(bench, folder, tmp_path)
+    assert served(taught).kind == HEAD
+    assert_says_the_same(taught, folder, tmp_path)
+    with pytest.raises(CommandError, match="is there already"):
+        export.run(3, "default", None, "onnx", folder)
+    tune(taught, tmp_path)
+    assert served(taught).kind == FINETUNE
+    tuned = tmp_path / "tuned"
+    export.run(3, "default", None, "onnx", tuned)
+    assert_says_the_same(taught, tuned, tmp_path)
+    said = json.loads((tuned / "labels.json").read_text())
+    assert said["version"] == served(taught).name

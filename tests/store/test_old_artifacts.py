@@ -1,7 +1,7 @@
 """Artifacts of every format that was ever written must load, and answer as they did.
 
-A file in `tests/data/artifact-format-N` is never made again. When the format changes, the new one
-is added beside it.
+A file in `tests/data/artifact-format-N` is never made again. When the format changes, or there is a
+new kind of head, the new one is added beside it.
 """
 
 import json
@@ -10,20 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.heads import HEADS, labels, number
 from model.heads.number import NumberHead
-from store.artifacts import Artifacts
+from store.artifacts import Artifact, Artifacts
 from worker.predictor import FORMAT, Predictor
 
 DATA = Path(__file__).parents[1] / "data"
-FOLDERS = sorted(DATA.glob("artifact-format-*"))
+EXPECTED = sorted(DATA.glob("artifact-format-*/expected*.json"))
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_an_old_artifact_answers_as_it_did(folder: Path) -> None:
-    expected = json.loads((folder / "expected.json").read_text())
-    artifact = Artifacts(str(folder)).load(expected["digest"])
-    assert artifact.manifest["format"] == int(folder.name.rpartition("-")[2])
-    predictor = Predictor.of_artifact(artifact, artifact.manifest["space"])
+def load(expected: Path) -> tuple[Artifact, Predictor]:
+    """The artifact that a file says what to expect of."""
+    digest = json.loads(expected.read_text())["digest"]
+    artifact = Artifacts(str(expected.parent)).load(digest)
+    return artifact, Predictor.of_artifact(artifact, artifact.manifest["space"])
+
+
+@pytest.mark.parametrize("file", EXPECTED, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_an_old_artifact_answers_as_it_did(file: Path) -> None:
+    expected = json.loads(file.read_text())
+    artifact, predictor = load(file)
+    assert artifact.manifest["format"] == int(file.parent.name.rpartition("-")[2])
     assert set(predictor.heads) == set(expected["outputs"])
     x = np.array(expected["x"], np.float32)
     for name, outputs in expected["outputs"].items():
@@ -35,5 +42,7 @@ def test_an_old_artifact_answers_as_it_did(folder: Path) -> None:
         np.testing.assert_allclose(found, outputs, rtol=1e-4, atol=1e-6)
 
 
-def test_todays_format_is_among_them() -> None:
-    assert f"artifact-format-{FORMAT}" in [folder.name for folder in FOLDERS]
+def test_todays_format_and_every_kind_of_head_are_among_them() -> None:
+    today = [file for file in EXPECTED if file.parent.name == f"artifact-format-{FORMAT}"]
+    kinds = {learned.head.kind for file in today for learned in load(file)[1].heads.values()}
+    assert kinds >= {*HEADS.names(), labels.KIND, number.KIND}
