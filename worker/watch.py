@@ -29,6 +29,8 @@ class CancelWatch:
     def __init__(self, context: JobContext, *, clear: Callable[[], None]) -> None:
         self._context = context
         self._clear = clear
+        # RQ tells it to the job's own thread alone. Without a job this is somebody else's process.
+        self._own_process = get_current_job() is not None
         self._cancelled = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
@@ -61,7 +63,7 @@ class CancelWatch:
                 log.warning("couldn't look whether the job was cancelled", error=str(error))
         else:
             return
-        if not self._over.wait(PATIENCE_SECONDS) and get_current_job() is not None:
+        if not self._over.wait(PATIENCE_SECONDS) and self._own_process:
             log.warning("the job doesn't stop by itself; its process is ended")
             self._clear()
             os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -1,6 +1,12 @@
-"""A family of backbones with random weights: `small:a`, `small:b`. Imported where it is used."""
+"""A family of backbones with random weights: `small:a`, `small:b`. Imported where it is used.
+
+`small:deaf` embeds like the others; whoever asks it for gradients never hears of it again.
+"""
 
 import hashlib
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import torch
@@ -11,6 +17,16 @@ from model.backbones.registry import FAMILIES
 DIM = 16
 
 
+class Deaf(torch.nn.Module):
+    """Is lost in a computation, with a process that it started, once gradients are wanted."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while torch.is_grad_enabled():
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+            time.sleep(3600)
+        return x
+
+
 @FAMILIES.register("small")
 class Small:
     """Two layers of convolution; they differ in their weights."""
@@ -18,7 +34,7 @@ class Small:
     pattern = "small:MODEL"
 
     def models(self) -> tuple[str, ...]:
-        return ("a", "b", "d")
+        return ("a", "b", "d", "deaf")
 
     def spec(self, model: str, folder: Path | None) -> BackboneSpec | None:
         if model not in self.models():
@@ -36,8 +52,9 @@ class Small:
 
     def build(self, model: str, folder: Path | None) -> torch.nn.Module:
         with torch.random.fork_rng():
-            torch.manual_seed(ord(model))
+            torch.manual_seed(ord(model[0]))
             return torch.nn.Sequential(
+                Deaf() if model == "deaf" else torch.nn.Identity(),
                 torch.nn.Conv2d(3, 8, 3, stride=2),
                 torch.nn.BatchNorm2d(8),
                 torch.nn.ReLU(),

@@ -13,7 +13,7 @@ import pytest
 from backend.sweeper import Sweeper
 from store import work
 from store.jobs import Job, list_jobs
-from tests.jobs.test_moving import add, bench
+from tests.jobs.test_moving import add, bench, wish
 from tests.jobs.workbench import Workbench
 from worker.broker import Broker, redis_from_url
 from worker.wishes import TrainingKind, cancel, wish_for
@@ -132,3 +132,30 @@ def test_cancelled_it_is_gone_within_two_seconds(shop: Shop) -> None:
     assert job.state == "cancelled"
     assert took < PATIENCE
     print(f"cancelled in {took:.2f} s")  # noqa: T201
+
+
+def test_one_that_ignores_it_is_killed_with_all_that_it_started(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    bench.annotate(bench.truth)
+    wish(bench, "small:deaf")
+    bench.run("embed")
+    bench.run("learn")
+    assert bench.project.embedding_space == "small:deaf@float32"
+    (tmp_path / "shop").mkdir()
+    shop = Shop(bench, tmp_path / "shop")
+    try:
+        shop.wish()
+        eventually(lambda: len(shop.forks()) == 2, "it is lost, beside a process that it started")
+        forks = shop.forks()
+        bench.store.database.write(lambda db: cancel(db, bench.project_id))
+        _, alive = psutil.wait_procs(forks, timeout=PATIENCE)
+        assert not alive, "their memory is free"
+        assert "doesn't stop by itself" in shop.log()
+        assert shop.worker.poll() is None, "the worker itself goes on"
+    finally:
+        shop.close()
+    job = shop.job()
+    assert job is not None
+    assert job.state == "cancelled"
+    assert not (bench.store.settings.home / "finetune" / str(bench.project_id)).exists()
