@@ -42,6 +42,7 @@ class Sweeper:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._faults = 0
+        self._made_at = time.time()
 
     def start(self) -> None:
         """Begin to sweep."""
@@ -62,9 +63,9 @@ class Sweeper:
         database = self._store.database
         now = time.time()
         with database.read() as db:
-            due = _due_for_reconcile(db, self._store.settings, now)
+            due = _due_for_reconcile(db, self._store.settings, now, self._made_at)
         for project_id in due:
-            database.write(partial(work.want, project_id=project_id, kind="sync"))
+            database.write(partial(work.want, project_id=project_id, kind="sync", not_before=now))
         with database.read() as db:
             ripe = [item for item in work.list_wanted(db) if self._is_ripe(db, item, now)]
         for item in ripe:
@@ -129,14 +130,18 @@ class Sweeper:
             self._wake.clear()
 
 
-def _due_for_reconcile(db: Connection, settings: Settings, now: float) -> list[int]:
+def _due_for_reconcile(db: Connection, settings: Settings, now: float, started: float) -> list[int]:
+    """Projects last reconciled long ago, or before this process started.
+
+    Nobody heard the webhooks that came in between; a wait after failures is over then, too.
+    """
     due = []
     for project in list_projects(db):
         last = project.reconciled_at or 0.0
-        if now - last < settings.reconcile_seconds:
+        if last >= started and now - last < settings.reconcile_seconds:
             continue
         wanted = work.get_work(db, project.id, "sync")
-        if wanted is None or wanted.wanted == wanted.done:
+        if wanted is None or wanted.wanted == wanted.done or wanted.touched_at < started:
             due.append(project.id)
     return due
 

@@ -26,11 +26,15 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 
 @pytest.fixture
 def sweeper(workbench: Workbench, redis: Redis) -> Sweeper:
+    made = Sweeper(workbench.store, redis)
+    reconcile(workbench)
+    return made
+
+
+def reconcile(bench: Workbench) -> None:
+    """The store is in line with Label Studio just now."""
     now = time.time()
-    workbench.store.database.write(
-        lambda db: change_project(db, workbench.project_id, reconciled_at=now)
-    )
-    return Sweeper(workbench.store, redis)
+    bench.store.database.write(lambda db: change_project(db, bench.project_id, reconciled_at=now))
 
 
 def want(bench: Workbench, kind: str = "embed", times: int = 1) -> None:
@@ -132,6 +136,31 @@ def test_a_project_is_reconciled_when_it_is_due(workbench: Workbench, sweeper: S
     sweeper.sweep()
     assert [job.kind for job in jobs(workbench)] == ["sync"]
     do(workbench, "sync")
+
+
+def test_a_start_asks_what_happened_while_nobody_listened(
+    workbench: Workbench, redis: Redis
+) -> None:
+    reconcile(workbench)
+    project_id, database = workbench.project_id, workbench.store.database
+    sweeper = Sweeper(workbench.store, redis)
+    for _ in range(3):
+        sweeper.sweep()
+    assert [job.kind for job in jobs(workbench)] == ["sync"]
+    do(workbench, "sync")
+    reconcile(workbench)
+    sweeper.sweep()
+    assert len(jobs(workbench)) == 1
+    assert not workbench.store.database.write(lambda db: work.cancel(db, project_id, "sync"))
+
+    database.write(lambda db: work.want(db, project_id, "sync"))
+    database.write(lambda db: work.fail(db, project_id, "sync", "Label Studio is away"))
+    sweeper.sweep()
+    assert len(jobs(workbench)) == 1, "it waits after the failure"
+    again = Sweeper(workbench.store, redis)
+    for _ in range(3):
+        again.sweep()
+    assert len(jobs(workbench)) == 2, "a start waits no longer"
 
 
 def test_a_project_that_is_gone_is_left_alone(workbench: Workbench, sweeper: Sweeper) -> None:
