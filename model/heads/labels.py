@@ -51,15 +51,18 @@ def fit_labels(
     if len(learned):
         z = prepared.z
         targets, counted = target[:, learned], known[:, learned].astype(np.float32)
+        names: Sequence[str] = [classes[index] for index in learned]
+        start = start_from(warm_start, KIND, names, prepared)
         if isinstance(settings_of, LinearHead) and settings_of.kind == KIND:
             penalty = settings_of.penalty
         else:
-            penalty = _choose_penalty(z[:, :SEARCH_RANK], targets, counted, groups, seed)
-        names: Sequence[str] = [classes[index] for index in learned]
+            penalty, tried = _choose_penalty(z[:, :SEARCH_RANK], targets, counted, groups, seed)
+            if tried and not start.any():
+                start = _widened(tried, start)
         w = solver.minimise(
             solver.problem(z, targets, counted),
             penalty,
-            start_from(warm_start, KIND, names, prepared),
+            start,
             loss_of=solver.binary_cross_entropy,
             tolerance=FIT_TOLERANCE * len(learned),
         )
@@ -69,8 +72,11 @@ def fit_labels(
 
 def _choose_penalty(
     z: Floats, target: Floats, known: Floats, groups: NDArray[np.generic], seed: int
-) -> float:
-    """The penalty with the least log-loss over all classes on rows that were held out."""
+) -> tuple[float, list[Floats]]:
+    """The penalty with the least log-loss over all classes on rows that were held out.
+
+    With it, what was fitted by it on the other rows.
+    """
 
     def trial(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Trial:
         held = solver.problem(z[test], target[test], known[test])
@@ -86,6 +92,14 @@ def _choose_penalty(
     rarest[~(target > 0).any(axis=1)] = -1
     trials = [trial(train, test) for train, test in splits(rarest, groups, seed=seed)]
     if not trials:
-        return PRESUMED
+        return PRESUMED, []
     tolerance = SEARCH_TOLERANCE * len(frequency)
-    return choose_penalty(trials, solver.binary_cross_entropy, tolerance=tolerance)[0]
+    return choose_penalty(trials, solver.binary_cross_entropy, tolerance=tolerance)
+
+
+def _widened(tried: list[Floats], start: Floats) -> Floats:
+    """Weights of the first components alone, on average, as weights [r + 1, C] to start from."""
+    start = start.copy()
+    mean = np.mean(tried, axis=0)
+    start[: len(mean) - 1], start[-1] = mean[:-1], mean[-1]
+    return start

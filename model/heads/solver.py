@@ -114,13 +114,19 @@ def cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]
 def binary_cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]:
     """Of a sigmoid a class, for targets 0 or 1; the loss of a row is summed over classes."""
     n = len(logits)
-    small = np.exp(-np.abs(logits))
-    losses = np.maximum(logits, 0) - logits * data.target + np.log1p(small)
-    p = np.where(logits >= 0, np.float32(1), small) / (1 + small)
+    p = np.exp(-np.abs(logits))
+    likelier = np.reciprocal(p + np.float32(1))
+    p *= likelier
+    # The softplus of a logit is max(0, logit) − log max(p, 1 − p), and log is faster than log1p.
+    losses = np.maximum(logits, 0)
+    losses -= np.log(likelier)
     known = np.maximum(data.weight.sum(axis=0), np.float32(1e-12))
-    curvature: Floats = (data.weight * p * (1 - p)).sum(axis=0) / known
+    curvature: Floats = (data.weight * (p * likelier)).sum(axis=0) / known
+    np.copyto(p, likelier, where=logits >= 0)
     p -= data.target
     p *= data.weight
+    logits *= data.target
+    losses -= logits
     return _dot(losses, data.weight) / n, p, curvature
 
 
@@ -138,7 +144,8 @@ def _evaluate(
 ) -> tuple[float, Floats, Floats]:
     """Loss with its penalty, the gradient [r + 1, C], and the loss's curvature."""
     fit, residual, curvature = loss_of(data, data.z @ w)
-    gradient = data.z.T @ residual / np.float32(len(data.z)) + penalties * w
+    # So transposed, the product takes two thirds of the time.
+    gradient = (residual.T @ data.z).T / np.float32(len(data.z)) + penalties * w
     return fit + 0.5 * _dot(penalties * w, w), gradient, curvature
 
 
