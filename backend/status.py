@@ -125,6 +125,7 @@ class Status:
     backbone: str | None  # whose embeddings are in use
     moving: MoveStatus | None
     held: bool  # by a rollback: what is learned waits for `apprentice promote`
+    not_learned: tuple[str, ...]  # control tags that are left out beside those learned, and why
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,13 @@ def _project_status(
         backbone=backbone_of(project.embedding_space) if project.embedding_space else None,
         moving=_moving(db, project),
         held=project.held_at is not None,
+        not_learned=_not_learned(project),
     )
+
+
+def _not_learned(project: Project) -> tuple[str, ...]:
+    config = parse_label_config(project.label_config)
+    return tuple(map(str, config.skipped)) if config.controls else ()  # without any: the reason
 
 
 def _moving(db: Connection, project: Project) -> MoveStatus | None:

@@ -90,6 +90,8 @@ def _show_project(console: Console, status: Status) -> None:
         lines.add_row("  moving to", _plain(_moving(status.moving, status.tasks)))
     if status.reason:
         lines.add_row("  no suggestion", f"[yellow]because {_plain(status.reason)}[/]")
+    for left_out in status.not_learned:
+        lines.add_row("  not learned", _plain(left_out))
     lines.add_row("  chosen next", f"{status.shortlist} tasks")
     if status.owed:
         lines.add_row("  owed", f"{status.owed} tasks were asked about before they were ready")

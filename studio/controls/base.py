@@ -135,8 +135,13 @@ def place(tag: Tag) -> tuple[str, str, str, str]:
     """The fields of ImageControl. Raises NotLearnedError unless it labels one image of a task."""
     if tag.flag("perRegion"):
         raise NotLearnedError("labels of single regions are not learned, only of whole images")
-    if tag.flag("perItem") or "valueList" in tag.image_attributes:
-        raise NotLearnedError("several images in a task are not learned, only one")
+    if "valueList" in tag.image_attributes:
+        raise NotLearnedError(
+            "several images in a task (valueList) are not learned: "
+            "give each image a task of its own"
+        )
+    if tag.flag("perItem"):
+        raise NotLearnedError("labels of each of several images (perItem) are not learned")
     if not tag.image_value.startswith("$") or len(tag.image_value) == 1:
         raise NotLearnedError('its image has no value of the form "$image"')
     return tag.name, tag.to_name, tag.image_value[1:], tag.tag.lower()
