@@ -77,6 +77,12 @@ class Artifacts:
                 file.write(self._files.cat_file(path))
             Path(scratch).replace(folder / Path(path).name)
 
+    def remove_files(self, name: str) -> None:
+        """Delete what is kept under `name`; nothing to do where there is nothing."""
+        target = f"{self._root}/{name}"
+        if self._files.exists(target):
+            self._files.rm(target, recursive=True)
+
     def _write(self, path: str, content: bytes) -> None:
         # fsspec's transaction writes to a temporary name first: a reader never sees half a file.
         with self._files.transaction, self._files.open(path, "wb") as file:

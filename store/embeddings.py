@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Column, LargeBinary, MetaData, Table, Text, make_url, select
+from sqlalchemy import Column, LargeBinary, MetaData, Table, Text, delete, make_url, select
 
 from store.database import make_engine
 from store.settings import Settings
@@ -77,6 +77,14 @@ class Embeddings:
                 )
                 found |= {key: np.frombuffer(vector, "<f2") for key, vector in rows}
         return found
+
+    def drop(self, space: str, count: int) -> int:
+        """Delete at most `count` vectors of a space; how many were."""
+        of_space = embedding.c.space == space
+        some = select(embedding.c.image_key).where(of_space).limit(count)
+        statement = delete(embedding).where(of_space, embedding.c.image_key.in_(some))
+        with self._writer.connect() as connection, connection.begin():
+            return connection.execute(statement).rowcount
 
     def close(self) -> None:
         """Let go of the database."""

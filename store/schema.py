@@ -146,6 +146,8 @@ tuned = Table(  # fine-tuned backbones
     Column("held", JSON, nullable=False),  # and of those that only chose when it was good
     Column("report", JSON, nullable=False),  # how it was tuned: method, history, seconds
     Column("created_at", Double, nullable=False),
+    Column("retired_at", Double),  # from then on nothing may be served with it
+    Column("cleared_at", Double),  # its weights and embeddings were deleted
     UniqueConstraint("project_id", "digest"),
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from store.schema import tuned
 from store.spaces import TUNED
@@ -13,7 +13,7 @@ from store.spaces import TUNED
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fine-tuned backbone of a project. `created_at` is seconds since 1970."""
+    """A fine-tuned backbone of a project. Times are seconds since 1970."""
 
     id: int
     project_id: int
@@ -24,6 +24,8 @@ class Tuned:
     held: frozenset[int]  # tasks that only chose when it was good: where no hold-out is, there
     report: dict[str, Any]
     created_at: float
+    retired_at: float | None
+    cleared_at: float | None
 
     @property
     def backbone(self) -> str:
@@ -47,6 +49,8 @@ def add_tuned(
         select(tuned.c.id).where(tuned.c.project_id == project_id, tuned.c.digest == digest)
     ).first()
     if known is not None:  # the same labels and seed gave the same weights
+        anew = {"created_at": time.time(), "retired_at": None, "cleared_at": None}
+        db.execute(update(tuned).where(tuned.c.id == known.id).values(anew))
         return
     db.execute(
         insert(tuned).values(
@@ -70,6 +74,54 @@ def find_tuned(db: Connection, project_id: int, backbone: str) -> Tuned | None:
         )
     ).first()
     return None if row is None else _record(row)
+
+
+def may_be_served(db: Connection, project_id: int, backbone: str) -> bool:
+    """Whether the backbone "tuned:DIGEST" is kept; until the transaction ends it stays so."""
+    row = db.execute(
+        select(tuned.c.retired_at)
+        .where(tuned.c.project_id == project_id, tuned.c.digest == backbone.removeprefix(TUNED))
+        .with_for_update()
+    ).first()
+    return row is None or row.retired_at is None
+
+
+def list_uncleared(db: Connection, project_id: int, *, lock: bool = False) -> list[Tuned]:
+    """Those whose weights and embeddings are there; with `lock`, nobody begins to use another."""
+    asked = select(tuned).where(tuned.c.project_id == project_id, tuned.c.cleared_at.is_(None))
+    rows = db.execute(asked.order_by(tuned.c.id).with_for_update() if lock else asked)
+    return [_record(row) for row in rows]
+
+
+def is_shared(db: Connection, backbone: Tuned) -> bool:
+    """Whether another project's fine-tuning gave the same weights, and may need them."""
+    row = db.execute(
+        select(tuned.c.id).where(
+            tuned.c.digest == backbone.digest,
+            tuned.c.project_id != backbone.project_id,
+            tuned.c.retired_at.is_(None),
+        )
+    ).first()
+    return row is not None
+
+
+def retire_tuned(db: Connection, backbone: Tuned) -> None:
+    """Nothing may be served with it from now on: it is going to be deleted."""
+    _mark(db, backbone, retired_at=time.time())
+
+
+def mark_cleared(db: Connection, backbone: Tuned) -> None:
+    """Note that its weights and embeddings are deleted."""
+    _mark(db, backbone, cleared_at=time.time())
+
+
+def _mark(db: Connection, backbone: Tuned, **values: float) -> None:
+    db.execute(update(tuned).where(tuned.c.id == backbone.id).values(**values))
+
+
+def is_known(db: Connection, digest: str) -> bool:
+    """Whether any project has a fine-tuned backbone of that digest, deleted or not."""
+    return db.execute(select(tuned.c.id).where(tuned.c.digest == digest)).first() is not None
 
 
 def last_tuned(db: Connection, project_id: int) -> Tuned | None:

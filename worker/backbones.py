@@ -1,5 +1,6 @@
 """Opening a backbone by name: with this machine's settings, and with its weights at hand."""
 
+import shutil
 from pathlib import Path
 
 from model.backbones.tuned import FAMILY, FILE, install
@@ -40,6 +41,29 @@ def fetch_backbone(store: Store, backbone: str) -> None:
         store.artifacts.fetch_files(_artifact(backbone), folder)
     except ArtifactError as error:
         raise BackboneError(f"the fine-tuned backbone's weights are lost: {error}") from error
+
+
+def discard_tuned(store: Store, backbone: str) -> None:
+    """Delete a fine-tuned backbone's weights, here and among the artifacts, and its exports.
+
+    Raises:
+        OSError: something of it is still there.
+    """
+    from model.embedding.export import discard_exports
+
+    discard_exports(backbone, backbone.removeprefix(TUNED), backbone_folder(store.settings))
+    store.artifacts.remove_files(_artifact(backbone))
+    folder = _folder(store.settings, backbone)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def tuned_here(settings: Settings) -> dict[str, float]:
+    """Fine-tuned backbones whose weights are on this machine, and since when (1970's seconds)."""
+    return {
+        TUNED + path.name: path.stat().st_mtime
+        for path in (backbone_folder(settings) / FAMILY).glob("[!.]*")
+    }
 
 
 def _folder(settings: Settings, backbone: str) -> Path:

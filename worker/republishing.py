@@ -14,9 +14,10 @@ from store.artifacts import ArtifactError
 from store.projects import Project, change_project, get_project
 from store.publications import Choice, add_publication
 from store.schema import task as task_table
-from store.spaces import backbone_of, return_to
+from store.spaces import backbone_of, is_tuned, return_to
 from store.store import Store
 from store.tasks import Task, chunks
+from store.tuned import may_be_served
 from store.versions import (
     START,
     Version,
@@ -113,6 +114,8 @@ def _serve(store: Store, project: Project, version: Version, *, hold: bool) -> N
         raise VersionError(f"{version.name} is only an order to begin with: it suggests nothing")
     if version.artifact is None:
         raise VersionError(f"what {version.name} learned was not kept: it can't be served again")
+    with store.database.read() as db:
+        _require_backbone(db, project, version)
     try:
         predictor = Predictor.load(store, version)
     except ArtifactError as error:
@@ -126,6 +129,16 @@ def _serve(store: Store, project: Project, version: Version, *, hold: bool) -> N
             f"choose that backbone for the project again, and wait until its images are read"
         )
     _write(store, now, version, answers, hold=hold)
+
+
+def _require_backbone(db: Connection, project: Project, version: Version) -> None:
+    """Raise VersionError when the version's fine-tuned backbone was deleted."""
+    backbone = backbone_of(version.embedding_space)
+    if is_tuned(backbone) and not may_be_served(db, project.id, backbone):
+        raise VersionError(
+            f"the fine-tuned backbone of {version.name} was deleted, since another had been in use "
+            f"for long: `apprentice train --kind finetune` makes a new one"
+        )
 
 
 def _to_suggest(now: Snapshot) -> list[Task]:
@@ -147,6 +160,7 @@ def _write(
     moved = _held_in(store, now, space) if space != now.space else []
 
     def write(db: Connection) -> None:
+        _require_backbone(db, now.project, version)
         change_project(db, project_id, held_at=time.time() if hold else None)
         if space != now.space:
             return_to(db, project_id, space, base)

@@ -75,9 +75,22 @@ def discard_export(spec: BackboneSpec, cache_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def discard_exports(name: str, digest: str, cache_dir: Path) -> None:
+    """Remove all that is cached of a backbone whose name tells all, for any OpenVINO."""
+    for path in cache_dir.glob(f"{_plain(name)}-{digest[:16]}-openvino-*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.]+", "-", name)[-60:]
+
+
 def _folder_name(spec: BackboneSpec) -> str:
     version = importlib.metadata.version("openvino")
-    name = re.sub(r"[^\w.]+", "-", spec.name)[-60:]
+    name = _plain(spec.name)
     if not spec.exact:  # options, a path, or how the images are prepared may differ
         name += f"-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
     return f"{name}-{spec.digest[:16]}-openvino-{version}-r{RECIPE}"

@@ -24,6 +24,7 @@ from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound
 from studio.records import AnnotationInfo, ProjectInfo, TaskInfo
+from worker.clearing import clear_tuned
 from worker.connecting import repair
 from worker.jobs.context import TIME_BOX, JobContext, running
 from worker.studios import studio_for
@@ -90,6 +91,9 @@ class _Sync:
         if complete:
             with self.context.step("ids"):
                 complete = self._deleted_tasks(info)
+        if complete and self.context.seconds < TIME_BOX:
+            with self.context.step("clear"):
+                clear_tuned(self.context)
         self._finish(complete)
 
     def _gone(self, reason: str) -> None:
