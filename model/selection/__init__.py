@@ -1,70 +1,146 @@
 """What should be labelled next. A strategy is one file here, registered in `STRATEGIES`."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from model.selection.auto import NAME as AUTO
+from model.selection.auto import scheduled
 from model.selection.geometry import distinct
-from model.selection.registry import STRATEGIES, Pick, Pool
+from model.selection.registry import (
+    STRATEGIES,
+    Arm,
+    Ask,
+    Distribution,
+    NeedsPredictionsError,
+    Pick,
+    Pool,
+)
 
 RANDOM = "random"
+NOTHING = np.zeros(0, np.intp)
+
+# Rows that strategies look at, drawn at random where there are more: what is left out is like what
+# is looked at, and a choice among a million would take minutes.
+LOOKED_AT = 20_000
+
+BLOCK = 20_000  # rows that are looked through at a time
 
 
-def cold_start(x: NDArray[np.floating], k: int, *, seed: int) -> list[Pick]:
+def cold_start(x: NDArray[np.floating], k: int, *, seed: int, strategy: str = AUTO) -> list[Pick]:
     """The k images to label first, of embeddings [N, D], in order; nothing is predicted yet.
 
     Fewer when the pool has fewer. Near-duplicates of a chosen image come only after all others.
-    Rows that hold NaN or infinity are never chosen.
+    Rows that hold NaN or infinity are never chosen. Raises UnknownNameError.
     """
-    usable = np.nonzero(np.isfinite(x).all(axis=1))[0]
-    picks = _by_strategy("kmeans", Pool(x[usable], None, seed), k, np.zeros(0, np.intp))
-    return [Pick(int(usable[pick.index]), pick.strategy, pick.probability) for pick in picks]
+    usable = _part(finite_rows(x), seed)
+    pool = Pool(x[usable], (), seed)
+    name = scheduled(pool) if strategy == AUTO else strategy
+    return [Pick(int(usable[row]), name, None) for row in rows_by(name, pool, k)]
 
 
 def shortlist(
     x: NDArray[np.floating],
-    probabilities: NDArray[np.floating],
+    probabilities: NDArray[np.floating] | Sequence[Distribution],
     k: int,
     *,
     seed: int,
     random_share: float = 0.1,
-    strategy: str = "margin",
+    strategy: str = AUTO,
+    labelled: NDArray[np.floating] | None = None,
+    ask: Ask | None = None,
+    labels: int | None = None,
+    arms: Mapping[str, Arm] | None = None,
 ) -> list[Pick]:
     """The k images to label next, in order, of embeddings [N, D] and their probabilities [N, C].
 
-    `random_share` of them are drawn uniformly from the whole pool, each with its probability, and
-    stand evenly among the others: an unbiased audit, however far the list is worked off. (When two
-    near-duplicates are drawn, the second is given up.) The others are the strategy's. Fewer
+    With several controls, there are probabilities for each, those of the one known least first.
+    `ask` says them of other embeddings, `labelled` [L, D] are the embeddings of labelled images,
+    `labels` is how many of these there are, if not all are at hand; `arms` tell how strategies did
+    in this project.
+
+    `random_share` of the picks are drawn uniformly from the whole pool, each with its probability,
+    and stand evenly among the others: an unbiased audit, however far the list is worked off. (When
+    two near-duplicates are drawn, the second is given up.) The others are the strategy's. Fewer
     than k when the pool has fewer; near-duplicates of a chosen image come only after all others.
     Rows that hold NaN or infinity are never chosen. Raises UnknownNameError.
     """
-    finite = np.isfinite(x).all(axis=1) & np.isfinite(probabilities).all(axis=1)
-    usable = np.nonzero(finite)[0]
-    pool = Pool(x[usable], probabilities[usable], seed)
+    controls = (probabilities,) if isinstance(probabilities, np.ndarray) else tuple(probabilities)
+    usable = finite_rows(x)
+    for p in controls:
+        usable = usable[np.isfinite(p[usable]).all(axis=1)]
     k = min(k, len(usable))
-    drawn = _drawn(pool, round(random_share * k))
-    avoid = np.array([pick.index for pick in drawn], np.intp)
-    chosen = _by_strategy(strategy, pool, k - len(drawn), avoid)
-    picks = _interspersed(chosen, drawn)
-    return [Pick(int(usable[pick.index]), pick.strategy, pick.probability) for pick in picks]
+    audited = _drawn(x, usable, round(random_share * k), seed)
+    rows = np.union1d(_part(usable, seed), audited)
+    pool = Pool(
+        x[rows],
+        tuple(p[rows] for p in controls),
+        seed,
+        _finite(labelled, x),
+        ask,
+        labels,
+        arms or {},
+    )
+    name = scheduled(pool) if strategy == AUTO else strategy
+    chosen = rows_by(name, pool, k - len(audited), np.searchsorted(rows, audited))
+    probability = round(random_share * k) / max(len(usable), 1)
+    drawn = [Pick(int(row), RANDOM, probability) for row in audited]
+    return _interspersed([Pick(int(rows[row]), name, None) for row in chosen], drawn)
 
 
-def _drawn(pool: Pool, count: int) -> list[Pick]:
-    """`count` rows drawn uniformly, without the second of two near-duplicates."""
-    # Not the strategy's own stream of random numbers: what it draws must not depend on these.
-    rng = np.random.default_rng([pool.seed, 1])
-    rows = rng.choice(len(pool.x), count, replace=False)
-    kept = distinct(pool.x, rows, count, np.zeros(0, np.intp))
-    return [Pick(int(row), RANDOM, count / len(pool.x)) for row in kept]
+def rows_by(name: str, pool: Pool, k: int, avoid: NDArray[np.intp] = NOTHING) -> NDArray[np.intp]:
+    """The strategy's rows, filled up to k with what it left because it is a near-duplicate.
 
-
-def _by_strategy(name: str, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[Pick]:
-    """The strategy's picks, filled up to k with what it left because it is a near-duplicate."""
+    While nothing can be predicted, a strategy that needs predictions leaves the choice to `auto`.
+    """
     k = min(k, len(pool.x) - len(avoid))
-    chosen = STRATEGIES.get(name)().choose(pool, k, avoid)
+    try:
+        chosen = STRATEGIES.get(name)().choose(pool, k, avoid)
+    except NeedsPredictionsError:
+        chosen = STRATEGIES.get(AUTO)().choose(pool, k, avoid)
     left = np.setdiff1d(np.arange(len(pool.x)), [*avoid, *chosen])
     rng = np.random.default_rng([pool.seed, 2])
     filling = rng.choice(left, k - len(chosen), replace=False)
-    return [Pick(int(row), name, None) for row in (*chosen, *filling)]
+    return np.array([*chosen, *filling], np.intp)
+
+
+def finite_rows(x: NDArray[np.floating]) -> NDArray[np.intp]:
+    """The rows of [N, D] without NaN and infinity, looked through in blocks."""
+    parts = [NOTHING]
+    for start in range(0, len(x), BLOCK):
+        block = x[start : start + BLOCK]
+        if block.dtype == np.float16:  # all bits of the exponent are set; many times faster
+            good = (block.view(np.uint16) & 0x7C00).max(axis=1, initial=0) < 0x7C00
+        else:
+            good = np.isfinite(block).all(axis=1)
+        parts.append(start + np.flatnonzero(good))
+    return np.concatenate(parts)
+
+
+def _finite(labelled: NDArray[np.floating] | None, x: NDArray[np.floating]) -> NDArray[np.floating]:
+    if labelled is None or not len(labelled):
+        return np.zeros((0, x.shape[1]), np.float32)
+    return labelled[finite_rows(labelled)]
+
+
+def _part(rows: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+    """Of more than LOOKED_AT rows, as many at random, in order."""
+    if len(rows) <= LOOKED_AT:
+        return rows
+    return np.sort(np.random.default_rng([seed, 3]).choice(rows, LOOKED_AT, replace=False))
+
+
+def _drawn(
+    x: NDArray[np.floating], rows: NDArray[np.intp], count: int, seed: int
+) -> NDArray[np.intp]:
+    """`count` of the rows drawn uniformly, without the second of two near-duplicates."""
+    # Not the strategy's own stream of random numbers: what it draws must not depend on these.
+    drawn = np.random.default_rng([seed, 1]).choice(rows, count, replace=False)
+    sample = np.random.default_rng([seed, 4]).choice(rows, min(len(rows), 500), replace=False)
+    pool = Pool(np.concatenate([x[drawn], x[sample]]), (), seed)
+    return drawn[distinct(pool, np.arange(count), count, NOTHING)]
 
 
 def _interspersed(chosen: list[Pick], drawn: list[Pick]) -> list[Pick]:
@@ -75,4 +151,4 @@ def _interspersed(chosen: list[Pick], drawn: list[Pick]) -> list[Pick]:
     return [next(second if place in places else first) for place in range(total)]
 
 
-__all__ = ["Pick", "cold_start", "shortlist"]
+__all__ = ["Arm", "Pick", "Pool", "cold_start", "finite_rows", "rows_by", "shortlist"]

@@ -3,11 +3,18 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats, normalise
+from model.heads.features import Floats, fitting_power, normalise
+from model.selection.registry import Pool
 
 # Cosine above which two images are one to an annotator. EfficientNet-Lite0 gives 0.9928 to 0.9972
 # for a photograph saved again or brightened, at most 0.9948 for two of 2,000 textile images.
 NEAR_DUPLICATE = 0.995
+# Features that have seen the labels bring all images of a class together. There a near-duplicate
+# must be nearer than a row's neighbours are: by this share of their distance.
+NEARER = 0.2
+SAMPLE = 500  # rows that neighbours are looked at of
+NEIGHBOUR = 10  # which one
+COPY = 0.9999  # a copy of an image is a duplicate wherever it is
 
 # Distances are kept by a random projection to this many dimensions within some ten percent (Johnson
 # and Lindenstrauss), which is enough for clusters, at a tenth of the work.
@@ -21,20 +28,43 @@ def unit_rows(x: NDArray[np.floating]) -> Floats:
     return normalise(x, 1.0)
 
 
+def usual_rows(pool: Pool, x: NDArray[np.floating]) -> Floats:
+    """Embeddings [n, D] as heads see those of the pool: [n, D], each of length one."""
+    return normalise(x, fitting_power(pool.x[:SAMPLE]))
+
+
+def drawn_from(
+    pool: Pool, avoid: NDArray[np.intp], most: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The pool's rows but for `avoid` in random order: `most` of them, and the others."""
+    free = rng.permutation(np.setdiff1d(np.arange(len(pool.x)), avoid))
+    return free[:most], free[most:]
+
+
+def near_duplicate(x: NDArray[np.floating]) -> float:
+    """The cosine from which two of these embeddings [N, D] count as one image."""
+    sample = unit_rows(x[:: max(len(x) // SAMPLE, 1)][:SAMPLE])
+    if len(sample) <= NEIGHBOUR:
+        return NEAR_DUPLICATE
+    cosines = np.partition(sample @ sample.T, -NEIGHBOUR - 1, axis=1)[:, -NEIGHBOUR - 1]
+    return min(max(NEAR_DUPLICATE, 1 - NEARER * (1 - float(np.median(cosines)))), COPY)
+
+
 def distinct(
-    x: NDArray[np.floating], order: NDArray[np.intp], wanted: int, avoid: NDArray[np.intp]
+    pool: Pool, order: NDArray[np.intp], wanted: int, avoid: NDArray[np.intp]
 ) -> NDArray[np.intp]:
     """The first `wanted` rows in `order` with no near-duplicate before them nor in `avoid`.
 
-    `x` [N, D] are embeddings; `order` and `avoid` are rows of them. Fewer when there are no more.
+    `order` and `avoid` are rows of the pool. Fewer when there are no more.
     """
+    x, limit = pool.x, near_duplicate(pool.x)
     kept: list[int] = []
     for start in range(0, len(order), block := max(2 * wanted, 100)):
         rows = order[start : start + block]
         units = unit_rows(x[rows])
         before = unit_rows(x[np.concatenate([avoid, np.array(kept, np.intp)])])
-        free = np.all(units @ before.T <= NEAR_DUPLICATE, axis=1)
-        near = units @ units.T > NEAR_DUPLICATE
+        free = np.all(units @ before.T <= limit, axis=1)
+        near = units @ units.T > limit
         for index, row in enumerate(rows):
             if len(kept) == wanted:
                 break
@@ -46,6 +76,19 @@ def distinct(
     return np.array(kept, np.intp)
 
 
+def finished(
+    pool: Pool, ranked: NDArray[np.intp], rest: NDArray[np.intp], k: int, avoid: NDArray[np.intp]
+) -> list[int]:
+    """The first k of `ranked` rows, and then of `rest`, without near-duplicates."""
+    left = rest[~np.isin(rest, ranked)]
+    return [int(row) for row in distinct(pool, np.concatenate([ranked, left]), k, avoid)]
+
+
+def with_spare(k: int) -> int:
+    """How many to choose for k, since some may turn out to be near-duplicates."""
+    return k + k // 2 + 10
+
+
 def clusters(
     rows: Floats, k: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
@@ -54,9 +97,7 @@ def clusters(
     Lloyd's iterations from a k-means++ start (Arthur and Vassilvitskii, SODA 2007), in a random
     projection. Fewer than k clusters when fewer rows differ.
     """
-    if rows.shape[1] > PROJECTED:
-        projection = rng.normal(size=(rows.shape[1], PROJECTED)) / PROJECTED**0.5
-        rows = rows @ projection.astype(np.float32)
+    rows = projected(rows, rng)
     centres = _scattered(rows, k, rng)
     squares = np.square(rows).sum(axis=1)
     cluster = np.full(len(rows), -1)
@@ -72,6 +113,15 @@ def clusters(
         filled = sizes > 0
         centres[filled] = sums[filled] / sizes[filled, None].astype(np.float32)
     return cluster, np.square(rows - centres[cluster]).sum(axis=1)
+
+
+def projected(rows: Floats, rng: np.random.Generator) -> Floats:
+    """Rows [n, D] in PROJECTED dimensions at random, where they have more."""
+    if rows.shape[1] <= PROJECTED:
+        return rows
+    projection = rng.normal(size=(rows.shape[1], PROJECTED)) / PROJECTED**0.5
+    nearby: Floats = rows @ projection.astype(np.float32)
+    return nearby
 
 
 def _scattered(rows: Floats, k: int, rng: np.random.Generator) -> Floats:

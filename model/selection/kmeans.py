@@ -31,7 +31,7 @@ class KMeans:
         turn = np.empty(len(candidates), np.intp)
         turn[by_cluster] = np.arange(len(candidates)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         ordered = candidates[np.lexsort((distance, -sizes[cluster], turn))]
-        chosen = distinct(pool.x, np.concatenate([ordered, others]), k, avoid)
+        chosen = distinct(pool, np.concatenate([ordered, others]), k, avoid)
         return [int(row) for row in chosen[_covering_order(unit_rows(pool.x[chosen]))]]
 
 

@@ -1,13 +1,17 @@
 """Strategies for choosing what is labelled next, one file each, and what they share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.registry import Registry
+
+Distribution: TypeAlias = NDArray[np.floating]  # [N, C], the flatter a row, the less sure
+Ask: TypeAlias = Callable[[NDArray[np.floating]], tuple[Distribution, ...]]
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,67 @@ class Pick:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """How a strategy's picks did in this project against picks at random."""
+
+    picks: int
+    gain: float  # over random picks; above zero it is worth its while
+    error: float  # the standard error of that
+
+
+@dataclass(frozen=True)
 class Pool:
     """What can be chosen from. Rows are finite."""
 
     x: NDArray[np.floating]  # [N, D] embeddings
-    probabilities: NDArray[np.floating] | None  # [N, C], None while nothing can be predicted
+    # [N, C] for each control, the one known least first; none while nothing can be predicted
+    controls: tuple[Distribution, ...]
     seed: int
+    # [L, D] embeddings of what is labelled, as far as they are at hand
+    labelled: NDArray[np.floating] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    # what the heads say of other embeddings [M, D], like `controls`; None while there are none
+    ask: Ask | None = None
+    labels: int | None = None  # how many images are labelled; None: all of `labelled`
+    arms: Mapping[str, Arm] = field(default_factory=dict)  # by strategy, where it was measured
+
+    @property
+    def label_count(self) -> int:
+        """How many images are labelled."""
+        return len(self.labelled) if self.labels is None else self.labels
+
+    @property
+    def probabilities(self) -> Distribution | None:
+        """[N, C] of the control that is known least; None while nothing can be predicted."""
+        return self.controls[0] if self.controls else None
+
+    @cached_property
+    def doubt(self) -> NDArray[np.float32]:
+        """[N] how unsure all controls together are of a row, the mean of their standardised doubts.
+
+        A control's doubt is 1 − margin, the margin being the lead of the best class's probability
+        over the second's (Scheffer, Decomain, Wrobel 2001).
+        """
+        doubts = [1 - margins(p) for p in self.controls]
+        if len(doubts) == 1:
+            return doubts[0]
+        total = np.zeros(len(self.x), np.float32)
+        for doubt in doubts:
+            total += (doubt - doubt.mean()) / max(float(doubt.std()), 1e-6) / len(doubts)
+        return total
+
+
+def margins(probabilities: Distribution) -> NDArray[np.float32]:
+    """The lead [N] of each row's best class over the second, of probabilities [N, C]."""
+    p = np.asarray(probabilities, np.float32)
+    if p.shape[1] < 2:
+        return np.asarray(p.sum(axis=1), np.float32)
+    best_two = np.partition(p, p.shape[1] - 2, axis=1)[:, -2:]
+    lead: NDArray[np.float32] = best_two[:, 1] - best_two[:, 0]
+    return lead
+
+
+class NeedsPredictionsError(ValueError):
+    """A strategy can't choose before anything is predicted."""
 
 
 class Strategy(Protocol):
@@ -35,7 +94,7 @@ class Strategy(Protocol):
         """At most k rows of the pool, best first, no two near-duplicates.
 
         None is in `avoid`, rows that are chosen already, nor a near-duplicate of one of them. Fewer
-        than k when the pool has no more.
+        than k when the pool has no more. NeedsPredictionsError where it can't begin by itself.
         """
         ...
 

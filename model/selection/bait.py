@@ -1,0 +1,90 @@
+"""BAIT: images that tell most about those that the head is unsure of.
+
+Ash, Goel, Krishnamurthy, Kakade: Gone fishing, neural active learning with Fisher embeddings
+(NeurIPS 2021), with the binary likelihood of Huseljic, Herde, Hahn, Müjde, Sick: Efficient Bayesian
+updates for deep active learning (2024): the question whether the head's answer is right has the
+Fisher information p (1 − p) x xᵀ, p the probability of the likeliest class. Chosen is what makes
+trace((M + Σ I(x))⁻¹ F) least, F the pool's mean information and M that of labelled images.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.heads.features import Floats, basis
+from model.selection.geometry import drawn_from, finished, usual_rows, with_spare
+from model.selection.registry import STRATEGIES, Distribution, NeedsPredictionsError, Pool
+
+NAME = "bait"
+
+SUB_POOL = 10_000  # images looked at
+SAMPLE = 1000  # of them, whose principal components are taken
+RANK = 128  # principal components in which information is compared
+PRIOR = 1e-2  # information there is before any label, of each of all components' mean
+
+
+@STRATEGIES.register(NAME)
+class Bait:
+    """The strategy `bait`. It needs predictions, and heads to ask about labelled images."""
+
+    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+        """Greedily what leaves the pool's questions least open."""
+        if not pool.controls:
+            raise NeedsPredictionsError("BAIT needs probabilities.")
+        rng = np.random.default_rng(pool.seed)
+        free, others = drawn_from(pool, avoid, SUB_POOL, rng)
+        if not len(free) or k <= 0:
+            return []
+        rows = usual_rows(pool, pool.x[free])
+        directions = basis(rows[:SAMPLE], RANK)
+        z = directions.coordinates(rows)
+        weight = information([p[free] for p in pool.controls])
+        known = usual_rows(pool, pool.x[avoid])
+        known_weight = information([p[avoid] for p in pool.controls])
+        if len(pool.labelled) and pool.ask is not None:
+            known = np.concatenate([known, usual_rows(pool, pool.labelled)])
+            answers = pool.ask(np.asarray(pool.labelled, np.float32))
+            known_weight = np.concatenate([known_weight, information(list(answers))])
+        ranked = free[
+            _greedy(z, weight, directions.coordinates(known), known_weight, with_spare(k))
+        ]
+        return finished(pool, ranked, np.concatenate([free, others]), k, avoid)
+
+
+def information(controls: list[Distribution]) -> Floats:
+    """[n] p (1 − p) of the likeliest class, the mean over controls."""
+    best = [np.asarray(p, np.float32).max(axis=1) for p in controls]
+    weight: Floats = np.mean([p * (1 - p) for p in best], axis=0, dtype=np.float32)
+    return np.maximum(weight, np.float32(1e-4))
+
+
+def _greedy(
+    z: Floats, weight: Floats, known: Floats, known_weight: Floats, k: int
+) -> NDArray[np.intp]:
+    """Up to k rows of z [n, r], by Sherman and Morrison's formula for each one more."""
+    ones = np.ones((len(z), 1), np.float32)
+    z = np.concatenate([z, ones], axis=1).astype(np.float64)
+    known = np.concatenate([known, np.ones((len(known), 1), np.float32)], axis=1).astype(float)
+    target = (z * weight[:, None]).T @ z / len(z)
+    held = (known * known_weight[:, None]).T @ known
+    held += np.eye(z.shape[1]) * PRIOR
+    inverse = np.linalg.inv(held)
+    inner = inverse @ target @ inverse
+    reach = np.einsum("ij,ij->i", z @ inverse, z)
+    gain = np.einsum("ij,ij->i", z @ inner, z)
+    chosen: list[int] = []
+    taken = np.zeros(len(z), np.bool_)
+    for _ in range(min(k, len(z))):
+        value = weight * gain / (1 + weight * reach)
+        value[taken] = -1
+        best = int(value.argmax())
+        chosen.append(best)
+        taken[best] = True
+        a = inverse @ z[best]  # A⁻¹x
+        b = inner @ z[best]  # A⁻¹FA⁻¹x
+        c = weight[best] / (1 + weight[best] * reach[best])
+        za, zb = z @ a, z @ b
+        gain = gain - 2 * c * za * zb + c * c * gain[best] * za * za
+        reach = reach - c * za * za
+        inverse -= c * np.outer(a, a)
+        inner += c * c * float(z[best] @ b) * np.outer(a, a) - c * (np.outer(a, b) + np.outer(b, a))
+    return np.array(chosen, np.intp)

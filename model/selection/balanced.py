@@ -1,0 +1,57 @@
+"""Class balance: doubt first among images of classes that have few labels.
+
+After Bengar, van de Weijer, Lopez Fuentes, Raducanu: Class-balanced active learning for image
+classification (WACV 2022), as a weight on the doubt instead of an optimisation.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.selection.geometry import clusters, distinct, usual_rows
+from model.selection.registry import STRATEGIES, Distribution, NeedsPredictionsError, Pool
+
+NAME = "balanced"
+
+CANDIDATES = 8  # times k
+MOST_CANDIDATES = 4000
+
+
+@STRATEGIES.register(NAME)
+class Balanced:
+    """The strategy `balanced`. It needs predictions, and heads to ask about labelled images."""
+
+    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+        """One of each of k clusters of what is in doubt, rare classes counting for more."""
+        if not pool.controls:
+            raise NeedsPredictionsError("Balancing needs probabilities.")
+        rng = np.random.default_rng(pool.seed)
+        score = (pool.doubt - pool.doubt.min() + 1e-3) * rarity(pool)
+        order = np.lexsort((rng.random(len(score)), -score))
+        order = order[~np.isin(order, avoid)]
+        if not len(order) or k <= 0:
+            return []
+        order = distinct(pool, order, max(k, min(CANDIDATES * k, MOST_CANDIDATES)), avoid)
+        if len(order) > k:
+            cluster, _ = clusters(usual_rows(pool, pool.x[order]), k, rng)
+            first = np.sort(np.unique(cluster, return_index=True)[1])
+            rest = np.setdiff1d(np.arange(len(order)), first)
+            order = order[np.sort(np.concatenate([first, rest[: k - len(first)]]))]
+        return [int(row) for row in order]
+
+
+def rarity(pool: Pool) -> NDArray[np.float32]:
+    """[N] how rare the classes that a row may have are among labels; one on average."""
+    if pool.ask is None or not len(pool.labelled):
+        return np.ones(len(pool.x), np.float32)
+    known = pool.ask(np.asarray(pool.labelled, np.float32))
+    weights = [_weight(p, k) for p, k in zip(pool.controls, known, strict=True)]
+    total: NDArray[np.float32] = np.mean(weights, axis=0, dtype=np.float32)
+    return total
+
+
+def _weight(p: Distribution, known: Distribution) -> NDArray[np.float32]:
+    """[N] of one control: what heads say of labelled images stands for how many a class has."""
+    counts = np.asarray(known, np.float32).sum(axis=0) + 1
+    weight = np.asarray(p, np.float32) @ (counts.sum() / len(counts) / counts)
+    scaled: NDArray[np.float32] = weight / max(float(weight.mean()), 1e-6)
+    return scaled
