@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from backend.cli_choosing import simulate
 from backend.commands.common import CommandError
 
 app = typer.Typer(
@@ -243,6 +244,9 @@ def backbones(
     from backend.commands import backbones as command
 
     command.run(word, as_json=as_json)
+
+
+app.command()(simulate)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from model.calibration import softmax
 from model.head_choice import GROWTH
 from model.heads import Head, choose_kind, fit
 from model.selection import rows_by
-from model.selection.registry import Distribution, Pool
+from model.selection.registry import STRATEGIES, Distribution, Pool
 
 JOINT = "+"  # in an arm's name: the first batch by what stands before it, the rest by the other
 SPLIT = 0.25  # of the rows are tested on where no test set is given
@@ -55,7 +55,7 @@ class Asked:
     k: int
 
 
-Chooser = Callable[[Asked], Sequence[int]]
+Chooser = Callable[[Asked], Sequence[int] | NDArray[np.intp]]
 
 
 def by_name(arm: str) -> Chooser:
@@ -64,9 +64,12 @@ def by_name(arm: str) -> Chooser:
     A strategy that needs predictions leaves the first batch to `auto`. UnknownNameError.
     """
     first, _, then = arm.partition(JOINT)
+    for name in (first, then):
+        if name:
+            STRATEGIES.get(name)
 
-    def choose(asked: Asked) -> Sequence[int]:
-        name = first if asked.head is None or not then else then
+    def choose(asked: Asked) -> NDArray[np.intp]:
+        name = first if not then or asked.head is None else then
         return rows_by(name, asked.pool, asked.k)
 
     return choose
@@ -113,7 +116,7 @@ def replay(
             asked = Asked(pool, data.y[known], head, min(batch, len(free)))
             chosen = free[np.asarray(choose(asked), np.intp)]
             seconds = time.perf_counter() - began
-        known = np.concatenate([known, chosen])
+        known = np.append(known, chosen)
         head = learner.fit(x[known], data.y[known])
         right = head.logits(data.test_x).argmax(axis=1) == data.test_y
         done.append(Round(len(known), float(right.mean()), seconds))

@@ -1,14 +1,14 @@
 """Which tasks are labelled next, and what Label Studio is given for them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from model.selection import Pick, cold_start, shortlist
+from model.selection import Arm, Pick, cold_start, shortlist
 from store.annotations import AnnotationRecord
 from store.projects import Project
 from store.publications import Choice, Item
@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 POOL = 20_000  # tasks looked at when there are more: a random part of them
 SHORTLIST_MOST = 1_000  # tasks, however fast the team is
+LABELLED = 5_000  # labelled images that a strategy is told of: a random part of more
 PACE_SECONDS = 1_800  # over which the team's speed is measured
 
 
@@ -31,16 +32,34 @@ class Pool:
 
     tasks: Sequence[int]
     x: Floats
+    share: float = 1.0  # of all such tasks, drawn at random
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is labelled already: `labels` tasks, and the embeddings [L, D] of them or of a part."""
+
+    labels: int
+    x: Floats
 
 
 def load_pool(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Pool:
     """The tasks with their embeddings; of more than POOL, a random part."""
-    listed = list(tasks)
-    if len(listed) > POOL:
-        rng = np.random.default_rng(seed)
-        listed = [listed[i] for i in sorted(rng.choice(len(listed), POOL, replace=False))]
+    listed = _part(tasks, POOL, seed)
     kept, x = load_vectors(store, space, listed)
-    return Pool([task.ls_id for task in kept], x)
+    return Pool([task.ls_id for task in kept], x, len(listed) / max(len(tasks), 1))
+
+
+def load_known(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Known:
+    """The labelled `tasks`; of more than LABELLED, the embeddings of a random part."""
+    return Known(len(tasks), load_vectors(store, space, _part(tasks, LABELLED, seed))[1])
+
+
+def _part(tasks: Sequence[Task], most: int, seed: int) -> list[Task]:
+    if len(tasks) <= most:
+        return list(tasks)
+    drawn = np.random.default_rng(seed).choice(len(tasks), most, replace=False)
+    return [tasks[i] for i in sorted(drawn)]
 
 
 def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[Task], Floats]:
@@ -61,18 +80,52 @@ def shortlist_size(settings: Settings, annotations: Sequence[AnnotationRecord]) 
 
 
 def choose(
-    pool: Pool, predictor: Predictor, hardest: str | None, size: int, *, seed: int
+    pool: Pool,
+    predictor: Predictor,
+    hardest: str | None,
+    size: int,
+    *,
+    seed: int,
+    strategy: str = "auto",
+    known: Known | None = None,
+    arms: Mapping[str, Arm] | None = None,
 ) -> list[Choice]:
-    """The shortlist in order: by margin where there is a head, else the most typical images."""
+    """The shortlist in order: by a strategy where there is a head, else the most typical images.
+
+    All controls that are learned count, the `hardest` as the first. `arms` is how strategies did
+    in this project.
+    """
     if not pool.tasks:
         return []
-    head = predictor.heads.get(hardest) if hardest else None
     picks: list[Pick]
-    if head is None:
-        picks = cold_start(pool.x, size, seed=seed)
+    if hardest is None or hardest not in predictor.heads:
+        picks = cold_start(pool.x, size, seed=seed, strategy=strategy)
     else:
-        picks = shortlist(pool.x, head.spread(pool.x), size, seed=seed)
-    return [Choice(pool.tasks[pick.index], pick.strategy, pick.probability) for pick in picks]
+        first = predictor.heads[hardest]
+        heads = [first, *(head for head in predictor.heads.values() if head is not first)]
+
+        def ask(x: Floats) -> tuple[Floats, ...]:
+            return tuple(head.spread(x) for head in heads)
+
+        picks = shortlist(
+            pool.x,
+            ask(pool.x),
+            size,
+            seed=seed,
+            strategy=strategy,
+            labelled=known.x if known else None,
+            labels=known.labels if known else None,
+            ask=ask,
+            arms=arms,
+        )
+    return [
+        Choice(
+            pool.tasks[pick.index],
+            pick.strategy,
+            None if pick.probability is None else pick.probability * pool.share,
+        )
+        for pick in picks
+    ]
 
 
 def suggest(

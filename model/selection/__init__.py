@@ -1,7 +1,6 @@
 """What should be labelled next. A strategy is one file here, registered in `STRATEGIES`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +107,7 @@ def rows_by(name: str, pool: Pool, k: int, avoid: NDArray[np.intp] = NOTHING) ->
 
 def finite_rows(x: NDArray[np.floating]) -> NDArray[np.intp]:
     """The rows of [N, D] without NaN and infinity, looked through in blocks."""
-    parts = [NOTHING]
+    parts: list[NDArray[np.intp]] = [NOTHING]
     for start in range(0, len(x), BLOCK):
         block = x[start : start + BLOCK]
         if block.dtype == np.float16:  # all bits of the exponent are set; many times faster

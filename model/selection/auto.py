@@ -7,6 +7,13 @@ from model.selection.registry import STRATEGIES, Pool
 
 NAME = "auto"
 START = "kmeans"
+SCHEDULE = ("herding", "margin")  # the first is taken unless it was seen to fail here
+FALLBACK = "random"
+
+# A strategy is given up where its picks are worth less than random ones by so many standard errors
+# of the difference, measured on at least so many picks.
+ERRORS = 2.0
+LEAST_PICKS = 50
 
 
 @STRATEGIES.register(NAME)
@@ -20,4 +27,11 @@ class Auto:
 
 def scheduled(pool: Pool) -> str:
     """The strategy whose turn it is."""
-    return "margin" if pool.controls else START
+    if not pool.controls:
+        return START
+    return next((name for name in SCHEDULE if not _fails(pool, name)), FALLBACK)
+
+
+def _fails(pool: Pool, name: str) -> bool:
+    arm = pool.arms.get(name)
+    return arm is not None and arm.picks >= LEAST_PICKS and arm.gain < -ERRORS * arm.error

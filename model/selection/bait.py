@@ -10,14 +10,14 @@ trace((M + Σ I(x))⁻¹ F) least, F the pool's mean information and M that of l
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats, basis
+from model.heads.features import Floats
 from model.selection.geometry import drawn_from, finished, usual_rows, with_spare
 from model.selection.registry import STRATEGIES, Distribution, NeedsPredictionsError, Pool
 
 NAME = "bait"
 
 SUB_POOL = 10_000  # images looked at
-SAMPLE = 1000  # of them, whose principal components are taken
+SAMPLE = 500  # of them, whose principal components are taken
 RANK = 128  # principal components in which information is compared
 PRIOR = 1e-2  # information there is before any label, of each of all components' mean
 
@@ -35,8 +35,8 @@ class Bait:
         if not len(free) or k <= 0:
             return []
         rows = usual_rows(pool, pool.x[free])
-        directions = basis(rows[:SAMPLE], RANK)
-        z = directions.coordinates(rows)
+        mean, axes = _axes(rows[:SAMPLE])
+        z: Floats = (rows - mean) @ axes
         weight = information([p[free] for p in pool.controls])
         known = usual_rows(pool, pool.x[avoid])
         known_weight = information([p[avoid] for p in pool.controls])
@@ -44,9 +44,8 @@ class Bait:
             known = np.concatenate([known, usual_rows(pool, pool.labelled)])
             answers = pool.ask(np.asarray(pool.labelled, np.float32))
             known_weight = np.concatenate([known_weight, information(list(answers))])
-        ranked = free[
-            _greedy(z, weight, directions.coordinates(known), known_weight, with_spare(k))
-        ]
+        z_known: Floats = (known - mean) @ axes
+        ranked = free[_greedy(z, weight, z_known, known_weight, with_spare(k))]
         return finished(pool, ranked, np.concatenate([free, others]), k, avoid)
 
 
@@ -55,6 +54,17 @@ def information(controls: list[Distribution]) -> Floats:
     best = [np.asarray(p, np.float32).max(axis=1) for p in controls]
     weight: Floats = np.mean([p * (1 - p) for p in best], axis=0, dtype=np.float32)
     return np.maximum(weight, np.float32(1e-4))
+
+
+def _axes(rows: Floats) -> tuple[Floats, Floats]:
+    """Mean [D] and principal axes [D, r] of rows [n, D], scaled to a mean square of 1 a row."""
+    mean = rows.mean(axis=0)
+    centred = (rows - mean).astype(np.float64)
+    variances, vectors = np.linalg.eigh(centred @ centred.T)
+    kept = np.flatnonzero(variances > max(1e-6 * variances[-1], 1e-12))[::-1][:RANK]
+    axes = centred.T @ vectors[:, kept] / np.sqrt(variances[kept])
+    scale = np.sqrt(max(float(np.square(centred).sum(axis=1).mean()), 1e-12))
+    return mean, np.asarray(axes / scale, np.float32)
 
 
 def _greedy(

@@ -14,6 +14,8 @@ from model.selection.geometry import drawn_from, finished, usual_rows, with_spar
 from model.selection.registry import STRATEGIES, Pool
 
 SUB_POOL = 3000  # images looked at, and to be covered
+POWER = 1.0
+NARROWEST = 0.25  # kernel, in the same measure
 WIDTH = 0.5  # of the kernel while nothing is labelled, times the median distance of two rows
 
 
@@ -35,7 +37,7 @@ class UncertaintyHerding:
         if not pool.controls:
             return _herd(pool, k, avoid, None)
         doubt = pool.doubt - min(float(pool.doubt.min()), 0.0)
-        return _herd(pool, k, avoid, doubt)
+        return _herd(pool, k, avoid, doubt**POWER)
 
 
 def _herd(
@@ -66,7 +68,7 @@ def _width(rows: Floats, known: Floats) -> float:
         return max(WIDTH * median, 1e-3)
     between = _distances(known[-1000:], known[-1000:])
     np.fill_diagonal(between, np.inf)
-    return max(float(between.min()), 0.25 * median, 1e-3)
+    return max(float(between.min()), NARROWEST * median, 1e-3)
 
 
 def _distances(a: Floats, b: Floats) -> Floats:

@@ -29,6 +29,7 @@ from worker.candidate import Candidate
 from worker.choosing import (
     Pool,
     choose,
+    load_known,
     load_pool,
     rest_items,
     shortlist_items,
@@ -177,8 +178,10 @@ class _Learning:
     def _choose(self, pool: Pool, predictor: Predictor, hardest: str | None) -> list[Choice]:
         size = shortlist_size(self.settings, self.now.annotations)
         seed = SEED + len(self.now.annotations)  # random picks differ from one time to the next
+        labelled = [task for task in self.now.tasks if task.ls_id in self.now.labels]
         with self.context.step("choose"):
-            return choose(pool, predictor, hardest, size, seed=seed)
+            known = load_known(self.store, predictor.space, labelled, seed=SEED)
+            return choose(pool, predictor, hardest, size, seed=seed, known=known)
 
     def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
         listed = [task for task in self.now.tasks if task.ls_id in tasks]
@@ -242,7 +245,7 @@ class _Learning:
             with self.store.database.read() as db:
                 shown = predicted_tasks(db, now.project.id, served.id) if served else set()
             free = [i for i, task in enumerate(pool.tasks) if task not in shown]
-            pool = Pool([pool.tasks[i] for i in free], pool.x[free])
+            pool = replace(pool, tasks=[pool.tasks[i] for i in free], x=pool.x[free])
             hardest = hardest_control(served) if served else None
             choices = self._choose(pool, predictor, hardest)
             answers = self._suggest(predictor, {choice.task for choice in choices})

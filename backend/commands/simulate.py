@@ -1,0 +1,198 @@
+"""`apprentice simulate`."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from backend.commands.common import (
+    CommandError,
+    find_or_fail,
+    first_line,
+    load_settings,
+    open_store,
+    require_database,
+)
+from backend.curves import Curve, area, by_strategy, mean_curve, picture
+from model.registry import UnknownNameError
+from model.simulation import Replay, by_name, replay, split
+
+LEAST_ROWS = 8  # fewer images make no pool and no test set
+
+
+def run_file(file: Path, strategies: str, batch: int, rounds: int, seeds: int, out: Path) -> None:
+    """Replay strategies on a file of features and labels."""
+    _run(lambda seed: _of_file(file, seed), str(file), strategies, batch, rounds, seeds, out)
+
+
+def run_project(
+    project: int,
+    connection: str,
+    strategies: str,
+    batch: int,
+    rounds: int,
+    seeds: int,
+    out: Path,
+) -> None:
+    """Replay strategies on what is labelled in a project."""
+    x, y, control = _of_project(project, connection)
+    name = f"project {project}, {control}"
+    _run(lambda seed: split(x, y, seed=seed), name, strategies, batch, rounds, seeds, out)
+
+
+def _run(
+    data: Callable[[int], Replay],
+    source: str,
+    strategies: str,
+    batch: int,
+    rounds: int,
+    seeds: int,
+    out: Path,
+) -> None:
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    try:
+        choosers = {name: by_name(name) for name in names}
+    except UnknownNameError as error:
+        raise CommandError(str(error), code=2) from None
+    if not names:
+        raise CommandError("give --strategies, for instance auto,random", code=2)
+    curves: list[Curve] = []
+    console = Console(stderr=True, highlight=False)
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("", total=len(names) * seeds * rounds)
+        for seed in range(seeds):
+            given = data(seed)
+            for name, choose in choosers.items():
+                progress.update(bar, description=f"{name}, seed {seed}")
+                done = replay(
+                    given,
+                    choose,
+                    batch=batch,
+                    rounds=rounds,
+                    seed=seed,
+                    tell=lambda _: progress.advance(bar),
+                )
+                curves.append(Curve(name, seed, done))
+    _write(curves, given, source, batch, out)
+
+
+def _of_file(file: Path, seed: int) -> Replay:
+    """The file's arrays; a test set is split off by `seed` where it has none.
+
+    Raises:
+        CommandError: it can't be read, or its arrays don't go together.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            known = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{file} can't be read: {first_line(error)}", code=2) from None
+    x, labels = _pair(file, known, "features", "labels")
+    if "test_features" not in known:
+        codes = np.unique(labels, return_inverse=True)[1]
+        return split(x, np.asarray(codes, np.intp), seed=seed)
+    test_x, test_labels = _pair(file, known, "test_features", "test_labels")
+    if test_x.shape[1] != x.shape[1]:
+        raise CommandError(f"{file}: features and test_features differ in length", code=2)
+    both = np.concatenate([labels, test_labels])
+    codes = np.asarray(np.unique(both, return_inverse=True)[1], np.intp)
+    return Replay(x, codes[: len(labels)], test_x, codes[len(labels) :])
+
+
+def _pair(
+    file: Path, known: dict[str, NDArray[Any]], features: str, labels: str
+) -> tuple[NDArray[np.floating], NDArray[Any]]:
+    """Features [N, D] and labels [N], without the rows that hold no numbers."""
+    missing = [name for name in (features, labels) if name not in known]
+    if missing:
+        raise CommandError(f"{file} has no array {' and no '.join(missing)}", code=2)
+    x, y = known[features], known[labels]
+    if x.ndim != 2 or y.ndim != 1 or len(x) != len(y) or x.dtype.kind not in "fiu":
+        raise CommandError(
+            f"{file}: {features} must be numbers [N, D] and {labels} [N], "
+            f"they are {x.dtype} {list(x.shape)} and {list(y.shape)}",
+            code=2,
+        )
+    x = x if x.dtype.kind == "f" else x.astype(np.float32)
+    kept = np.isfinite(x).all(axis=1)
+    if kept.sum() < (LEAST_ROWS if features == "features" else 1):
+        raise CommandError(f"{file}: {features} has {kept.sum()} usable rows, too few", code=2)
+    return x[kept], y[kept]
+
+
+def _of_project(
+    project: int, connection: str
+) -> tuple[NDArray[np.floating], NDArray[np.intp], str]:
+    """Embeddings and classes of what is labelled, of the first control with one class an image."""
+    from worker.snapshot import take_snapshot, training_set
+
+    settings = load_settings()
+    require_database(settings)
+    with open_store(settings, migrate=False) as store:
+        known = find_or_fail(store, connection, project)
+        now = take_snapshot(store, known.id)
+        if now.config.reason is not None:
+            raise CommandError(now.config.reason)
+        data = training_set(store, now)
+    groups = np.arange(len(data.tasks))
+    for control in now.config.controls:
+        rows = data.of_control(control, groups)
+        if rows.labels.form == "single" and len(rows.tasks) >= LEAST_ROWS:
+            return rows.x, np.asarray(rows.labels.y, np.intp), control.name
+    raise CommandError(
+        f"project {project} has no control with one class an image and {LEAST_ROWS} labels or more"
+    )
+
+
+def _write(curves: Sequence[Curve], given: Replay, source: str, batch: int, out: Path) -> None:
+    plain = {
+        "source": source,
+        "pool": len(given.x),
+        "test": len(given.test_x),
+        "classes": len(given.classes),
+        "batch": batch,
+        "curves": [
+            {
+                "strategy": curve.strategy,
+                "seed": curve.seed,
+                "rounds": [asdict(done) for done in curve.rounds],
+            }
+            for curve in curves
+        ],
+    }
+    drawing = out.with_suffix(".svg")
+    title = f"accuracy by labels, {source}, {len(given.test_x)} images tested on"
+    try:
+        out.write_text(json.dumps(plain, indent=1) + "\n")
+        drawing.write_text(picture(curves, title))
+    except OSError as error:
+        raise CommandError(f"{out} can't be written: {first_line(error)}") from None
+    _show(Console(highlight=False), curves)
+    typer.echo(f"{out}, {drawing}")
+
+
+def _show(console: Console, curves: Sequence[Curve]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("strategy", "runs", "labels", "at the end", "over all", "seconds a choice"):
+        table.add_column(column)
+    for name, runs in by_strategy(curves).items():
+        last = mean_curve(runs)[-1]
+        seconds = [done.query_seconds for curve in runs for done in curve.rounds]
+        interval = f" ± {100 * (last.high - last.mean):.1f}" if len(runs) > 1 else ""
+        table.add_row(
+            name,
+            str(len(runs)),
+            str(last.labels),
+            f"{100 * last.mean:.1f}%{interval}",
+            f"{100 * float(np.mean([area(curve.rounds) for curve in runs])):.1f}%",
+            f"{float(np.mean(seconds)):.2f}",
+        )
+    console.print(table)

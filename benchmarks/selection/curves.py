@@ -1,0 +1,135 @@
+"""Which strategy learns most from few labels: `auto` against scikit-activeml's, on real images.
+
+    python -m benchmarks.selection.curves [--seeds 10] [--sets digits scenes] [--arms auto random]
+
+Needs the extras `worker` and `demo`, and what benchmarks/selection/requirements.txt lists. A quarter
+of a set is tested on, the rest is the pool. All arms have the same pool, features and head, and all
+but `random` begin with the same BATCH images, those of `auto`. Results are kept, one line a run, in
+benchmarks/out/selection-curves.jsonl: what is there isn't run again; `--report` only adds it up.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from benchmarks.report import OUT
+from benchmarks.selection import datasets, summary
+from benchmarks.selection.oracle import oracle
+from model.selection import rows_by
+from model.selection.registry import STRATEGIES, Pool
+from model.simulation import Chooser, Replay, Round, by_name, replay, split
+
+BATCH, ROUNDS = 20, 15
+RESULTS = OUT / "selection-curves.jsonl"
+ORACLE = "oracle"  # greedy look-ahead on the truth, see `benchmarks.selection.oracle`
+BASE = ("random", "kmeans+random")
+# Quick ones first, so that an unfinished run says most.
+ARMS = (
+    *BASE,
+    "auto",
+    "UncertaintySampling-margin",
+    "Falcun",
+    "MaxHerding",
+    "TypiClust",
+    "UncertaintySampling-confidence",
+    "UncertaintySampling-entropy",
+    "Clue",
+    "CoreSet",
+    "QueryByCommittee",
+    "GreedyBALD",
+    "ContrastiveAL",
+    "GreedySamplingX",
+    "DropQuery",
+    "ProbCover",
+    "DiscriminativeAL",
+    "Badge",
+    "BatchBALD",
+    "ProbabilisticAL",
+    "CostEmbeddingAL",
+)
+
+
+def chooser(arm: str) -> Chooser:
+    """Of ours by name, else scikit-activeml's."""
+    if arm.partition("+")[0] in STRATEGIES.names():
+        return by_name(arm)
+    from benchmarks.selection.opponents import opponent  # needs scikit-activeml
+
+    return opponent(arm)
+
+
+def first_batch(data: Replay, seed: int) -> NDArray[np.intp]:
+    """What `auto` begins with."""
+    x = np.asarray(data.x, np.float32)
+    return rows_by("auto", Pool(x, (), seed * 1000), BATCH)
+
+
+def run(name: str, arm: str, seed: int) -> list[Round]:
+    """One run of one arm."""
+    known = datasets.load(name)
+    data = split(known.x, known.y, seed=seed)
+    choose = oracle(data) if arm == ORACLE else chooser(arm)
+    first = None if arm == "random" else first_batch(data, seed)
+    return replay(data, choose, batch=BATCH, rounds=ROUNDS, seed=seed, first=first)
+
+
+def kept() -> dict[tuple[str, str, int], list[Round]]:
+    """The runs that are in the file, by set, arm and seed."""
+    runs: dict[tuple[str, str, int], list[Round]] = {}
+    for line in RESULTS.read_text().splitlines() if RESULTS.exists() else []:
+        found = json.loads(line)
+        rounds = [Round(*done) for done in found["rounds"]]
+        runs[found["set"], found["arm"], found["seed"]] = rounds
+    return runs
+
+
+def main() -> int:
+    """Run what is missing, then report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--sets", nargs="+", default=datasets.NAMES, choices=datasets.NAMES)
+    parser.add_argument("--arms", nargs="+", default=(*ARMS, ORACLE))
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    given = parser.parse_args()
+    if not given.report:
+        with threadpool_limits(1, "blas"):
+            _run_missing(given.sets, given.arms, range(given.first_seed, given.seeds))
+    summary.report(kept(), given.sets, OUT)
+    return 0
+
+
+def _run_missing(sets: Sequence[str], arms: Sequence[str], seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        for name in sets:
+            for arm in arms:
+                if (name, arm, seed) in kept():
+                    continue
+                began = time.process_time()
+                rounds = run(name, arm, seed)
+                found = {
+                    "set": name,
+                    "arm": arm,
+                    "seed": seed,
+                    "rounds": [
+                        (done.labels, round(done.accuracy, 5), round(done.query_seconds, 4))
+                        for done in rounds
+                    ],
+                }
+                with Path(RESULTS).open("a") as file:
+                    file.write(json.dumps(found) + "\n")
+                thirds = np.array_split([done.accuracy for done in rounds], 3)
+                means = " ".join(f"{np.mean(third):.1%}" for third in thirds)
+                seconds = time.process_time() - began
+                print(f"{name}, seed {seed}, {arm}: {means}; {seconds:.1f} s of CPU", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
