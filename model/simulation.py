@@ -100,7 +100,7 @@ def replay(
     `first` are rows to begin with instead of asking. Ends early when all is labelled.
     """
     x = np.asarray(data.x, np.float32)
-    known = np.zeros(0, np.intp)
+    known: NDArray[np.intp] = np.zeros(0, np.intp)
     head: Head | None = None
     learner = _Learner(data.classes, seed)
     done: list[Round] = []

@@ -109,7 +109,7 @@ def choose(
 
         picks = shortlist(
             pool.x,
-            ask(pool.x),
+            None,
             size,
             seed=seed,
             strategy=strategy,

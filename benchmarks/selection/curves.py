@@ -1,11 +1,11 @@
 """Which strategy learns most from few labels: `auto` against scikit-activeml's, on real images.
 
-    python -m benchmarks.selection.curves [--seeds 10] [--sets digits scenes] [--arms auto random]
+    python -m benchmarks.selection.curves [--seeds 10] [--sets NAME …] [--arms NAME …]
 
-Needs the extras `worker` and `demo`, and what benchmarks/selection/requirements.txt lists. A quarter
-of a set is tested on, the rest is the pool. All arms have the same pool, features and head, and all
-but `random` begin with the same BATCH images, those of `auto`. Results are kept, one line a run, in
-benchmarks/out/selection-curves.jsonl: what is there isn't run again; `--report` only adds it up.
+Needs the extras `worker` and `demo`, and what is in benchmarks/selection/requirements.txt. Of each
+set a quarter is tested on, the rest is the pool. All arms have the same pool, features and head,
+and all but `random` begin with the same BATCH images, those of `auto`. Results are kept, a line a
+run, in benchmarks/out/selection-curves.jsonl: what is there isn't run again; `--report` adds it up.
 """
 
 import argparse

@@ -42,7 +42,7 @@ def cold_start(x: NDArray[np.floating], k: int, *, seed: int, strategy: str = AU
 
 def shortlist(
     x: NDArray[np.floating],
-    probabilities: NDArray[np.floating] | Sequence[Distribution],
+    probabilities: NDArray[np.floating] | Sequence[Distribution] | None,
     k: int,
     *,
     seed: int,
@@ -56,9 +56,9 @@ def shortlist(
     """The k images to label next, in order, of embeddings [N, D] and their probabilities [N, C].
 
     With several controls, there are probabilities for each, those of the one known least first.
-    `ask` says them of other embeddings, `labelled` [L, D] are the embeddings of labelled images,
-    `labels` is how many of these there are, if not all are at hand; `arms` tell how strategies did
-    in this project.
+    `ask` says them of any embeddings; with None for `probabilities`, only where that is needed.
+    `labelled` [L, D] are the embeddings of labelled images, `labels` is how many of these there are
+    if not all are at hand; `arms` tell how strategies did in this project.
 
     `random_share` of the picks are drawn uniformly from the whole pool, each with its probability,
     and stand evenly among the others: an unbiased audit, however far the list is worked off. (When
@@ -66,22 +66,20 @@ def shortlist(
     than k when the pool has fewer; near-duplicates of a chosen image come only after all others.
     Rows that hold NaN or infinity are never chosen. Raises UnknownNameError.
     """
-    controls = (probabilities,) if isinstance(probabilities, np.ndarray) else tuple(probabilities)
+    known = (probabilities,) if isinstance(probabilities, np.ndarray) else probabilities
+    if known is None and ask is None:
+        raise ValueError("Choosing needs probabilities, or heads to ask for them.")
     usable = finite_rows(x)
-    for p in controls:
+    for p in known or ():
         usable = usable[np.isfinite(p[usable]).all(axis=1)]
     k = min(k, len(usable))
     audited = _drawn(x, usable, round(random_share * k), seed)
     rows = np.union1d(_part(usable, seed), audited)
-    pool = Pool(
-        x[rows],
-        tuple(p[rows] for p in controls),
-        seed,
-        _finite(labelled, x),
-        ask,
-        labels,
-        arms or {},
-    )
+    looked_at = x[rows]
+    controls = tuple(p[rows] for p in known or ())
+    if known is None and ask is not None:
+        controls = ask(looked_at)
+    pool = Pool(looked_at, controls, seed, _finite(labelled, x), ask, labels, arms or {})
     name = scheduled(pool) if strategy == AUTO else strategy
     chosen = rows_by(name, pool, k - len(audited), np.searchsorted(rows, audited))
     probability = round(random_share * k) / max(len(usable), 1)
@@ -121,7 +119,7 @@ def finite_rows(x: NDArray[np.floating]) -> NDArray[np.intp]:
 def _finite(labelled: NDArray[np.floating] | None, x: NDArray[np.floating]) -> NDArray[np.floating]:
     if labelled is None or not len(labelled):
         return np.zeros((0, x.shape[1]), np.float32)
-    return labelled[finite_rows(labelled)]
+    return labelled[finite_rows(np.asarray(labelled))]
 
 
 def _part(rows: NDArray[np.intp], seed: int) -> NDArray[np.intp]:

@@ -16,7 +16,7 @@ from model.selection.registry import STRATEGIES, Distribution, NeedsPredictionsE
 
 NAME = "bait"
 
-SUB_POOL = 10_000  # images looked at
+SUB_POOL = 5000  # images looked at
 SAMPLE = 500  # of them, whose principal components are taken
 RANK = 128  # principal components in which information is compared
 PRIOR = 1e-2  # information there is before any label, of each of all components' mean
@@ -36,7 +36,7 @@ class Bait:
             return []
         rows = usual_rows(pool, pool.x[free])
         mean, axes = _axes(rows[:SAMPLE])
-        z: Floats = (rows - mean) @ axes
+        z = _coordinates(rows, mean, axes)
         weight = information([p[free] for p in pool.controls])
         known = usual_rows(pool, pool.x[avoid])
         known_weight = information([p[avoid] for p in pool.controls])
@@ -44,7 +44,7 @@ class Bait:
             known = np.concatenate([known, usual_rows(pool, pool.labelled)])
             answers = pool.ask(np.asarray(pool.labelled, np.float32))
             known_weight = np.concatenate([known_weight, information(list(answers))])
-        z_known: Floats = (known - mean) @ axes
+        z_known = _coordinates(known, mean, axes)
         ranked = free[_greedy(z, weight, z_known, known_weight, with_spare(k))]
         return finished(pool, ranked, np.concatenate([free, others]), k, avoid)
 
@@ -65,6 +65,11 @@ def _axes(rows: Floats) -> tuple[Floats, Floats]:
     axes = centred.T @ vectors[:, kept] / np.sqrt(variances[kept])
     scale = np.sqrt(max(float(np.square(centred).sum(axis=1).mean()), 1e-12))
     return mean, np.asarray(axes / scale, np.float32)
+
+
+def _coordinates(rows: Floats, mean: Floats, axes: Floats) -> Floats:
+    coordinates: Floats = np.matmul(rows - mean, axes)
+    return coordinates
 
 
 def _greedy(

@@ -25,7 +25,7 @@ class Balanced:
         if not pool.controls:
             raise NeedsPredictionsError("Balancing needs probabilities.")
         rng = np.random.default_rng(pool.seed)
-        score = (pool.doubt - pool.doubt.min() + 1e-3) * rarity(pool)
+        score = (pool.doubt - pool.doubt.min(initial=0) + 1e-3) * rarity(pool)
         order = np.lexsort((rng.random(len(score)), -score))
         order = order[~np.isin(order, avoid)]
         if not len(order) or k <= 0:

@@ -13,8 +13,9 @@ from model.heads.features import Floats
 from model.selection.geometry import drawn_from, finished, usual_rows, with_spare
 from model.selection.registry import STRATEGIES, Pool
 
-SUB_POOL = 3000  # images looked at, and to be covered
-POWER = 1.0
+AT_A_TIME = 16  # gains that are computed again
+SUB_POOL = 2500  # images looked at, and to be covered
+LEAST = np.float32(1e-3)  # doubt
 NARROWEST = 0.25  # kernel, in the same measure
 WIDTH = 0.5  # of the kernel while nothing is labelled, times the median distance of two rows
 
@@ -36,28 +37,43 @@ class UncertaintyHerding:
         """Greedily what covers most of the doubt that labelled images leave."""
         if not pool.controls:
             return _herd(pool, k, avoid, None)
-        doubt = pool.doubt - min(float(pool.doubt.min()), 0.0)
-        return _herd(pool, k, avoid, doubt**POWER)
+        # Where nothing is in doubt, what is covered still counts.
+        return _herd(pool, k, avoid, pool.doubt - pool.doubt.min(initial=0) + LEAST)
 
 
 def _herd(
     pool: Pool, k: int, avoid: NDArray[np.intp], weight: NDArray[np.float32] | None
 ) -> list[int]:
     rng = np.random.default_rng(pool.seed)
-    free, others = drawn_from(pool, avoid, SUB_POOL, rng)
-    if not len(free) or k <= 0:
+    covered, others = drawn_from(pool, avoid, SUB_POOL, rng)
+    if not len(covered) or k <= 0:
         return []
-    rows = usual_rows(pool, pool.x[free])
+    candidates = _candidates(covered, others, weight)
+    rows = usual_rows(pool, pool.x[covered])
     known = usual_rows(pool, pool.x[avoid])
     if len(pool.labelled):
         known = np.concatenate([known, usual_rows(pool, pool.labelled)])
     width = _width(rows, known)
-    weights = np.ones(len(free), np.float32) if weight is None else weight[free]
-    cover = np.zeros(len(free), np.float32)
+    weights = np.ones(len(covered), np.float32) if weight is None else weight[covered]
+    cover = np.zeros(len(covered), np.float32)
     for start in range(0, len(known), 1000):
         cover = np.maximum(cover, _kernel(rows, known[start : start + 1000], width).max(axis=1))
-    ranked = _greedy(_kernel(rows, rows, width), weights, cover, with_spare(k))
-    return finished(pool, free[ranked], np.concatenate([free, others]), k, avoid)
+    kernel = _kernel(usual_rows(pool, pool.x[candidates]), rows, width)
+    ranked = candidates[_greedy(kernel, weights, cover, with_spare(k))]
+    return finished(pool, ranked, np.concatenate([covered, others]), k, avoid)
+
+
+def _candidates(
+    covered: NDArray[np.intp], others: NDArray[np.intp], weight: NDArray[np.float32] | None
+) -> NDArray[np.intp]:
+    """What may be chosen: all that is to be covered, in large pools half of it and of all others
+    as many that are most in doubt.
+    """
+    if weight is None or not len(others):
+        return covered
+    half = SUB_POOL // 2
+    rest = np.concatenate([covered[half:], others])
+    return np.concatenate([covered[:half], rest[np.argsort(-weight[rest], kind="stable")[:half]]])
 
 
 def _width(rows: Floats, known: Floats) -> float:
@@ -85,10 +101,10 @@ def _kernel(a: Floats, b: Floats, width: float) -> Floats:
 def _greedy(
     kernel: Floats, weight: NDArray[np.float32], cover: NDArray[np.float32], k: int
 ) -> NDArray[np.intp]:
-    """The k columns that add most to the weighted cover [n], each after those before it.
+    """The k rows of [m, n] that add most to the weighted cover [n], each after those before it.
 
-    A column's gain can only shrink as others are chosen, so that only those are computed again
-    whose last known gain is above the best so far (Minoux's lazy greedy, 1978).
+    A row's gain can only shrink as others are chosen, so that only those are computed again whose
+    last known gain is the best (Minoux's lazy greedy, 1978), some at a time.
     """
     gains = np.empty(len(kernel), np.float32)
     for start in range(0, len(kernel), 500):
@@ -96,15 +112,10 @@ def _greedy(
         gains[start : start + 500] = np.maximum(part - cover, 0) @ weight
     chosen: list[int] = []
     for _ in range(min(k, len(kernel))):
-        best, fresh = -1, np.zeros(len(kernel), np.bool_)
-        while best < 0:
-            top = int(gains.argmax())
-            if fresh[top]:
-                best = top
-                break
-            stale = np.argpartition(-gains, min(16, len(gains) - 1))[:17]
-            stale = stale[~fresh[stale] & np.isfinite(gains[stale])]
-            stale = stale if top in stale else np.append(stale, top)
+        fresh = np.zeros(len(kernel), np.bool_)
+        while not fresh[best := int(gains.argmax())]:
+            stale = np.argpartition(-gains, min(AT_A_TIME, len(gains)) - 1)[:AT_A_TIME]
+            stale = np.union1d(stale[~fresh[stale] & np.isfinite(gains[stale])], best)
             gains[stale] = np.maximum(kernel[stale] - cover, 0) @ weight
             fresh[stale] = True
         chosen.append(best)

@@ -111,7 +111,7 @@ def test_a_shortlist_asks_what_is_least_sure_first() -> None:
     x, _ = blobs([200])
     lead = np.random.default_rng(0).permutation(200) / 200
     p = np.stack([(1 + lead) / 2, (1 - lead) / 2], axis=1)
-    picks = lead[indices(shortlist(x, p, 10, seed=0, random_share=0))]
+    picks = lead[indices(shortlist(x, p, 10, seed=0, random_share=0, strategy="margin"))]
 
     assert picks[0] == 0
     assert list(picks) == sorted(picks)
@@ -138,7 +138,7 @@ def test_a_tenth_is_drawn_from_everything_and_stands_evenly() -> None:
     assert len(picks) == len(set(indices(picks))) == 100
     assert len(drawn) == 10
     assert {picks[place].probability for place in drawn} == {10 / 500}
-    assert {pick.probability for pick in picks if pick.strategy == "margin"} == {None}
+    assert {pick.probability for pick in picks if pick.strategy != "random"} == {None}
     assert all(len([place for place in drawn if place < n]) >= n // 10 - 1 for n in range(101))
 
 
