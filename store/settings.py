@@ -111,6 +111,10 @@ class Settings(BaseSettings):
         le=1,
         description="Share of Label Studio's time that publishing may take.",
     )
+    strategy: str = Field(
+        default="auto",
+        description="How the next images are chosen: auto, or the name of one strategy.",
+    )
     shortlist_min: int = Field(
         default=50, ge=1, description="Least number of tasks that are chosen and pushed at a time."
     )

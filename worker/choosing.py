@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.selection import Arm, Pick, cold_start, shortlist
+from model.registry import UnknownNameError
+from model.selection import AUTO, Arm, Pick, cold_start, shortlist
+from model.selection.registry import STRATEGIES
 from store.annotations import AnnotationRecord
 from store.projects import Project
 from store.publications import Choice, Item
@@ -71,6 +73,15 @@ def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[
     return kept, np.stack([vectors[str(task.image_key)] for task in kept])
 
 
+def strategy_of(settings: Settings) -> tuple[str, str | None]:
+    """The strategy that is set, or `auto` and what is wrong with the setting."""
+    try:
+        STRATEGIES.get(settings.strategy)
+    except UnknownNameError as error:
+        return AUTO, f"APPRENTICE_STRATEGY: {error}"
+    return settings.strategy, None
+
+
 def shortlist_size(settings: Settings, annotations: Sequence[AnnotationRecord]) -> int:
     """So many tasks as the team labels in `shortlist_minutes` at its measured speed."""
     since = time.time() - PACE_SECONDS
@@ -86,7 +97,7 @@ def choose(
     size: int,
     *,
     seed: int,
-    strategy: str = "auto",
+    strategy: str = AUTO,
     known: Known | None = None,
     arms: Mapping[str, Arm] | None = None,
 ) -> list[Choice]:

@@ -148,4 +148,4 @@ def _interspersed(chosen: list[Pick], drawn: list[Pick]) -> list[Pick]:
     return [next(second if place in places else first) for place in range(total)]
 
 
-__all__ = ["Arm", "Pick", "Pool", "cold_start", "finite_rows", "rows_by", "shortlist"]
+__all__ = ["AUTO", "Arm", "Pick", "Pool", "cold_start", "finite_rows", "rows_by", "shortlist"]

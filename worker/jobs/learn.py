@@ -34,6 +34,7 @@ from worker.choosing import (
     rest_items,
     shortlist_items,
     shortlist_size,
+    strategy_of,
     suggest,
 )
 from worker.finetune_policy import wish_where_it_may_pay
@@ -79,6 +80,7 @@ class _Learning:
             self.now: Snapshot = take_snapshot(context.store, context.project.id)
         self.before = self.now
         self.move = Move.NONE
+        self.strategy, self.complaint = strategy_of(self.settings)
         self.trained: Trained | None = None
 
     def run(self) -> None:
@@ -181,7 +183,9 @@ class _Learning:
         labelled = [task for task in self.now.tasks if task.ls_id in self.now.labels]
         with self.context.step("choose"):
             known = load_known(self.store, predictor.space, labelled, seed=SEED)
-            return choose(pool, predictor, hardest, size, seed=seed, known=known)
+            return choose(
+                pool, predictor, hardest, size, seed=seed, strategy=self.strategy, known=known
+            )
 
     def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
         listed = [task for task in self.now.tasks if task.ls_id in tasks]
@@ -281,7 +285,7 @@ class _Learning:
                 write(db)
                 # Learning itself has waited until our share of Label Studio's time allows it.
                 work.want(db, project_id, "publish", not_before=0.0)
-            change_project(db, project_id, reason=reason)
+            change_project(db, project_id, reason=reason or self.complaint)
             if self.move is Move.FINISH:
                 finish_move(db, self.now.project)
                 work.want(db, project_id, "embed")  # what the new space lacks
