@@ -28,6 +28,7 @@ from model.simulation import Chooser, Replay, Round, by_name, replay, split
 
 BATCH, ROUNDS = 20, 15
 RESULTS = OUT / "selection-curves.jsonl"
+ALL = "all"  # everything is labelled at once
 ORACLE = "oracle"  # greedy look-ahead on the truth, see `benchmarks.selection.oracle`
 BASE = ("random", "kmeans+random")
 # Quick ones first, so that an unfinished run says most.
@@ -75,6 +76,8 @@ def run(name: str, arm: str, seed: int) -> list[Round]:
     """One run of one arm."""
     known = datasets.load(name)
     data = split(known.x, known.y, seed=seed)
+    if arm == ALL:
+        return replay(data, by_name("random"), batch=len(data.x), rounds=1, seed=seed)
     choose = oracle(data) if arm == ORACLE else chooser(arm)
     first = None if arm == "random" else first_batch(data, seed)
     return replay(data, choose, batch=BATCH, rounds=ROUNDS, seed=seed, first=first)
@@ -96,7 +99,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--sets", nargs="+", default=datasets.NAMES, choices=datasets.NAMES)
-    parser.add_argument("--arms", nargs="+", default=(*ARMS, ORACLE))
+    parser.add_argument("--arms", nargs="+", default=(ALL, *ARMS, ORACLE))
     parser.add_argument("--report", action="store_true", help="run nothing")
     given = parser.parse_args()
     if not given.report:

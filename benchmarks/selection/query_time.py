@@ -3,8 +3,8 @@
     python -m benchmarks.selection.query_time [--sizes 10000 100000 1000000] [--strategies auto]
 
 The matrix is a file mapped into memory, as workers have it, and was just written, so that the page
-cache is warm. Timed is `shortlist` with the head's answers. Memory is the process's peak with what it
-has mapped. The bars: 1 s, 5 s, 40 s and 4 GB.
+cache is warm. Timed is `shortlist` with the head's answers. Memory is the process's peak, with what
+it has mapped. The bars: 1 s, 5 s, 40 s and 4 GB.
 """
 
 import argparse
