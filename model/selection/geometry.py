@@ -30,6 +30,8 @@ def unit_rows(x: NDArray[np.floating]) -> Floats:
 
 def usual_rows(pool: Pool, x: NDArray[np.floating]) -> Floats:
     """Embeddings [n, D] as heads see those of the pool: [n, D], each of length one."""
+    if not len(x):
+        return np.zeros((0, pool.x.shape[1]), np.float32)
     return normalise(x, fitting_power(pool.x[:SAMPLE]))
 
 
