@@ -92,9 +92,12 @@ def rows_by(name: str, pool: Pool, k: int, avoid: NDArray[np.intp] = NOTHING) ->
 
     While nothing can be predicted, a strategy that needs predictions leaves the choice to `auto`.
     """
+    strategy = STRATEGIES.get(name)()
     k = min(k, len(pool.x) - len(avoid))
+    if k <= 0:
+        return NOTHING
     try:
-        chosen = STRATEGIES.get(name)().choose(pool, k, avoid)
+        chosen = strategy.choose(pool, k, avoid)
     except NeedsPredictionsError:
         chosen = STRATEGIES.get(AUTO)().choose(pool, k, avoid)
     left = np.setdiff1d(np.arange(len(pool.x)), [*avoid, *chosen])
