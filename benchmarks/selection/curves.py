@@ -128,7 +128,7 @@ def _run_missing(sets: Sequence[str], arms: Sequence[str], seeds: Sequence[int])
                 }
                 with Path(RESULTS).open("a") as file:
                     file.write(json.dumps(found) + "\n")
-                thirds = np.array_split([done.accuracy for done in rounds], 3)
+                thirds = np.array_split([done.accuracy for done in rounds], min(3, len(rounds)))
                 means = " ".join(f"{np.mean(third):.1%}" for third in thirds)
                 seconds = time.process_time() - began
                 print(f"{name}, seed {seed}, {arm}: {means}; {seconds:.1f} s of CPU", flush=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from backend.commands.common import CommandError
 from backend.commands.simulate import run_project
@@ -19,8 +19,11 @@ from worker.snapshot import take_snapshot
 
 
 def chosen(bench: Workbench) -> dict[int, str]:
+    """{task: strategy} of the newest shortlist."""
+    newest = select(func.max(selection.c.version_id)).scalar_subquery()
+    listed = select(selection.c.task_ls_id, selection.c.strategy)
     with bench.store.database.read() as db:
-        rows = db.execute(select(selection.c.task_ls_id, selection.c.strategy)).all()
+        rows = db.execute(listed.where(selection.c.version_id == newest)).all()
     return {row.task_ls_id: row.strategy for row in rows}
 
 
