@@ -1,0 +1,1 @@
+"""Benchmarks of what is said about choosing: audit, auto-accept."""
