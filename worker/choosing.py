@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.registry import UnknownNameError
-from model.selection import AUTO, Arm, Pick, cold_start, shortlist
+from model.selection import AUTO, Pick, cold_start, shortlist
 from model.selection.registry import STRATEGIES
 from store.annotations import AnnotationRecord
 from store.projects import Project
@@ -99,12 +99,16 @@ def choose(
     seed: int,
     strategy: str = AUTO,
     known: Known | None = None,
-    arms: Mapping[str, Arm] | None = None,
+    random_share: float = 0.1,
+    drawn_before: Mapping[int, float | None] | None = None,
 ) -> list[Choice]:
     """The shortlist in order: by a strategy where there is a head, else the most typical images.
 
-    All controls that are learned count, the `hardest` as the first. `arms` is how strategies did
-    in this project.
+    All controls that are learned count, the `hardest` as the first.
+
+    Args:
+        random_share: of the tasks, that is drawn at random.
+        drawn_before: {task: probability} of draws that nobody has labelled yet.
     """
     if not pool.tasks:
         return []
@@ -118,16 +122,24 @@ def choose(
         def ask(x: Floats) -> tuple[Floats, ...]:
             return tuple(head.spread(x) for head in heads)
 
+        before = drawn_before or {}
+        rows = {task: row for row, task in enumerate(pool.tasks)}
         picks = shortlist(
             pool.x,
             None,
             size,
             seed=seed,
+            random_share=random_share,
             strategy=strategy,
             labelled=known.x if known else None,
             labels=known.labels if known else None,
             ask=ask,
-            arms=arms,
+            # Their chance counts how they came into the pool already.
+            drawn_before={
+                rows[task]: None if p is None else p / pool.share
+                for task, p in before.items()
+                if task in rows
+            },
         )
     return [
         Choice(
@@ -140,16 +152,26 @@ def choose(
 
 
 def suggest(
-    store: Store, project: Project, tasks: Sequence[Task], predictor: Predictor, config: LabelConfig
+    store: Store,
+    project: Project,
+    tasks: Sequence[Task],
+    predictor: Predictor,
+    config: LabelConfig,
+    *,
+    min_confidence: float | None = None,
 ) -> dict[int, Suggestion]:
-    """{task: suggestion} for those of the project's `tasks` that have an embedding."""
+    """{task: suggestion} for those of the project's `tasks` that have an embedding.
+
+    What is less probable than `min_confidence`, by default that of the settings, is left out.
+    """
+    least = store.settings.min_confidence if min_confidence is None else min_confidence
     kept, x = load_vectors(store, predictor.space, tasks)
     data = None
     if config.reads_task_data:
         with store.database.read() as db:
             known = task_data(db, project.id, [task.ls_id for task in kept])
         data = [known.get(task.ls_id, {}) for task in kept]
-    answers = predictor.suggest(config, x, store.settings.min_confidence, data)
+    answers = predictor.suggest(config, x, least, data)
     return {task.ls_id: answer for task, answer in zip(kept, answers, strict=True)}
 
 

@@ -10,7 +10,6 @@ from model.selection.auto import scheduled
 from model.selection.geometry import distinct
 from model.selection.registry import (
     STRATEGIES,
-    Arm,
     Ask,
     Distribution,
     NeedsPredictionsError,
@@ -51,20 +50,24 @@ def shortlist(
     labelled: NDArray[np.floating] | None = None,
     ask: Ask | None = None,
     labels: int | None = None,
-    arms: Mapping[str, Arm] | None = None,
+    drawn_before: Mapping[int, float | None] | None = None,
 ) -> list[Pick]:
     """The k images to label next, in order, of embeddings [N, D] and their probabilities [N, C].
 
     With several controls, there are probabilities for each, those of the one known least first.
     `ask` says them of any embeddings; with None for `probabilities`, only where that is needed.
     `labelled` [L, D] are the embeddings of labelled images, `labels` is how many of these there are
-    if not all are at hand; `arms` tell how strategies did in this project.
+    if not all are at hand.
 
     `random_share` of the picks are drawn uniformly from the whole pool, each with its probability,
-    and stand evenly among the others: an unbiased audit, however far the list is worked off. (When
-    two near-duplicates are drawn, the second is given up.) The others are the strategy's. Fewer
-    than k when the pool has fewer; near-duplicates of a chosen image come only after all others.
-    Rows that hold NaN or infinity are never chosen. Raises UnknownNameError.
+    and stand at even distances among the others, the first of them anywhere in its stretch: an
+    unbiased audit, however far the list is worked off, and though it be replaced after one label.
+    (When two near-duplicates are drawn, the second is given up.) `drawn_before` are rows of the
+    pool that an earlier list drew and nobody has labelled, with their probabilities: they come
+    first among the drawn ones, since a draw that is dropped where a strategy likes the image is no
+    fair draw. The others are the strategy's. Fewer than k when the pool has fewer; near-duplicates
+    of a chosen image come only after all others. Rows that hold NaN or infinity are never chosen.
+    Raises UnknownNameError.
     """
     known = (probabilities,) if isinstance(probabilities, np.ndarray) else probabilities
     if known is None and ask is None:
@@ -73,18 +76,22 @@ def shortlist(
     for p in known or ():
         usable = usable[np.isfinite(p[usable]).all(axis=1)]
     k = min(k, len(usable))
-    audited = _drawn(x, usable, round(random_share * k), seed)
+    wanted = round(random_share * k)
+    before = {row: p for row, p in (drawn_before or {}).items() if row in set(usable.tolist())}
+    drawn = [Pick(row, RANDOM, p) for row, p in before.items()][:wanted]
+    again = np.array([pick.index for pick in drawn], np.intp)
+    drawn += _drawn(x, usable, wanted - len(drawn), again, seed)
+    audited = np.array([pick.index for pick in drawn], np.intp)
     rows = np.union1d(_part(usable, seed), audited)
     looked_at = x[rows]
     controls = tuple(p[rows] for p in known or ())
     if known is None and ask is not None:
         controls = ask(looked_at)
-    pool = Pool(looked_at, controls, seed, _finite(labelled, x), ask, labels, arms or {})
+    pool = Pool(looked_at, controls, seed, _finite(labelled, x), ask, labels)
     name = scheduled(pool) if strategy == AUTO else strategy
     chosen = rows_by(name, pool, k - len(audited), np.searchsorted(rows, audited))
-    probability = round(random_share * k) / max(len(usable), 1)
-    drawn = [Pick(int(row), RANDOM, probability) for row in audited]
-    return _interspersed([Pick(int(rows[row]), name, None) for row in chosen], drawn)
+    picks = [Pick(int(rows[row]), name, None) for row in chosen]
+    return _interspersed(picks, drawn, np.random.default_rng([seed, 5]).random())
 
 
 def rows_by(name: str, pool: Pool, k: int, avoid: NDArray[np.intp] = NOTHING) -> NDArray[np.intp]:
@@ -133,22 +140,25 @@ def _part(rows: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
 
 
 def _drawn(
-    x: NDArray[np.floating], rows: NDArray[np.intp], count: int, seed: int
-) -> NDArray[np.intp]:
-    """`count` of the rows drawn uniformly, without the second of two near-duplicates."""
+    x: NDArray[np.floating], rows: NDArray[np.intp], count: int, avoid: NDArray[np.intp], seed: int
+) -> list[Pick]:
+    """`count` of the rows drawn uniformly from those not in `avoid`, no second near-duplicate."""
+    free = np.setdiff1d(rows, avoid)
+    count = min(count, len(free))
     # Not the strategy's own stream of random numbers: what it draws must not depend on these.
-    drawn = np.random.default_rng([seed, 1]).choice(rows, count, replace=False)
+    drawn = np.random.default_rng([seed, 1]).choice(free, count, replace=False)
     sample = np.random.default_rng([seed, 4]).choice(rows, min(len(rows), 500), replace=False)
-    pool = Pool(np.concatenate([x[drawn], x[sample]]), (), seed)
-    return drawn[distinct(pool, np.arange(count), count, NOTHING)]
+    pool = Pool(np.concatenate([x[drawn], x[avoid], x[sample]]), (), seed)
+    kept = distinct(pool, np.arange(count), count, np.arange(count, count + len(avoid)))
+    return [Pick(int(row), RANDOM, count / len(free)) for row in drawn[kept]]
 
 
-def _interspersed(chosen: list[Pick], drawn: list[Pick]) -> list[Pick]:
-    """Both lists in one, each in its order, `drawn` at even distances."""
+def _interspersed(chosen: list[Pick], drawn: list[Pick], offset: float) -> list[Pick]:
+    """Both lists in one, each in its order, `drawn` at even distances from `offset` (0 to 1) on."""
     total = len(chosen) + len(drawn)
-    places = {int((i + 0.5) * total / len(drawn)) for i in range(len(drawn))} if drawn else set()
+    places = {int((i + offset) * total / len(drawn)) for i in range(len(drawn))} if drawn else set()
     first, second = iter(chosen), iter(drawn)
     return [next(second if place in places else first) for place in range(total)]
 
 
-__all__ = ["AUTO", "Arm", "Pick", "Pool", "cold_start", "finite_rows", "rows_by", "shortlist"]
+__all__ = ["AUTO", "Pick", "Pool", "cold_start", "finite_rows", "rows_by", "shortlist"]

@@ -1,4 +1,4 @@
-"""What `auto` is: a schedule over strategies by the number of labels and by what has worked."""
+"""What `auto` is: first what covers the pool, then what covers the doubt that is left."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,13 +7,9 @@ from model.selection.registry import STRATEGIES, Pool
 
 NAME = "auto"
 START = "kmeans"
-SCHEDULE = ("herding", "margin")  # the first is taken unless it was seen to fail here
-FALLBACK = "random"
-
-# A strategy is given up where its picks are worth less than random ones by so many standard errors
-# of the difference, measured on at least so many picks.
-ERRORS = 2.0
-LEAST_PICKS = 50
+# While labels are few it spreads over the pool, as they grow it turns to what is in doubt: one
+# strategy for all later budgets.
+LATER = "herding"
 
 
 @STRATEGIES.register(NAME)
@@ -27,11 +23,4 @@ class Auto:
 
 def scheduled(pool: Pool) -> str:
     """The strategy whose turn it is."""
-    if not pool.controls:
-        return START
-    return next((name for name in SCHEDULE if not _fails(pool, name)), FALLBACK)
-
-
-def _fails(pool: Pool, name: str) -> bool:
-    arm = pool.arms.get(name)
-    return arm is not None and arm.picks >= LEAST_PICKS and arm.gain < -ERRORS * arm.error
+    return LATER if pool.controls else START

@@ -1,6 +1,6 @@
 """Strategies for choosing what is labelled next, one file each, and what they share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, TypeAlias
@@ -24,15 +24,6 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """How a strategy's picks did in this project against picks at random."""
-
-    picks: int
-    gain: float  # over random picks; above zero it is worth its while
-    error: float  # the standard error of that
-
-
-@dataclass(frozen=True)
 class Pool:
     """What can be chosen from. Rows are finite."""
 
@@ -45,7 +36,6 @@ class Pool:
     # what the heads say of other embeddings [M, D], like `controls`; None while there are none
     ask: Ask | None = None
     labels: int | None = None  # how many images are labelled; None: all of `labelled`
-    arms: Mapping[str, Arm] = field(default_factory=dict)  # by strategy, where it was measured
 
     @property
     def label_count(self) -> int:

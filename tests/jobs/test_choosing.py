@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from backend.commands.common import CommandError
 from backend.commands.simulate import run_project
-from model.selection import Arm
+from store.publications import Choice
 from store.schema import selection
 from store.versions import newest_version
 from tests.jobs.workbench import Workbench
@@ -63,20 +63,32 @@ def test_another_strategy_can_be_set_and_a_wrong_name_is_said(
     assert chosen(workbench)
 
 
-def test_what_failed_in_a_project_is_not_chosen_by(workbench: Workbench) -> None:
+def test_a_list_can_be_all_random_and_keeps_what_was_drawn(workbench: Workbench) -> None:
     predictor = learned(workbench)
     now = take_snapshot(workbench.store, workbench.project_id)
     pool = load_pool(workbench.store, now.space, now.open, seed=0)
     labelled = [task for task in now.tasks if task.ls_id in now.labels]
     known = load_known(workbench.store, now.space, labelled, seed=0)
-    arms = {"herding": Arm(picks=100, gain=-0.2, error=0.05)}
-    given = {"seed": 0, "known": known}
+    waiting = {pool.tasks[3]: 0.125, 999_999: 0.5}
+
+    def chosen(share: float) -> list[Choice]:
+        return choose(
+            pool,
+            predictor,
+            "kind",
+            20,
+            seed=0,
+            known=known,
+            random_share=share,
+            drawn_before=waiting,
+        )
 
     assert (known.labels, known.x.shape) == (24, (24, 32))
-    usual = choose(pool, predictor, "kind", 20, **given)
-    after = choose(pool, predictor, "kind", 20, arms=arms, **given)
+    usual, at_random = chosen(0.1), chosen(1.0)
     assert {choice.strategy for choice in usual} == {"herding", "random"}
-    assert {choice.strategy for choice in after} == {"margin", "random"}
+    assert {choice.strategy for choice in at_random} == {"random"}
+    for choices in (usual, at_random):
+        assert Choice(pool.tasks[3], "random", 0.125) in choices
 
 
 def test_the_chance_of_an_audited_task_counts_how_it_came_into_the_pool(

@@ -142,6 +142,26 @@ def test_a_tenth_is_drawn_from_everything_and_stands_evenly() -> None:
     assert all(len([place for place in drawn if place < n]) >= n // 10 - 1 for n in range(101))
 
 
+def test_draws_of_an_earlier_list_come_first_among_the_drawn_ones() -> None:
+    x, _ = blobs([200])
+    p = confident(200)
+    p[[7, 150]] = 1 / 3  # a strategy would like them as well
+    picks = shortlist(x, p, 40, seed=0, drawn_before={150: 0.02, 7: None})
+    drawn = [pick for pick in picks if pick.strategy == "random"]
+
+    assert [(pick.index, pick.probability) for pick in drawn[:2]] == [(150, 0.02), (7, None)]
+    assert len(drawn) == 4
+    assert len(set(indices(picks))) == 40
+    assert {pick.probability for pick in drawn[2:]} == {2 / 198}
+
+
+def test_a_list_that_is_replaced_after_one_label_is_audited_as_well() -> None:
+    x, _ = blobs([100])
+    first = [shortlist(x, confident(100), 20, seed=seed)[0].strategy for seed in range(300)]
+
+    assert 15 < first.count("random") < 50  # 30 are expected
+
+
 def test_the_drawn_ones_are_uniform_whatever_the_head_says() -> None:
     x, _ = blobs([60])
     p = confident(60)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.calibration import softmax
 from model.heads import Head, fit
-from model.selection import Arm, cold_start, finite_rows, rows_by, shortlist
+from model.selection import cold_start, finite_rows, rows_by, shortlist
 from model.selection.auto import scheduled
 from model.selection.balanced import rarity
 from model.selection.geometry import near_duplicate
@@ -152,19 +152,11 @@ def test_class_balance_weighs_rare_classes_more() -> None:
     assert weight[rare:].min() > 3 * weight[:rare].max()
 
 
-def test_auto_gives_up_what_was_seen_to_fail_and_ends_with_chance() -> None:
+def test_auto_covers_the_pool_until_something_can_be_predicted() -> None:
     x = np.zeros((5, 2), np.float32)
-    p = (np.full((5, 2), 0.5),)
 
-    def pool(**arms: Arm) -> Pool:
-        return Pool(x, p, 0, arms=arms)
-
-    bad, unclear, few = Arm(200, -0.1, 0.02), Arm(200, -0.1, 0.2), Arm(10, -0.1, 0.02)
     assert scheduled(Pool(x, (), 0)) == "kmeans"
-    assert scheduled(pool()) == "herding"
-    assert scheduled(pool(herding=unclear)) == scheduled(pool(herding=few)) == "herding"
-    assert scheduled(pool(herding=bad)) == "margin"
-    assert scheduled(pool(herding=bad, margin=bad)) == "random"
+    assert scheduled(Pool(x, (np.full((5, 2), 0.5),), 0)) == "herding"
 
 
 def test_a_shortlist_says_which_strategy_auto_stood_for() -> None:
@@ -172,8 +164,7 @@ def test_a_shortlist_says_which_strategy_auto_stood_for() -> None:
     pool = learned(x, label, [0, 1, 50, 51])
     given = {"labelled": pool.labelled, "ask": pool.ask}
     picks = shortlist(pool.x, None, 20, seed=0, **given)
-    fallen = {"herding": Arm(100, -0.2, 0.01)}
-    others = shortlist(pool.x, pool.controls, 20, seed=0, arms=fallen, **given)
+    others = shortlist(pool.x, pool.controls, 20, seed=0, strategy="margin", **given)
 
     assert {pick.strategy for pick in picks} == {"herding", "random"}
     assert {pick.strategy for pick in others} == {"margin", "random"}
