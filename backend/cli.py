@@ -186,6 +186,29 @@ def labels(project: Project, connection: Connection = "default", as_json: AsJson
 
 
 @app.command()
+def advice(
+    project: Project,
+    goal: Annotated[
+        str | None, typer.Option(help="Accuracy to be reached, such as 95%, or off.")
+    ] = None,
+    accept_error: Annotated[
+        str | None,
+        typer.Option(help="Accept sure suggestions unseen, of which at most this share is wrong."),
+    ] = None,
+    write: Annotated[
+        bool | None,
+        typer.Option(help="Write what is accepted to Label Studio, or only mark it (default)."),
+    ] = None,
+    connection: Connection = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Say how good suggestions are, what more labels would bring, and when to stop."""
+    from backend.commands import advice as command
+
+    command.run(project, connection, goal, accept_error, write=write, as_json=as_json)
+
+
+@app.command()
 def versions(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
     """List what was learned: how good each version is, and what became of it."""
     from backend.commands import versions as command

@@ -8,6 +8,7 @@ from typing import Any
 from redis import Redis, RedisError
 from sqlalchemy import Connection
 
+from backend.advice import advice_status
 from store.annotations import annotated_tasks, current_annotations
 from store.connections import list_connections
 from store.jobs import count_jobs, list_jobs
@@ -126,6 +127,7 @@ class Status:
     moving: MoveStatus | None
     held: bool  # by a rollback: what is learned waits for `apprentice promote`
     not_learned: tuple[str, ...]  # control tags that are left out beside those learned, and why
+    advice: tuple[str, ...]  # how good suggestions are, what more labels bring: for people
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,7 @@ def _project_status(
         moving=_moving(db, project),
         held=project.held_at is not None,
         not_learned=_not_learned(project),
+        advice=advice_status(db, project).sentences,
     )
 
 

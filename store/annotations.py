@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from store.acceptances import is_accepted
 from store.schema import annotation
 from store.tasks import chunks
 
@@ -137,7 +138,10 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
 
 
 def current_annotations(db: Connection, project_id: int) -> list[AnnotationRecord]:
-    """The annotations that count as labels: not deleted, not skipped; by time of writing."""
+    """The annotations that count as labels: not deleted, not skipped; by time of writing.
+
+    Nor do suggestions that were accepted without a person looking at them.
+    """
     rows = db.execute(
         select(annotation)
         .where(
@@ -162,6 +166,7 @@ def current_annotations(db: Connection, project_id: int) -> list[AnnotationRecor
             parent_prediction=row.parent_prediction,
         )
         for row in rows
+        if not is_accepted(row.result, row.created_at, row.updated_at)
     ]
 
 
@@ -181,6 +186,16 @@ def task_annotations(
         )
         found |= {row.ls_id: row.received_at for row in rows}
     return found
+
+
+def first_received(db: Connection, project_id: int) -> dict[int, float]:
+    """{task: when we first heard of an annotation of it}, in seconds since 1970."""
+    rows = db.execute(
+        select(annotation.c.task_ls_id, func.min(annotation.c.received_at).label("at"))
+        .where(annotation.c.project_id == project_id)
+        .group_by(annotation.c.task_ls_id)
+    )
+    return {row.task_ls_id: row.at for row in rows}
 
 
 def annotated_tasks(db: Connection, project_id: int) -> set[int]:

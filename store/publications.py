@@ -248,6 +248,7 @@ def set_shortlist(
         .where(selection.c.project_id == project_id, selection.c.active)
         .values(active=False)
     )
+    now = time.time()
     rows = [
         {
             "project_id": project_id,
@@ -256,7 +257,7 @@ def set_shortlist(
             "rank": rank,
             "strategy": choice.strategy,
             "probability": choice.probability,
-            "created_at": time.time(),
+            "created_at": now,
             "active": True,
         }
         for rank, choice in enumerate(choices)

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -254,6 +255,38 @@ review = Table(  # what the last learning found out about the labels
     Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
     Column("at", Double, nullable=False),  # when the labels were read
     Column("found", JSON, nullable=False),
+)
+
+goal = Table(  # what a team wants of a project
+    "goal",
+    metadata,
+    Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("accuracy", Double),  # to be reached
+    Column("accept_error", Double),  # share of wrong ones among accepted suggestions; null: off
+    Column("accept_writes", Boolean, nullable=False),  # as annotations, not only marked
+    Column("changed_at", Double, nullable=False),
+)
+
+advice = Table(  # what the last learning found out about choosing
+    "advice",
+    metadata,
+    Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("found", JSON, nullable=False),
+)
+
+acceptance = Table(  # suggestions taken without a person looking at them
+    "acceptance",
+    metadata,
+    _project(),
+    Column("task_ls_id", Integer, nullable=False),
+    Column("version_id", ForeignKey("version.id", ondelete="CASCADE"), nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("result", JSON, nullable=False),
+    Column("state", Text, nullable=False),  # marked, wanted, sent, written, withdrawn
+    Column("annotation_ls_id", Integer),  # once written
+    Column("at", Double, nullable=False),
+    PrimaryKeyConstraint("project_id", "task_ls_id"),
 )
 
 runtime = Table(  # what the processes tell one another

@@ -123,6 +123,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Minutes of the team's work that a shortlist lasts, if that is more tasks.",
     )
+    audit_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of the chosen tasks that are drawn at random, to measure by.",
+    )
     keep_versions_hours: float = Field(
         default=24,
         ge=0,

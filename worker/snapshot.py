@@ -1,15 +1,23 @@
 """All that learning needs to know of a project, as of one moment."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy import Connection, func, select
 
-from store.annotations import AnnotationRecord, annotated_tasks, current_annotations
+from store.advice import Advice, get_advice
+from store.annotations import (
+    AnnotationRecord,
+    annotated_tasks,
+    current_annotations,
+    first_received,
+)
 from store.projects import Project, get_project
-from store.publications import get_shortlist, latest_predictions
+from store.publications import Choice, get_shortlist, latest_predictions
 from store.schema import annotation, selection
+from store.selections import RANDOM, Draw, drawn_tasks
 from store.store import Store
 from store.tasks import Task, list_tasks
 from store.versions import Version, get_version, newest_version
@@ -38,6 +46,9 @@ class Snapshot:
     shortlist: list[int]
     predictions: dict[int, int]  # {task: newest version that Label Studio shows}
     unbiased: dict[int, bool]  # labelled tasks nobody chose for being hard: {task: ground truth}
+    advice: Advice | None  # of the last learning
+    drawn: dict[int, Draw]  # at random, labelled or not
+    received: dict[int, float]  # {labelled task: when we first heard of its label}
 
     @property
     def open(self) -> list[Task]:
@@ -56,6 +67,22 @@ class Snapshot:
         return replace(self, space=space, tasks=tasks)
 
     @property
+    def waiting(self) -> dict[int, float | None]:
+        """Drawn tasks that nobody has labelled, the longest waiting first: {task: probability}."""
+        tasks = [task for task in self.drawn if task not in self.annotated]
+        tasks.sort(key=lambda task: (self.drawn[task].at, task))
+        return {task: self.drawn[task].probability for task in tasks}
+
+    def kept(self) -> list[Choice]:
+        """What is left of the shortlist, in order, for the next one."""
+        return [
+            Choice(task, RANDOM, self.drawn[task].probability)
+            if task in self.drawn
+            else Choice(task, "kept", None)
+            for task in self.remaining
+        ]
+
+    @property
     def remaining(self) -> list[int]:
         """What is left of the shortlist, in order."""
         return [task for task in self.shortlist if task not in self.annotated]
@@ -70,6 +97,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
         config = parse_label_config(project.label_config)
         annotations = current_annotations(db, project_id)
         served_id = project.served_version_id
+        drawn = drawn_tasks(db, project_id)
         return Snapshot(
             project=project,
             read_at=read_at,
@@ -83,24 +111,23 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
             newest=newest_version(db, project_id),
             shortlist=get_shortlist(db, project_id),
             predictions=latest_predictions(db, project_id),
-            unbiased=_unbiased(db, project_id, annotations),
+            unbiased=_unbiased(db, project_id, annotations, drawn),
+            advice=get_advice(db, project_id),
+            drawn=drawn,
+            received=first_received(db, project_id),
         )
 
 
 def _unbiased(
-    db: Connection, project_id: int, annotations: list[AnnotationRecord]
+    db: Connection,
+    project_id: int,
+    annotations: list[AnnotationRecord],
+    drawn: Collection[int],
 ) -> dict[int, bool]:
     """Random picks, ground truth, and what was labelled before anything was chosen."""
     first = db.execute(
         select(func.min(selection.c.created_at)).where(selection.c.project_id == project_id)
     ).scalar()
-    at_random = set(
-        db.execute(
-            select(selection.c.task_ls_id).where(
-                selection.c.project_id == project_id, selection.c.strategy == "random"
-            )
-        ).scalars()
-    )
     early: set[int] = set()
     if first is not None:
         query = select(annotation.c.task_ls_id).where(
@@ -108,7 +135,7 @@ def _unbiased(
         )
         early = set(db.execute(query).scalars())
     truths = {a.task_ls_id for a in annotations if a.ground_truth}
-    return {task: task in truths for task in at_random | early | truths}
+    return {task: task in truths for task in {*drawn, *early, *truths}}
 
 
 def training_set(store: Store, now: Snapshot) -> TrainingSet:

@@ -99,6 +99,8 @@ def _show_project(console: Console, status: Status) -> None:
         ago = time.time() - status.reconciled_at
         lines.add_row("  reconciled", f"{ago:.0f} s ago")
     console.print(lines)
+    for sentence in status.advice:
+        console.print(f"  {_plain(sentence)}", soft_wrap=True)
     _show_jobs(console, status)
 
 

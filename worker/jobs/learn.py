@@ -20,11 +20,9 @@ from store.reviews import save_review
 from store.spaces import cancel_move, finish_move, is_tuned, move_is_ready, move_stands
 from store.tasks import assign_holdout
 from store.tuned import Tuned
-from store.versions import (
-    START,
-    Version,
-    change_version,
-)
+from store.versions import START, Version, change_version
+from worker.accepting import accept
+from worker.advising import advise, random_share
 from worker.candidate import Candidate
 from worker.choosing import (
     Pool,
@@ -60,7 +58,10 @@ def preload() -> None:
 def run(project_id: int, generation: int) -> None:
     """Learn from today's labels, or refill the shortlist when they are the same as before."""
     with running("learn", project_id, generation) as context:
-        _Learning(context).run()
+        learning = _Learning(context)
+        learning.run()
+        with context.step("accept"):
+            accept(context.store, learning.now)
 
 
 class Move(StrEnum):
@@ -122,10 +123,13 @@ class _Learning:
         candidate = Candidate(trained, data, digest, verdict, reviewed, report)
         if verdict.accepted and now.project.held_at is None:
             self._publish(candidate)
-            return
-        if self.move is Move.FINISH:
-            self.now, self.move = self.before, Move.CANCEL
-        self._refill(unpublished=candidate)
+        else:
+            if self.move is Move.FINISH:
+                self.now, self.move = self.before, Move.CANCEL
+            self._refill(unpublished=candidate)
+        if self.move is not Move.CANCEL:
+            with self.context.step("advise"):
+                advise(self.store, now, candidate, served)
 
     def _look_ahead(self) -> None:
         """Take the project as it is after its move, if that can end now."""
@@ -182,9 +186,16 @@ class _Learning:
         seed = SEED + len(self.now.annotations)  # random picks differ from one time to the next
         labelled = [task for task in self.now.tasks if task.ls_id in self.now.labels]
         with self.context.step("choose"):
-            known = load_known(self.store, predictor.space, labelled, seed=SEED)
             return choose(
-                pool, predictor, hardest, size, seed=seed, strategy=self.strategy, known=known
+                pool,
+                predictor,
+                hardest,
+                size,
+                seed=seed,
+                strategy=self.strategy,
+                known=load_known(self.store, predictor.space, labelled, seed=SEED),
+                random_share=random_share(self.settings, self.now.advice),
+                drawn_before=self.now.waiting,
             )
 
     def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
@@ -256,7 +267,7 @@ class _Learning:
             after = last_score(now)
             items = shortlist_items(choices, answers, after=after)
         artifact = self._keep(unpublished) if unpublished else ""
-        kept = [Choice(task, "kept", None) for task in now.remaining]
+        kept = now.kept()
 
         def write(db: Connection) -> None:
             if unpublished:

@@ -35,6 +35,7 @@ from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
 from studio.records import NewPrediction
+from worker.accepted_writing import write_accepted
 from worker.budget import draw, leisure_at
 from worker.choosing import rest_items, suggest
 from worker.connecting import is_ours
@@ -73,6 +74,9 @@ class _Publishing:
         self._settle_debts()
         with self.context.step("push"):
             more = self._push_all()
+        if not more and self._in_time():
+            with self.context.step("accepted"):
+                more = write_accepted(self.context, self.studio)
         if not more and self._in_time():
             with self.context.step("sweep"):
                 more = sweep_old_versions(self.context, self.studio)

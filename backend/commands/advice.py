@@ -1,0 +1,75 @@
+"""`apprentice advice`."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import typer
+from sqlalchemy import Connection
+
+from backend.advice import advice_status
+from backend.commands.common import (
+    CommandError,
+    find_or_fail,
+    load_settings,
+    open_store,
+    require_database,
+)
+from store import work
+from store.goals import change_goal
+
+
+def run(
+    project: int,
+    connection: str,
+    goal: str | None,
+    accept_error: str | None,
+    *,
+    write: bool | None,
+    as_json: bool,
+) -> None:
+    """Print what is advised, after changing what was given of the project's goal."""
+    changes: dict[str, Any] = {}
+    if goal is not None:
+        changes["accuracy"] = _share(goal, "--goal")
+    if accept_error is not None:
+        changes["accept_error"] = _share(accept_error, "--accept-error")
+    if write is not None:
+        changes["accept_writes"] = write
+    settings = load_settings()
+    require_database(settings)
+    with open_store(settings, migrate=False) as store:
+        known = find_or_fail(store, connection, project)
+
+        def change(db: Connection) -> None:
+            change_goal(db, known.id, **changes)
+            work.want(db, known.id, "learn")
+
+        if changes:
+            store.database.write(change)
+        with store.database.read() as db:
+            found = advice_status(db, known)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+    elif not found.sentences:
+        typer.echo("Nothing is known yet: it is looked at when a version is learned.")
+    else:
+        for sentence in found.sentences:
+            typer.echo(sentence)
+
+
+def _share(text: str, option: str) -> float | None:
+    """0.95, "95%" or "off".
+
+    Raises:
+        CommandError: it is none of them.
+    """
+    if text.strip().lower() == "off":
+        return None
+    try:
+        share = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise CommandError(f"{option} takes a share such as 0.05 or 5%, or off: not {text!r}")
+    return share

@@ -1,0 +1,200 @@
+"""What learning tells about choosing: the audit, the outlook, and what is accepted unseen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection
+
+from store.acceptances import MARKED, WANTED, WITHDRAWN, is_accepted, list_acceptances, set_state
+from store.advice import Advice, AuditedPick, get_advice, save_advice
+from store.annotations import AnnotationRecord, save_annotations
+from store.goals import change_goal
+from store.projects import change_project
+from store.publications import get_shortlist
+from store.selections import drawn_tasks
+from store.versions import mark_served, newest_version
+from tests.jobs.workbench import Workbench
+from worker.accepting import reserved
+from worker.snapshot import take_snapshot
+
+
+def advice_of(bench: Workbench) -> Advice:
+    with bench.store.database.read() as db:
+        found = get_advice(db, bench.project_id)
+    assert found is not None
+    return found
+
+
+def shortlist_of(bench: Workbench) -> list[int]:
+    with bench.store.database.read() as db:
+        return get_shortlist(db, bench.project_id)
+
+
+def label_lists(bench: Workbench, lists: int, each: int) -> None:
+    """Label the beginning of one shortlist after the other, as people do."""
+    for index in range(lists):
+        tasks = shortlist_of(bench)[:each]
+        bench.annotate({task: bench.truth[task] for task in tasks}, at=10.0 + index)
+        learn(bench)
+
+
+def learn(bench: Workbench) -> None:
+    """Learn, and serve what was learned, as publishing does in the end."""
+    bench.run("learn")
+
+    def serve(db: Connection) -> None:
+        version = newest_version(db, bench.project_id)
+        if version is not None and version.artifact is not None:
+            change_project(db, bench.project_id, served_version_id=version.id)
+            mark_served(db, version)
+
+    bench.store.database.write(serve)
+
+
+@pytest.fixture
+def begun(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+    monkeypatch.setenv("APPRENTICE_AUDIT_SHARE", "0.5")
+    monkeypatch.setenv("APPRENTICE_HEAD", "ridge")
+    bench = workbench
+    bench.run("learn")
+    label_lists(bench, 1, 12)
+    return bench
+
+
+def test_draws_wait_on_every_list_until_they_are_labelled(begun: Workbench) -> None:
+    with begun.store.database.read() as db:
+        first = set(drawn_tasks(db, begun.project_id))
+    label_lists(begun, 1, 4)
+    waiting = first & set(shortlist_of(begun))
+    with begun.store.database.read() as db:
+        drawn = drawn_tasks(db, begun.project_id)
+    labelled = {task for task in first if task not in waiting}
+    assert waiting
+    assert first == waiting | labelled
+    assert first <= set(drawn)
+    assert all(draw.probability for draw in drawn.values())
+    labels = take_snapshot(begun.store, begun.project_id).labels
+    assert labelled <= set(labels)
+
+
+def test_random_picks_alone_make_the_audit(begun: Workbench) -> None:
+    label_lists(begun, 3, 12)
+    found = advice_of(begun)
+    now = take_snapshot(begun.store, begun.project_id)
+    picks = {task for task in now.drawn if task in now.labels}
+    assert {pick.task for pick in found.picks} == picks
+    assert found.accuracy is not None
+    assert found.open_accuracy is not None
+    assert found.accuracy.n == len(picks)
+    assert found.accuracy.low < found.accuracy.value <= found.accuracy.high
+    assert found.labels == len(now.labels) == 48
+
+
+def test_the_outlook_is_measured_once_there_are_labels_for_it(begun: Workbench) -> None:
+    assert advice_of(begun).outlook is None
+    label_lists(begun, 4, 12)
+    outlook = advice_of(begun).outlook
+    assert outlook is not None
+    assert outlook.gain.low <= outlook.gain.value <= outlook.gain.high
+    assert outlook.rise[0] >= 0
+    label_lists(begun, 1, 4)
+    assert advice_of(begun).outlook == outlook  # too few more labels for another look
+    assert [item.labels for item in advice_of(begun).agreement][-2:] == [60, 64]
+    assert advice_of(begun).agreement[-1].kappa > 0.8
+
+
+def test_seconds_come_from_lead_times(begun: Workbench) -> None:
+    assert advice_of(begun).seconds_per_label is None
+    record = AnnotationRecord(999, 200, 20.0, 20.0, [], completed_by=1, lead_time=7.5)
+    task = next(task for task in begun.truth if task not in shortlist_of(begun)[:12])
+    region = {"from_name": "kind", "to_name": "image", "type": "choices"}
+    result = [region | {"value": {"choices": [begun.truth[task]]}}]
+    record = replace(record, task_ls_id=task, result=result)
+    begun.store.database.write(lambda db: save_annotations(db, begun.project_id, [record]))
+    learn(begun)
+    assert advice_of(begun).seconds_per_label == 7.5
+
+
+def sure_picks(bench: Workbench, count: int, wrong: int) -> None:
+    """Random picks as a long project has them, in place of the few that a test can make."""
+    found = advice_of(bench)
+    names = np.array(["cat", "dog", "fox"])
+    picks = [AuditedPick(10_000 + i, 0.995, i < wrong, str(names[i % 3])) for i in range(count)]
+    more = replace(found, picks=picks)
+    bench.store.database.write(lambda db: save_advice(db, bench.project_id, more))
+
+
+def accepted(bench: Workbench) -> dict[int, str]:
+    with bench.store.database.read() as db:
+        return {item.task: item.state for item in list_acceptances(db, bench.project_id)}
+
+
+def goal(bench: Workbench, **values: object) -> None:
+    bench.store.database.write(lambda db: change_goal(db, bench.project_id, **values))
+
+
+def test_nothing_is_accepted_unless_asked_for_and_shown_to_be_right(begun: Workbench) -> None:
+    label_lists(begun, 1, 12)
+    sure_picks(begun, 300, 0)
+    learn(begun)
+    assert accepted(begun) == {}
+    sure_picks(begun, 40, 0)
+    goal(begun, accept_error=0.05)
+    learn(begun)
+    assert accepted(begun) == {}
+
+
+def test_what_is_sure_is_marked_and_a_part_stays_with_people(begun: Workbench) -> None:
+    label_lists(begun, 2, 12)
+    sure_picks(begun, 300, 0)
+    goal(begun, accept_error=0.05)
+    learn(begun)
+    taken = accepted(begun)
+    assert len(taken) > 20
+    assert set(taken.values()) == {MARKED}
+    now = take_snapshot(begun.store, begun.project_id)
+    assert not set(taken) & (set(now.labels) | set(shortlist_of(begun)) | set(now.drawn))
+    assert not any(reserved(begun.project_id, task) for task in taken)
+    goal(begun, accept_writes=True)
+    learn(begun)
+    assert set(accepted(begun).values()) == {WANTED}
+    goal(begun, accept_error=None)
+    learn(begun)
+    assert accepted(begun) == {}
+
+
+def test_a_broken_bound_takes_everything_back(begun: Workbench) -> None:
+    label_lists(begun, 2, 12)
+    sure_picks(begun, 300, 0)
+    goal(begun, accept_error=0.05, accept_writes=True)
+    learn(begun)
+    written = next(iter(accepted(begun)))
+    begun.store.database.write(lambda db: set_state(db, begun.project_id, written, "written", 5))
+    sure_picks(begun, 300, 12)  # one in 25: the bound is broken, the target may yet be kept
+    learn(begun)
+    assert accepted(begun) == {written: "written"}
+    sure_picks(begun, 300, 30)
+    learn(begun)
+    assert accepted(begun) == {written: WITHDRAWN}
+
+
+def test_accepted_annotations_teach_nothing_until_a_person_touches_them(begun: Workbench) -> None:
+    label_lists(begun, 2, 12)
+    sure_picks(begun, 300, 0)
+    goal(begun, accept_error=0.05, accept_writes=True)
+    learn(begun)
+    with begun.store.database.read() as db:
+        item = list_acceptances(db, begun.project_id)[0]
+    before = take_snapshot(begun.store, begun.project_id)
+    record = AnnotationRecord(5000, item.task, 100.0, 100.1, item.result)
+    begun.store.database.write(lambda db: save_annotations(db, begun.project_id, [record]))
+    now = take_snapshot(begun.store, begun.project_id)
+    assert now.labels == before.labels
+    assert item.task in now.annotated
+    assert item.task not in now.unbiased
+    confirmed = replace(record, updated_at=160.0)
+    begun.store.database.write(lambda db: save_annotations(db, begun.project_id, [confirmed]))
+    after = take_snapshot(begun.store, begun.project_id)
+    assert set(after.labels) - set(before.labels) == {item.task}
+    assert not is_accepted([], 1.0, 1.0)

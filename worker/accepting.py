@@ -1,0 +1,160 @@
+"""Suggestions that are taken without a person looking at each, where a team set an error target.
+
+The rule (`model/accepting.py`) is decided anew at every look, from random picks that people have
+labelled. A tenth of what it takes stays open, so that it goes on being audited. When the bound
+breaks, nothing more is taken and marks are removed; when more than the target of the picks are
+wrong, what was written to Label Studio is deleted there again, unless a person has touched it.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+from sqlalchemy import Connection
+
+from model.accepting import FAILED, OFF, ON, Audited, Rule, decide
+from model.targets import Value
+from store import work
+from store.acceptances import (
+    MARKED,
+    WANTED,
+    Acceptance,
+    count_acceptances,
+    list_acceptances,
+    marked,
+    replace_unwritten,
+    withdraw_all,
+)
+from store.advice import Advice, get_advice
+from store.goals import Goal, get_goal
+from store.publications import get_shortlist
+from store.store import Store
+from store.versions import REFUSED, Version, newest_version
+from studio.config import LabelConfig
+from worker.choosing import suggest
+from worker.honest import group_of
+from worker.predictor import Predictor, Suggestion
+from worker.snapshot import Snapshot
+
+log = structlog.get_logger()
+
+CHUNK = 5_000  # tasks whose embeddings are in memory at a time
+RESERVED = 0.1  # of what the rule takes: it stays in the queue
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the rule says now, and why nothing is accepted where nothing can be."""
+
+    rule: Rule
+    reason: str | None
+
+
+NOTHING = Rule(OFF, None, None, 0, 0, (), 0)
+
+
+def standing(goal: Goal, advice: Advice | None, config: LabelConfig) -> Standing:
+    """Decide the rule from what is remembered of the random picks."""
+    if goal.accept_error is None:
+        return Standing(NOTHING, "no error target is set")
+    if config.skipped:
+        names = ", ".join(repr(item.name) for item in config.skipped)
+        return Standing(NOTHING, f"a person has to fill in {names}, which is not learned")
+    picks = advice.picks if advice is not None else ()
+    audited = Audited(
+        np.array([pick.confidence for pick in picks], np.float64),
+        np.array([pick.wrong for pick in picks], np.bool_),
+        np.array([pick.group for pick in picks], np.str_),
+    )
+    return Standing(decide(audited, goal.accept_error), None)
+
+
+def accept(store: Store, now: Snapshot) -> None:
+    """Take what may be taken of the open tasks, and give up what may not be any more."""
+    project_id = now.project.id
+    with store.database.read() as db:
+        goal, advice = get_goal(db, project_id), get_advice(db, project_id)
+        counts = count_acceptances(db, project_id)
+        version = newest_version(db, project_id)
+        shortlist = set(get_shortlist(db, project_id))
+        newest = list_acceptances(db, project_id, (MARKED, WANTED), 1)
+    if goal.accept_error is None and not counts:
+        return
+    rule = standing(goal, advice, now.config).rule
+    accepted: list[Acceptance] = []
+    if version is not None and (version.status == REFUSED or now.project.held_at is not None):
+        version = now.served
+    if version is not None and rule.state == ON and _is_known(newest, version, goal):
+        return
+    if rule.state == ON and version is not None and version.artifact is not None:
+        accepted = _taken(store, now, version, rule, goal, shortlist)
+    broken = rule.state == FAILED and (rule.rate or 0.0) > (goal.accept_error or 0.0)
+    version_id = version.id if version is not None else 0
+
+    def write(db: Connection) -> int:
+        replace_unwritten(db, project_id, version_id, accepted)
+        withdrawn = withdraw_all(db, project_id) if broken else 0
+        if withdrawn or any(item.state == WANTED for item in accepted):
+            work.want(db, project_id, "publish")
+        return withdrawn
+
+    withdrawn = store.database.write(write)
+    log.info("accepted", state=rule.state, tasks=len(accepted), withdrawn=withdrawn)
+
+
+def _is_known(accepted: Sequence[Acceptance], version: Version, goal: Goal) -> bool:
+    """Whether all that this version says was looked at under this goal."""
+    return any(item.version_id == version.id and item.at > goal.changed_at for item in accepted)
+
+
+def _taken(
+    store: Store,
+    now: Snapshot,
+    version: Version,
+    rule: Rule,
+    goal: Goal,
+    shortlist: set[int],
+) -> list[Acceptance]:
+    predictor = Predictor.load(store, version)
+    if not set(predictor.heads) >= {control.name for control in now.config.controls}:
+        return []  # half an answer is none
+    free = [
+        task
+        for task in now.open
+        if task.ls_id not in shortlist
+        and task.ls_id not in now.drawn
+        and not reserved(now.project.id, task.ls_id)
+    ]
+    state = WANTED if goal.accept_writes else MARKED
+    taken: list[Acceptance] = []
+    for start in range(0, len(free), CHUNK):
+        part = free[start : start + CHUNK]
+        answers = suggest(store, now.project, part, predictor, now.config, min_confidence=0.0)
+        tasks = [task for task, answer in answers.items() if answer.result]
+        sure = np.array([answers[task].confidence for task in tasks], np.float64)
+        groups = np.array([_group(answers[task], now.config) for task in tasks], np.str_)
+        for index in np.flatnonzero(rule.takes(sure, groups)):
+            task = tasks[index]
+            result = marked(answers[task].result)
+            confidence = round(answers[task].confidence, 5)
+            taken.append(Acceptance(task, version.id, confidence, result, state, None, time.time()))
+    return taken
+
+
+def reserved(project_id: int, task: int) -> bool:
+    """Whether a task is left to people whatever is suggested: the same answer at every look."""
+    digest = hashlib.sha256(f"audit {project_id} {task}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") < RESERVED * 2**32
+
+
+def _group(suggestion: Suggestion, config: LabelConfig) -> str:
+    said: dict[str, Value] = {}
+    for control in config.controls:
+        value = control.read(suggestion.result)
+        value = control.absent if value is None else value
+        if value is not None:
+            said[control.name] = value
+    return group_of(said)
