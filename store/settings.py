@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     keep_versions_hours: float = Field(
         default=24,
         ge=0,
-        description="Hours after which predictions of a superseded version are deleted.",
+        description="Hours after which predictions of a superseded version, and a fine-tuned "
+        "backbone that no version needs any more, are deleted.",
     )
     image_max_bytes: int = Field(
         default=50_000_000, gt=0, description="Largest image file that is loaded, in bytes."

@@ -119,9 +119,10 @@ def _mark(db: Connection, backbone: Tuned, **values: float) -> None:
     db.execute(update(tuned).where(tuned.c.id == backbone.id).values(**values))
 
 
-def is_known(db: Connection, digest: str) -> bool:
-    """Whether any project has a fine-tuned backbone of that digest, deleted or not."""
-    return db.execute(select(tuned.c.id).where(tuned.c.digest == digest)).first() is not None
+def is_kept(db: Connection, digest: str) -> bool:
+    """Whether any project has a fine-tuned backbone of that digest that isn't deleted."""
+    of_digest = (tuned.c.digest == digest, tuned.c.cleared_at.is_(None))
+    return db.execute(select(tuned.c.id).where(*of_digest)).first() is not None
 
 
 def last_tuned(db: Connection, project_id: int) -> Tuned | None:

@@ -19,7 +19,7 @@ from store.spaces import TUNED, backbone_of
 from store.store import Store
 from store.tuned import (
     Tuned,
-    is_known,
+    is_kept,
     is_shared,
     list_uncleared,
     mark_cleared,
@@ -140,17 +140,17 @@ def _delete(context: JobContext, backbone: str) -> bool:
 
 
 def _clear_orphans(context: JobContext, before: float) -> None:
-    """Weights of a fine-tuning that was cancelled just before its end."""
+    """Weights of a fine-tuning that was cancelled just before its end, or deleted elsewhere."""
     here = [name for name, at in tuned_here(context.store.settings).items() if at < before]
     if not here:
         return
-    for backbone in _unknown(context.store, here):
+    for backbone in _unkept(context.store, here):
         if not _delete(context, backbone):
             return
 
 
-def _unknown(store: Store, backbones: list[str]) -> list[str]:
+def _unkept(store: Store, backbones: list[str]) -> list[str]:
     with store.database.read() as db:
         if _is_tuning(db):
             return []
-        return [name for name in backbones if not is_known(db, name.removeprefix(TUNED))]
+        return [name for name in backbones if not is_kept(db, name.removeprefix(TUNED))]

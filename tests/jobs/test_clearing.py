@@ -178,6 +178,15 @@ def test_one_that_is_tuned_again_counts_as_new(tuned_twice: Workbench) -> None:
     assert rollback(tuned_twice.store, tuned_twice.project, earlier.name).id == earlier.id
 
 
+def test_a_copy_that_is_still_here_is_deleted_too(tuned_twice: Workbench) -> None:
+    follow(tuned_twice)
+    clear(tuned_twice)
+    keep_weights(tuned_twice, FIRST)
+    clear(tuned_twice)
+    assert not is_kept(tuned_twice, FIRST)
+    assert is_kept(tuned_twice, SECOND)
+
+
 def test_weights_that_no_fine_tuning_ended_with_are_deleted(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from store.store import Store
 from store.tuned import (
     add_tuned,
     find_tuned,
-    is_known,
+    is_kept,
     is_shared,
     list_uncleared,
     mark_cleared,
@@ -45,11 +45,12 @@ def test_a_retired_backbone_may_not_be_served_until_it_is_tuned_again(
     store.database.write(lambda db: mark_cleared(db, known))
     with store.database.read() as db:
         assert list_uncleared(db, project.id) == []
-        assert is_known(db, DIGEST)
+        assert not is_kept(db, DIGEST)
     add(store, project.id)
     assert store.database.write(lambda db: may_be_served(db, project.id, NAME))
     with store.database.read() as db:
         again = find_tuned(db, project.id, NAME)
+        assert is_kept(db, DIGEST)
     assert again is not None
     assert (again.id, again.retired_at, again.cleared_at) == (known.id, None, None)
 
