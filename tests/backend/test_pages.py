@@ -20,7 +20,7 @@ from store.projects import change_project, get_project
 from store.publications import owe
 from store.schema import job
 from store.versions import START
-from store.work import fail, want
+from store.work import fail, postpone, want
 from studio.config import parse_label_config
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
@@ -86,8 +86,9 @@ def test_what_people_wrote_is_escaped(web):
 
 def test_running_jobs_and_errors_are_shown(web, project):
     def prepare(db):
-        want(db, project.id, "publish", not_before=1e12)
+        want(db, project.id, "publish")
         fail(db, project.id, "publish", "Label Studio does not answer")
+        postpone(db, project.id, "publish", 1e12)
         for number in (1, 2):
             add_job(db, f"embed-{project.id}-g{number}", project.id, "embed", number)
         change_job(
