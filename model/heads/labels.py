@@ -18,6 +18,7 @@ from model.heads.strength import (
     choose_penalty,
     splits,
     start_from,
+    widened,
 )
 
 KIND = "labels"
@@ -57,8 +58,7 @@ def fit_labels(
             penalty = settings_of.penalty
         else:
             penalty, tried = _choose_penalty(z[:, :SEARCH_RANK], targets, counted, groups, seed)
-            if tried and not start.any():
-                start = _widened(tried, start)
+            start = start if start.any() else widened(tried, start)
         w = solver.minimise(
             solver.problem(z, targets, counted),
             penalty,
@@ -95,11 +95,3 @@ def _choose_penalty(
         return PRESUMED, []
     tolerance = SEARCH_TOLERANCE * len(frequency)
     return choose_penalty(trials, solver.binary_cross_entropy, tolerance=tolerance)
-
-
-def _widened(tried: list[Floats], start: Floats) -> Floats:
-    """Weights of the first components alone, on average, as weights [r + 1, C] to start from."""
-    start = start.copy()
-    mean = np.mean(tried, axis=0)
-    start[: len(mean) - 1], start[-1] = mean[:-1], mean[-1]
-    return start

@@ -23,6 +23,7 @@ from model.heads.strength import (
     choose_penalty,
     splits,
     start_from,
+    widened,
 )
 
 KIND = "logistic"
@@ -40,12 +41,13 @@ class LogisticKind:
         prepared = data.prepared
         z = prepared.z
         seen, label = np.unique(data.y, return_inverse=True)
+        names = [data.classes[index] for index in seen]
+        start = start_from(data.warm_start, KIND, names, prepared)
         if isinstance(data.settings_of, LinearHead) and data.settings_of.kind == KIND:
             penalty = data.settings_of.penalty
         else:
-            penalty = _choose_penalty(z, label, len(seen), data)
-        names = [data.classes[index] for index in seen]
-        start = start_from(data.warm_start, KIND, names, prepared)
+            penalty, tried = _choose_penalty(z, label, len(seen), data)
+            start = start if start.any() else widened(tried, start)
         w = solver.minimise(
             _problem(z, label, len(seen), row_weights(label, data.weight)),
             penalty,
@@ -67,8 +69,13 @@ def _problem(z: Floats, label: NDArray[np.intp], classes: int, weights: Floats) 
     return solver.problem(z, solver.one_hot(label, classes), counted[:, None])
 
 
-def _choose_penalty(z: Floats, label: NDArray[np.intp], classes: int, data: FitData) -> float:
-    """The penalty with the least log-loss on rows that were held out."""
+def _choose_penalty(
+    z: Floats, label: NDArray[np.intp], classes: int, data: FitData
+) -> tuple[float, list[Floats]]:
+    """The penalty with the least log-loss on rows that were held out.
+
+    With it, what was fitted by it on the other rows.
+    """
     weights = row_weights(label, data.weight)
     tried = z[:, :SEARCH_RANK]
 
@@ -83,4 +90,4 @@ def _choose_penalty(z: Floats, label: NDArray[np.intp], classes: int, data: FitD
         return Trial(_problem(tried[train], label[train], classes, weights[train]), held_loss)
 
     trials = [trial(train, test) for train, test in splits(label, data.groups, seed=data.seed)]
-    return choose_penalty(trials, solver.cross_entropy)[0] if trials else PRESUMED
+    return choose_penalty(trials, solver.cross_entropy) if trials else (PRESUMED, [])

@@ -117,3 +117,16 @@ def start_from(
             start[:-1, column] = coordinates_of.from_features(weight)
             start[-1, column] = warm.bias[earlier] + coordinates_of.mean @ weight
     return start
+
+
+def widened(tried: Sequence[Floats], start: Floats) -> Floats:
+    """Weights that were fitted to the first components alone, on average, to start from.
+
+    In the shape of `start` [r + 1, C], which it is where nothing was tried.
+    """
+    if not tried:
+        return start
+    mean = np.mean(tried, axis=0)
+    wider = start.copy()
+    wider[: len(mean) - 1], wider[-1] = mean[:-1], mean[-1]
+    return wider
