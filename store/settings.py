@@ -76,7 +76,8 @@ class Settings(BaseSettings):
     )
     head: str = Field(
         default="auto",
-        description="Kind of head where one class each is learned: auto compares all, or one name.",
+        description="Kind of head where one class each is learned: auto compares all; or one of "
+        "prototype, ridge, logistic, svm, forest, knn.",
     )
     finetune: Literal["auto", "manual"] = Field(
         default="auto",
@@ -84,7 +85,8 @@ class Settings(BaseSettings):
     )
     augment: Literal["none", "gentle", "photo", "texture"] = Field(
         default="gentle",
-        description="How images are varied in fine-tuning: only photo and texture mirror them.",
+        description="How images are varied in fine-tuning: none, gentle, photo or texture; only "
+        "the last two mirror them.",
     )
     min_confidence: float = Field(
         default=0.5,

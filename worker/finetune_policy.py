@@ -17,6 +17,7 @@ log = structlog.get_logger()
 LEAST_LABELS = 200  # below, frozen features are mostly as good
 LEAST_ASKED = 50  # labels from which Start Training fine-tunes too
 GROWTH = 1.5  # times the labels of the last attempt: less is more of the same
+MOST_UNREAD = 0.1  # of the labelled images, that are still to be embedded
 MANY_LABELS = 1_000  # from here on the last points can be learned too
 # Accuracies of the heads on frozen features that leave too little to gain.
 GOOD_ENOUGH, GOOD_ENOUGH_OF_MANY = 0.90, 0.97
@@ -68,12 +69,17 @@ def is_possible(db: Connection, project: Project) -> bool:
 
 
 def wish_where_it_may_pay(
-    db: Connection, settings: Settings, project_id: int, labels: int, accuracy: float
+    db: Connection, settings: Settings, project_id: int, labels: int, accuracy: float, unread: int
 ) -> None:
-    """Have the backbone fine-tuned, after heads of this accuracy were fitted, if it may pay."""
+    """Have the backbone fine-tuned, after heads of this accuracy were fitted, if it may pay.
+
+    Not while many of the labelled images are `unread`: it would learn from the few others.
+    """
     project = get_project(db, project_id)
     assert project is not None, "projects are never forgotten"
     if settings.finetune != "auto" or not is_possible(db, project):
+        return
+    if unread > MOST_UNREAD * labels:
         return
     last, backbone = last_attempt(db, project_id), base_backbone(project) or ""
     if may_pay(labels, accuracy, backbone, last):

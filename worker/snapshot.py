@@ -61,6 +61,16 @@ class Snapshot:
             and task.ls_id not in self.annotated
         ]
 
+    @property
+    def unread(self) -> int:
+        """How many labelled images are still to be embedded."""
+        return sum(
+            task.ls_id in self.labels
+            and task.image_error is None
+            and task.embedded_space != self.space
+            for task in self.tasks
+        )
+
     def moved(self, space: str) -> "Snapshot":
         """The project as it will be once it has moved to `space`."""
         tasks = [replace(task, embedded_space=task.next_space) for task in self.tasks]

@@ -16,6 +16,7 @@ from store.tuned import Tuned, find_tuned
 from store.versions import Version
 from worker.judging import judge
 from worker.predictor import Predictor
+from worker.snapshot import Snapshot, training_set
 from worker.training import HOLDOUT_LEAST, Trained, TrainingSet
 
 
@@ -50,17 +51,32 @@ def as_tuned(
     held: frozenset[int],
 ) -> TrainingSet:
     """The training set of a backbone that was tuned from `base` on the labels of `seen`."""
+    data = _with_pretrained(store, project_id, data, base)
+    return replace(data, holdout=_held_out_of(data, seen, held))
+
+
+def labelled_set(store: Store, now: Snapshot) -> tuple[TrainingSet, Tuned | None]:
+    """The labelled tasks of the snapshot, and what tuned the backbone of its space.
+
+    Near-duplicates are told apart by features that have not seen the labels.
+    """
+    data, tuned = training_set(store, now), tuned_of(store, now.project.id, now.space)
+    if tuned is not None:
+        data = _with_pretrained(store, now.project.id, data, tuned.base_backbone)
+    return data, tuned
+
+
+def _with_pretrained(store: Store, project_id: int, data: TrainingSet, base: str) -> TrainingSet:
+    """A tuned space's training set with the features of `base`, if all are there."""
+    if data.pretrained is not None:
+        return data
     keys = list(data.image_keys)
     with store.database.read() as db:
         space = pretrained_space(db, project_id, data.space, base)
     known = store.embeddings.get(space, keys)
     whole = bool(keys) and all(key in known for key in keys)
-    return replace(
-        data,
-        holdout=_held_out_of(data, seen, held),
-        tuned=True,
-        pretrained=np.stack([known[key] for key in keys]) if whole else None,
-    )
+    pretrained = np.stack([known[key] for key in keys]) if whole else None
+    return replace(data, tuned=True, pretrained=pretrained)
 
 
 def _held_out_of(data: TrainingSet, seen: frozenset[int], held: frozenset[int]) -> frozenset[int]:

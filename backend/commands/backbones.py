@@ -81,6 +81,9 @@ def _show_families(console: Console, families: list[FamilyListing]) -> None:
         if note := family.problem or family.missing:
             console.print(f"    needs: {note}", markup=False, soft_wrap=True, style="yellow")
     console.print(
-        "\nChoose one with APPRENTICE_BACKBONE. `apprentice backbones WORD` looks for names.",
+        "\nChoose one with APPRENTICE_BACKBONE, or for one project by "
+        "`apprentice train --project ID --backbone NAME`. `apprentice backbones WORD` looks for "
+        "names.",
         markup=False,
+        soft_wrap=True,
     )

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from store import work
 from store.projects import change_project
+from store.schema import task
 from store.spaces import begin_move
 from store.tasks import list_tasks, mark_embedded
 from store.tuned import Tuned, add_tuned
@@ -180,6 +182,40 @@ def test_the_pretrained_features_are_found_where_the_name_does_not_tell_the_weig
     np.testing.assert_array_equal(data.pretrained[0], vectors[data.image_keys[0]])
 
 
+def test_what_is_like_an_image_that_the_backbone_has_seen_is_not_held_out(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.training.HOLDOUT_FROM", 60)
+    seen, twins, strangers = set(range(1, 61)), set(range(61, 121)), set(range(121, 151))
+    keys = {task: f"twin{task - 60}" if task in twins else f"image{task}" for task in range(1, 151)}
+    known = workbench.store.embeddings.get(SPACE, [f"image{task}" for task in seen])
+    noise = np.random.default_rng(0).normal(size=32) / 1000
+    twin_vectors = {
+        keys[task]: (known[f"image{task - 60}"] + noise).astype(np.float16) for task in twins
+    }
+    workbench.store.embeddings.put(SPACE, twin_vectors)
+    rng = np.random.default_rng(1)
+    vectors = {key: rng.normal(size=16).astype(np.float16) for key in keys.values()}
+    workbench.store.embeddings.put(TUNED_SPACE, vectors)
+
+    def move_there(db):
+        change_project(
+            db, workbench.project_id, embedding_space=TUNED_SPACE, base_backbone="test:tiny"
+        )
+        mark_embedded(db, workbench.project_id, TUNED_SPACE, keys)
+
+    workbench.store.database.write(move_there)
+    know_tuned(workbench, seen, set())
+    workbench.annotate({task: workbench.truth[task] for task in keys}, ground_truth=True)
+    workbench.run("learn")
+    with workbench.store.database.read() as db:
+        held = {task.ls_id for task in list_tasks(db, workbench.project_id) if task.split}
+        wanted = work.get_work(db, workbench.project_id, "embed")
+    assert held == strangers
+    assert wanted is not None
+    assert wanted.wanted > wanted.done, "what is to be labelled gets pretrained features too"
+
+
 def test_a_move_waits_while_a_person_holds_a_version(workbench: Workbench) -> None:
     serve_first(workbench)
     fill(workbench, OTHER, spread=1)
@@ -225,6 +261,19 @@ def test_fine_tuning_starts_by_itself_when_it_may_pay(
     label(workbench, 20)
     workbench.run("learn")
     assert wants_finetuning(workbench)
+
+
+def test_it_does_not_start_while_many_labelled_images_are_to_be_read(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after connecting a project that has many labels already."""
+    monkeypatch.setattr("worker.finetune_policy.LEAST_LABELS", 60)
+    monkeypatch.setattr("worker.finetune_policy.GOOD_ENOUGH", 1.01)
+    label(workbench, 25)
+    unread = update(task).where(task.c.ls_id <= 20).values(embedded_space=None)
+    workbench.store.database.write(lambda db: db.execute(unread))
+    workbench.run("learn")
+    assert not wants_finetuning(workbench)
 
 
 def test_it_does_not_start_by_itself_again_before_the_labels_have_grown_by_half(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from model.embedding import Embedder
 from store import work
 from store.annotations import annotated_tasks
+from store.publications import get_shortlist
 from store.runtime import tell, told
 from store.spaces import (
     backbone_of,
@@ -149,9 +150,11 @@ class _EmbedJob:
             embedder.close()
 
     def _fill_base(self) -> None:
-        """Where the backbone was fine-tuned: embed labelled images by the pretrained one too.
+        """Where the backbone was fine-tuned: embed by the pretrained one too what is labelled, or
+        chosen to be labelled next.
 
-        Only features that have not seen the labels can tell which of these are doubtful.
+        Only features that have not seen the labels can tell which of these are doubtful, and which
+        images are nearly the same.
         """
         project = self.context.project
         space, base = project.embedding_space, base_backbone(project)
@@ -159,8 +162,9 @@ class _EmbedJob:
             return
         with self.database.read() as db:
             base_space = pretrained_space(db, project.id, space, base)
-            labelled = get_tasks(db, project.id, annotated_tasks(db, project.id)).values()
-        here = [task for task in labelled if task.image_key and task.embedded_space == space]
+            wanted = annotated_tasks(db, project.id) | set(get_shortlist(db, project.id))
+            tasks = get_tasks(db, project.id, wanted).values()
+        here = [task for task in tasks if task.image_key and task.embedded_space == space]
         there = self.store.embeddings.get(base_space, [str(task.image_key) for task in here])
         missing = [task for task in here if task.image_key not in there]
         if not missing:
@@ -198,7 +202,8 @@ class _EmbedJob:
                 embedding.run()
         finally:
             loader.close()
-        self.done += embedding.done - embedding.failed
+        if only is None:  # what is embedded beside teaches nothing new
+            self.done += embedding.done - embedding.failed
 
     def _finish(self) -> None:
         """End the job: wish for the next one while there is work, else for learning."""

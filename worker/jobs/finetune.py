@@ -8,7 +8,7 @@ space in use all along, and in the new one as soon as the project has moved ther
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ from worker.finetune_progress import ShownProgress
 from worker.finetune_trial import embed_labelled, try_out
 from worker.jobs.context import JobContext, running
 from worker.patient import PatientLoader
-from worker.snapshot import take_snapshot, training_set
+from worker.snapshot import take_snapshot
 from worker.studios import image_loader
-from worker.tuned_space import tuned_of
+from worker.tuned_space import labelled_set
 from worker.watch import CancelWatch
 
 log = structlog.get_logger()
@@ -118,8 +118,7 @@ class _Finetuning:
         self._require_stillness(backbone)
         with self.context.step("read"):
             now = take_snapshot(self.store, self.project.id)
-            tuned = tuned_of(self.store, self.project.id, now.space) is not None
-            data = replace(training_set(self.store, now), tuned=tuned)
+            data, _ = labelled_set(self.store, now)
             if now.config.reason is not None:
                 raise CannotFinetuneError(now.config.reason)
             if not len(data.tasks):

@@ -39,10 +39,10 @@ from worker.finetune_policy import wish_where_it_may_pay
 from worker.jobs.context import JobContext, running
 from worker.predictor import Predictor, Suggestion
 from worker.review import review
-from worker.snapshot import Snapshot, take_snapshot, training_set
+from worker.snapshot import Snapshot, take_snapshot
 from worker.standing import hardest_control, last_score, outdated, pool_has_grown, start_version
 from worker.training import Trained, TrainingSet, extend_holdout, train
-from worker.tuned_space import judge_anywhere, measurable, tuned_of, unseen_only
+from worker.tuned_space import judge_anywhere, labelled_set, measurable, unseen_only
 
 log = structlog.get_logger()
 
@@ -90,9 +90,8 @@ class _Learning:
         if now.config.reason is not None or not now.space:
             self._write(reason=now.config.reason)
             return
-        tuned = tuned_of(self.store, now.project.id, now.space)
         with self.context.step("read"):
-            labelled = replace(training_set(self.store, now), tuned=tuned is not None)
+            labelled, tuned = labelled_set(self.store, now)
             data = measurable(self.store, self._hold_out(labelled, tuned), tuned)
         digest = data.digest(now.config)
         if digest in {known.labels_digest for known in (now.newest, now.served) if known}:
@@ -304,7 +303,10 @@ class _Learning:
                 cancel_move(db, project_id)
             elif self.trained is not None:
                 accuracy, labels = self.trained.accuracy.value, len(self.now.labels)
-                wish_where_it_may_pay(db, self.settings, project_id, labels, accuracy)
+                unread = self.now.unread
+                wish_where_it_may_pay(db, self.settings, project_id, labels, accuracy, unread)
+            if is_tuned(self.now.space):  # pretrained features of what is labelled, and will be
+                work.want(db, project_id, "embed")
             work.finish(db, self.context.lease)
 
         self.store.database.write(commit)
