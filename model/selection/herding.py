@@ -14,7 +14,7 @@ from model.selection.geometry import drawn_from, finished, usual_rows, with_spar
 from model.selection.registry import STRATEGIES, Pool
 
 AT_A_TIME = 16  # gains that are computed again
-SUB_POOL = 2500  # images looked at, and to be covered
+SUB_POOL = 2000  # images looked at, and to be covered
 LEAST = np.float32(1e-3)  # doubt
 NARROWEST = 0.25  # kernel, in the same measure
 WIDTH = 0.5  # of the kernel while nothing is labelled, times the median distance of two rows
