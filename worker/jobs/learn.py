@@ -286,6 +286,7 @@ class _Learning:
         self, write: Callable[[Connection], None] | None = None, *, reason: str | None = None
     ) -> None:
         project_id = self.now.project.id
+        reasons = "; ".join(filter(None, (self.complaint, reason)))
 
         def commit(db: Connection) -> None:
             work.check(db, self.context.lease)
@@ -295,7 +296,7 @@ class _Learning:
                 write(db)
                 # Learning itself has waited until our share of Label Studio's time allows it.
                 work.want(db, project_id, "publish", not_before=0.0)
-            change_project(db, project_id, reason=reason or self.complaint)
+            change_project(db, project_id, reason=reasons or None)
             if self.move is Move.FINISH:
                 finish_move(db, self.now.project)
                 work.want(db, project_id, "embed")  # what the new space lacks
