@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
 
+FULL_ROWS, PROJECTED = 800, 384  # rows above which features are so many
+
 FAST_KIND = "ridge"  # of heads for one class each: a few milliseconds, and near the best
 
 
@@ -32,7 +34,7 @@ class Learners:
     def __init__(self, data: ControlData, *, seed: int) -> None:
         self.data = data
         self.seed = seed
-        self.x = data.honest
+        self.x = _narrow(data.honest, seed)
         self.unknown = unknown_names(data.labels)
         self.tolerance = 0.0
         if isinstance(data.target, Number):
@@ -78,6 +80,15 @@ class Learners:
         labels, groups = self.data.labels, self.data.groups
         head = fit_number(self.x[rows], labels.y[rows], seed=self.seed, groups=groups[rows])
         return CalibratedNumber(head, self.tolerance)
+
+
+def _narrow(x: Floats, seed: int) -> Floats:
+    """The features; of many rows in a random projection, in which fits take a fifth of the time."""
+    if len(x) <= FULL_ROWS or x.shape[1] <= PROJECTED:
+        return x
+    projection = np.random.default_rng(seed).normal(size=(x.shape[1], PROJECTED))
+    narrow: Floats = np.asarray(x, np.float32) @ (projection / PROJECTED**0.5).astype(np.float32)
+    return narrow
 
 
 _FITS: dict[str, Callable[[Learners, Ints], Learned]] = {
