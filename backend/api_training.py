@@ -51,7 +51,7 @@ class BackboneAnswer:
 @router.post("/train", status_code=201)
 async def train(request: Request, project_id: int, asked: TrainWish) -> TrainAnswer:
     """Train as soon as a worker is free."""
-    web, project = await _found(request, project_id)
+    web, project = await project_or_404(request, project_id)
     wish = await web.write(lambda db: wish_for(db, project.id, asked.kind))
     web.sweeper.wake()
     return TrainAnswer(wish.job, wish.kind)
@@ -60,14 +60,14 @@ async def train(request: Request, project_id: int, asked: TrainWish) -> TrainAns
 @router.post("/cancel")
 async def stop(request: Request, project_id: int) -> CancelAnswer:
     """Stop the project's fine-tuning."""
-    web, project = await _found(request, project_id)
+    web, project = await project_or_404(request, project_id)
     return CancelAnswer(await web.write(lambda db: cancel(db, project.id)))
 
 
 @router.put("/backbone")
 async def backbone(request: Request, project_id: int, asked: BackboneWish) -> BackboneAnswer:
     """Move to another pretrained backbone, in the background."""
-    web, project = await _found(request, project_id)
+    web, project = await project_or_404(request, project_id)
     try:
         name = await web.bulk.run(checked, web.settings, asked.backbone or DEFAULT)
     except WrongBackboneError as error:
@@ -77,7 +77,8 @@ async def backbone(request: Request, project_id: int, asked: BackboneWish) -> Ba
     return BackboneAnswer(name)
 
 
-async def _found(request: Request, project_id: int) -> tuple[Web, Project]:
+async def project_or_404(request: Request, project_id: int) -> tuple[Web, Project]:
+    """The web process and the project by our own id. RequestError 404: there is none."""
     web = web_of(request)
     found: Project | None = None
     if 0 < project_id < 2**31:

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from backend import api, api_advice, api_training, pages, protocol
+from backend import api, api_advice, api_results, api_training, pages, protocol
 from backend.auth import BasicAuth, Credentials, check_binding
 from backend.bodies import RequestError
 from backend.context import Web
@@ -67,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(api.router)
     app.include_router(api_training.router)
     app.include_router(api_advice.router)
+    app.include_router(api_results.router)
     app.include_router(protocol.router)
     app.include_router(protocol.router, prefix="/c/{connection_id}", include_in_schema=False)
     _answer_errors(app)

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from backend import cli_results
 from backend.cli_choosing import simulate
+from backend.cli_options import AsJson, Connection, Project
 from backend.commands.common import CommandError
 
 app = typer.Typer(
@@ -21,17 +23,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Project = Annotated[int, typer.Option("--project", "-p", help="Label Studio's project id.", min=1)]
 OneProject = Annotated[
     int | None, typer.Option("--project", "-p", help="Only this Label Studio project id.", min=1)
 ]
-Connection = Annotated[str, typer.Option(help="Which Label Studio, when there are several.")]
 Url = Annotated[str | None, typer.Option(help="Label Studio's URL; by default LABEL_STUDIO_URL.")]
 ApiKey = Annotated[
     str | None,
     typer.Option(help="Its Personal Access Token; by default LABEL_STUDIO_API_KEY."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 class QueueName(StrEnum):
@@ -278,6 +277,9 @@ def demo() -> None:
     from backend.commands import demo as command
 
     command.run()
+
+
+cli_results.add_to(app)
 
 
 def main() -> None:

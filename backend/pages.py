@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from backend.api import look
 from backend.context import web_of
 from backend.protocol import health_response
+from worker.ledger_summary import suggestions_in_words
 
 router = APIRouter(include_in_schema=False)
 
@@ -53,7 +54,12 @@ def render_status(**values: Any) -> str:
     """The status page's HTML."""
     now = time.time()
     page = _pages.get_template("status.html")
-    return page.render(ago=lambda then: ago(then, now), refresh=REFRESH_SECONDS, **values)
+    return page.render(
+        ago=lambda then: ago(then, now),
+        suggestions_in_words=suggestions_in_words,
+        refresh=REFRESH_SECONDS,
+        **values,
+    )
 
 
 @router.get("/")

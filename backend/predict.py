@@ -28,6 +28,7 @@ from store.tasks import Task, get_tasks, mark_broken, mark_embedded, save_tasks
 from store.versions import START, Version, get_version
 from store.work import want
 from studio.config import LabelConfig, parse_label_config
+from worker.blind import is_blind, withheld
 from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
 
 log = structlog.get_logger()
@@ -36,6 +37,7 @@ BULK = 50  # tasks from which a request counts as bulk: it mustn't delay the sma
 WRITE = 200  # tasks in one transaction, so that webhooks get their turn between two
 ROWS = 2000  # embeddings multiplied at a time
 RETRY_AFTER = 5  # seconds
+NOTHING = Suggestion([], 1.0)
 
 Vectors = dict[int, npt.NDArray[np.float16]]  # by position in the request
 
@@ -56,6 +58,7 @@ class Answering:
     questions: list[Question]
     ranks: dict[int, int]  # {task: its place in the shortlist}
     known: dict[int, Task]
+    blind_share: float
     suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position, as the next two
     broken: dict[int, str] = field(default_factory=dict)
     passing: dict[int, str] = field(default_factory=dict)
@@ -101,9 +104,12 @@ class Answering:
         confidence = suggestion.confidence if suggestion else 1.0
         if not math.isfinite(confidence):  # Label Studio would drop the whole batch
             suggestion, confidence = None, 1.0
+        if suggestion and is_blind(self.project, task, self.blind_share):
+            suggestion = withheld(suggestion)
         rank = self.ranks.get(task) if suggestion else None
         score = rest_score(confidence) if rank is None else shortlist_score(rank, len(self.ranks))
-        return Item(task, score, suggestion.result if suggestion else [])
+        shown = suggestion or NOTHING
+        return Item(task, score, shown.result, shown.withheld)
 
 
 async def answer(web: Web, connection_id: str, request: PredictRequest) -> dict[str, Any]:
@@ -170,7 +176,9 @@ def _look(web: Web, connection_id: str, request: PredictRequest) -> Answering:
     for position, reason in malformed.items():
         log.warning("malformed task", project=project.id, position=position, reason=reason)
     predictor = web.predictor(version)
-    state = Answering(request, project, version, config, predictor, questions, ranks, known)
+    # An editor that asks for help gets it: only what is shown unasked may be withheld.
+    share = 0.0 if request.interactive else web.settings.blind_share
+    state = Answering(request, project, version, config, predictor, questions, ranks, known, share)
     _use_known(web, state)
     return state
 

@@ -24,6 +24,7 @@ from store.work import get_work
 from studio.config import parse_label_config
 from worker.broker import broker_url, redis_from_url
 from worker.labels import read_labels
+from worker.ledger_summary import Summary, kept_summary
 from worker.queues import QUEUES, WorkerInfo, workers_alive
 
 ERRORS_SECONDS = 86_400  # errors of jobs are shown for a day
@@ -128,6 +129,7 @@ class Status:
     held: bool  # by a rollback: what is learned waits for `apprentice promote`
     not_learned: tuple[str, ...]  # control tags that are left out beside those learned, and why
     advice: tuple[str, ...]  # how good suggestions are, what more labels bring: for people
+    suggestions: Summary | None  # what became of them; null while nothing was suggested
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ def _project_status(
         held=project.held_at is not None,
         not_learned=_not_learned(project),
         advice=advice_status(db, project).sentences,
+        suggestions=kept_summary(db, project.id),
     )
 
 

@@ -15,6 +15,7 @@ from store.schema import owed, prediction, publication, publication_chunk, selec
 from store.tasks import chunks
 
 CHUNK_ITEMS = 200  # predictions in one request to Label Studio
+SWEPT = "swept"  # the source of a prediction that Label Studio holds no more
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,12 @@ class Item:
     task: int
     score: float
     result: list[dict[str, Any]]
+    withheld: list[dict[str, Any]] | None = None  # of a blind task: what it isn't shown
 
 
 @dataclass(frozen=True)
 class Publication:
-    """Predictions of one version, pushed for one `reason`: version, refill, refresh, owed."""
+    """Predictions of one version, pushed for a `reason`: version, refill, refresh, owed, apply."""
 
     id: int
     project_id: int
@@ -98,14 +100,12 @@ def add_publication(
 
 def pending_publications(db: Connection, project_id: int) -> list[Publication]:
     """What is still to be pushed, the oldest first."""
-    rows = db.execute(
-        select(publication)
-        .where(publication.c.project_id == project_id, publication.c.state == "pending")
-        .order_by(publication.c.id)
+    query = select(publication).where(
+        publication.c.project_id == project_id, publication.c.state == "pending"
     )
     return [
         Publication(row.id, row.project_id, row.version_id, row.reason, row.state, row.seconds)
-        for row in rows
+        for row in db.execute(query.order_by(publication.c.id))
     ]
 
 
@@ -202,6 +202,7 @@ def save_predictions(
             "task_ls_id": item.task,
             "score": item.score,
             "result": item.result,
+            "withheld": item.withheld,
             "source": source,
             "at": time.time(),
         }
@@ -214,7 +215,9 @@ def save_predictions(
 def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[int]:
     """Tasks for which Label Studio holds a prediction of this version."""
     query = select(prediction.c.task_ls_id).where(
-        prediction.c.project_id == project_id, prediction.c.version_id == version_id
+        prediction.c.project_id == project_id,
+        prediction.c.version_id == version_id,
+        prediction.c.source != SWEPT,
     )
     return set(db.execute(query).scalars())
 
@@ -223,20 +226,10 @@ def latest_predictions(db: Connection, project_id: int) -> dict[int, int]:
     """{task: id of the newest version of which Label Studio holds a prediction}."""
     rows = db.execute(
         select(prediction.c.task_ls_id, prediction.c.version_id)
-        .where(prediction.c.project_id == project_id)
+        .where(prediction.c.project_id == project_id, prediction.c.source != SWEPT)
         .order_by(prediction.c.version_id)
     )
     return {row.task_ls_id: row.version_id for row in rows}
-
-
-def forget_predictions(db: Connection, version_id: int, ls_ids: Collection[int]) -> None:
-    """Note that Label Studio holds these no more."""
-    for ids in chunks(ls_ids):
-        db.execute(
-            delete(prediction).where(
-                prediction.c.version_id == version_id, prediction.c.task_ls_id.in_(ids)
-            )
-        )
 
 
 def set_shortlist(

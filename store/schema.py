@@ -158,7 +158,7 @@ publication = Table(
     Column("id", Integer, primary_key=True),
     _project(),
     Column("version_id", ForeignKey("version.id", ondelete="CASCADE"), nullable=False),
-    Column("reason", Text, nullable=False),  # version, refill, refresh, owed
+    Column("reason", Text, nullable=False),  # version, refill, refresh, owed, apply
     Column("state", Text, nullable=False),  # pending, done, superseded
     Column("created_at", Double, nullable=False),
     Column("done_at", Double),
@@ -187,7 +187,8 @@ prediction = Table(
     Column("task_ls_id", Integer, nullable=False),
     Column("score", Double, nullable=False),  # Label Studio's order
     Column("result", JSON, nullable=False),  # empty: no suggestion was shown
-    Column("source", Text, nullable=False),  # pushed, answered
+    Column("withheld", JSON(none_as_null=True)),  # what a blind task would have been shown
+    Column("source", Text, nullable=False),  # pushed, answered; swept: deleted there
     Column("at", Double, nullable=False),
     UniqueConstraint("project_id", "version_id", "task_ls_id"),
 )

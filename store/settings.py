@@ -94,6 +94,18 @@ class Settings(BaseSettings):
         le=1,
         description="Suggestions less probable than this are not shown; they only order the queue.",
     )
+    blind_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of the tasks that get no suggestion, to measure what suggestions do.",
+    )
+    relabel_most: int = Field(
+        default=0,
+        ge=0,
+        le=200,
+        description="Doubtful labels listed in a Label Studio tab for a second look; 0: none.",
+    )
     reconcile_seconds: float = Field(
         default=60, gt=0, description="Seconds between looks at Label Studio for missed changes."
     )

@@ -9,10 +9,11 @@ from studio.calls.importing import ImportCalls
 from studio.calls.predictions import PredictionCalls
 from studio.calls.projects import ProjectCalls
 from studio.calls.tasks import TaskCalls
+from studio.calls.views import ViewCalls
 from studio.http import StudioHttp
 
 
-class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCalls):
+class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCalls, ViewCalls):
     """All calls to one Label Studio server, synchronous. Safe to share between threads.
 
     `url` is the server's, with its path prefix if it has one. `token` is a Personal Access Token or

@@ -34,7 +34,7 @@ from store.publications import get_shortlist
 from store.store import Store
 from store.versions import REFUSED, Version, newest_version
 from studio.config import LabelConfig
-from worker.choosing import suggest
+from worker.choosing import answers
 from worker.honest import group_of
 from worker.predictor import Predictor, Suggestion
 from worker.snapshot import Snapshot
@@ -132,14 +132,14 @@ def _taken(
     taken: list[Acceptance] = []
     for start in range(0, len(free), CHUNK):
         part = free[start : start + CHUNK]
-        answers = suggest(store, now.project, part, predictor, now.config, min_confidence=0.0)
-        tasks = [task for task, answer in answers.items() if answer.result]
-        sure = np.array([answers[task].confidence for task in tasks], np.float64)
-        groups = np.array([_group(answers[task], now.config) for task in tasks], np.str_)
+        found = answers(store, now.project, part, predictor, now.config, 0.0)
+        tasks = [task for task, answer in found.items() if answer.result]
+        sure = np.array([found[task].confidence for task in tasks], np.float64)
+        groups = np.array([_group(found[task], now.config) for task in tasks], np.str_)
         for index in np.flatnonzero(rule.takes(sure, groups)):
             task = tasks[index]
-            result = marked(answers[task].result)
-            confidence = round(answers[task].confidence, 5)
+            result = marked(found[task].result)
+            confidence = round(found[task].confidence, 5)
             taken.append(Acceptance(task, version.id, confidence, result, state, None, time.time()))
     return taken
 

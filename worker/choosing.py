@@ -18,6 +18,7 @@ from store.settings import Settings
 from store.store import Store
 from store.tasks import Task, task_data
 from studio.config import LabelConfig
+from worker.blind import withhold
 from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -157,22 +158,32 @@ def suggest(
     tasks: Sequence[Task],
     predictor: Predictor,
     config: LabelConfig,
-    *,
-    min_confidence: float | None = None,
 ) -> dict[int, Suggestion]:
-    """{task: suggestion} for those of the project's `tasks` that have an embedding.
+    """What is shown for those of the project's `tasks` that have an embedding, by task.
 
-    What is less probable than `min_confidence`, by default that of the settings, is left out.
+    Blind tasks have theirs withheld.
     """
-    least = store.settings.min_confidence if min_confidence is None else min_confidence
+    found = answers(store, project, tasks, predictor, config, store.settings.min_confidence)
+    return withhold(project, found, store.settings.blind_share)
+
+
+def answers(
+    store: Store,
+    project: Project,
+    tasks: Sequence[Task],
+    predictor: Predictor,
+    config: LabelConfig,
+    least: float,
+) -> dict[int, Suggestion]:
+    """{task: suggestion} for those of `tasks` that have an embedding; `least` confident ones."""
     kept, x = load_vectors(store, predictor.space, tasks)
     data = None
     if config.reads_task_data:
         with store.database.read() as db:
             known = task_data(db, project.id, [task.ls_id for task in kept])
         data = [known.get(task.ls_id, {}) for task in kept]
-    answers = predictor.suggest(config, x, least, data)
-    return {task.ls_id: answer for task, answer in zip(kept, answers, strict=True)}
+    found = predictor.suggest(config, x, least, data)
+    return {task.ls_id: answer for task, answer in zip(kept, found, strict=True)}
 
 
 def shortlist_items(
@@ -184,6 +195,7 @@ def shortlist_items(
             choice.task,
             shortlist_score(rank, len(choices), after=after),
             suggestions[choice.task].result,
+            suggestions[choice.task].withheld,
         )
         for rank, choice in enumerate(choices)
         if choice.task in suggestions
@@ -193,7 +205,7 @@ def shortlist_items(
 def rest_items(tasks: Sequence[int], suggestions: dict[int, Suggestion]) -> list[Item]:
     """What to push for tasks that are not on the shortlist."""
     return [
-        Item(task, rest_score(suggestions[task].confidence), suggestions[task].result)
+        Item(task, rest_score(found.confidence), found.result, found.withheld)
         for task in tasks
-        if task in suggestions
+        if (found := suggestions.get(task)) is not None
     ]

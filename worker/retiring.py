@@ -11,7 +11,8 @@ import structlog
 from sqlalchemy import Connection
 
 from store.annotations import annotated_tasks, parent_predictions
-from store.publications import forget_predictions, latest_predictions
+from store.publications import latest_predictions
+from store.suggestions import forget_predictions
 from store.versions import mark_swept, versions_to_sweep
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
@@ -55,7 +56,7 @@ def sweep_old_versions(context: JobContext, studio: StudioClient) -> bool:
         gone = [prediction.task for prediction in removable]
 
         def write(db: Connection, version_id: int = version.id, gone: list[int] = gone) -> None:
-            forget_predictions(db, version_id, gone)
+            forget_predictions(db, version_id, gone, annotated)
             mark_swept(db, version_id)
 
         store.database.write(write)

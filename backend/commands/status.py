@@ -19,6 +19,7 @@ from backend.status import (
     system_status,
 )
 from store.projects import find_project
+from worker.ledger_summary import suggestions_in_words
 from worker.queues import QUEUES, WorkerInfo
 
 
@@ -93,6 +94,8 @@ def _show_project(console: Console, status: Status) -> None:
     for left_out in status.not_learned:
         lines.add_row("  not learned", _plain(left_out))
     lines.add_row("  chosen next", f"{status.shortlist} tasks")
+    if status.suggestions is not None:
+        lines.add_row("  suggestions", _plain(suggestions_in_words(status.suggestions)))
     if status.owed:
         lines.add_row("  owed", f"{status.owed} tasks were asked about before they were ready")
     if status.reconciled_at is not None:

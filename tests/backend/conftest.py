@@ -33,7 +33,9 @@ def web_settings(tmp_path: Path, broker_address: str) -> Settings:
     """Settings of a fresh installation."""
     with Redis.from_url(broker_address) as redis:
         redis.flushall()
-    return Settings(home=tmp_path / "home", redis_url=broker_address, predict_seconds=5)
+    return Settings(
+        home=tmp_path / "home", redis_url=broker_address, predict_seconds=5, blind_share=0
+    )
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def project(web: Running) -> Project:
 def web_module(tmp_path_factory: pytest.TempPathFactory, broker_address: str) -> Iterator[Running]:
     """A web process for the tests of a module that leave nothing behind."""
     home = tmp_path_factory.mktemp("module") / "home"
-    with running(Settings(home=home, redis_url=broker_address)) as started:
+    with running(Settings(home=home, redis_url=broker_address, blind_share=0)) as started:
         yield started
 
 

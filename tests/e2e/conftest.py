@@ -16,6 +16,7 @@ def session(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     settings = {
         "APPRENTICE_RECONCILE_SECONDS": str(RECONCILE_SECONDS),
         "APPRENTICE_MIN_CONFIDENCE": "0",
+        "APPRENTICE_BLIND_SHARE": "0",
     }
     home = tmp_path_factory.mktemp("demo")
     with DemoSession(home, environment, images=160, settings=settings) as running:

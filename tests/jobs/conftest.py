@@ -21,6 +21,7 @@ def workbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workb
     for name in [name for name in os.environ if name.startswith(("APPRENTICE_", "LABEL_STUDIO"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("APPRENTICE_HOME", str(tmp_path))
+    monkeypatch.setenv("APPRENTICE_BLIND_SHARE", "0")
     store = Store.open(Settings(), migrate=True)
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(3, 32)) * 2

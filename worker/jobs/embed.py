@@ -32,6 +32,7 @@ from store.tasks import Task, any_to_embed, get_tasks, next_retry
 from worker.backbones import BackboneError, open_backbone
 from worker.bulk_embedding import BulkEmbedding
 from worker.jobs.context import JobContext, running
+from worker.similar import keep_matrix
 from worker.studios import image_loader
 
 log = structlog.get_logger()
@@ -212,6 +213,9 @@ class _EmbedJob:
         more = self.current_is_usable and space is not None and self._any_to_embed(space)
         moving = project.next_backbone is not None and project.next_error is None
         ready = self._is_ready()
+        if not more:
+            with self.context.step("matrix"):
+                keep_matrix(self.store, project, changed=self.done > 0)
 
         def write(db: Connection) -> None:
             work.finish(db, self.context.lease)

@@ -37,6 +37,7 @@ from worker.choosing import (
 )
 from worker.finetune_policy import wish_where_it_may_pay
 from worker.jobs.context import JobContext, running
+from worker.ledger_summary import keep_summary, new_summary
 from worker.predictor import Predictor, Suggestion
 from worker.review import review
 from worker.snapshot import Snapshot, take_snapshot
@@ -287,11 +288,15 @@ class _Learning:
     ) -> None:
         project_id = self.now.project.id
         reasons = "; ".join(filter(None, (self.complaint, reason)))
+        with self.context.step("ledger"), self.store.database.read() as db:
+            ledger = new_summary(db, self.now.project, self.now.annotations)
 
         def commit(db: Connection) -> None:
             work.check(db, self.context.lease)
             if self.move is not Move.NONE and not move_stands(db, self.before.project):
                 raise work.LeaseLostError("a person has decided anew about the backbone")
+            if ledger is not None:
+                keep_summary(db, project_id, ledger)
             if write is not None:
                 write(db)
                 # Learning itself has waited until our share of Label Studio's time allows it.

@@ -41,6 +41,7 @@ from worker.choosing import rest_items, suggest
 from worker.connecting import is_ours
 from worker.jobs.context import TIME_BOX, JobContext, running
 from worker.predictor import Predictor
+from worker.relabel import offer_again
 from worker.retiring import sweep_old_versions
 from worker.studios import studio_for
 
@@ -58,7 +59,11 @@ def run(project_id: int, generation: int) -> None:
 
 
 def _can_wait(published: Publication) -> bool:
-    return published.reason == "refresh"
+    return published.reason in ("refresh", "apply")
+
+
+def _replaces_empty(published: Publication) -> bool:
+    return published.reason in ("owed", "apply")
 
 
 class _Publishing:
@@ -78,6 +83,8 @@ class _Publishing:
             with self.context.step("accepted"):
                 more = write_accepted(self.context, self.studio)
         if not more and self._in_time():
+            with self.context.step("relabel"):
+                offer_again(self.context, self.studio)
             with self.context.step("sweep"):
                 more = sweep_old_versions(self.context, self.studio)
         self._rest(more)
@@ -146,8 +153,8 @@ class _Publishing:
         spent = self.studio.seconds_spent
         items = list(chunk.items)
         again = published.reason == "version" and version.published_at is not None
-        if again or chunk.attempts > 0 or published.reason == "owed":
-            items = self._missing(items, version, replace_empty=published.reason == "owed")
+        if again or chunk.attempts > 0 or _replaces_empty(published):
+            items = self._missing(items, version, replace_empty=_replaces_empty(published))
         elif published.reason != "version":
             items = self._not_answered(items, version)
         try:

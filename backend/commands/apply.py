@@ -1,0 +1,70 @@
+"""`apprentice apply`."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from backend.commands.common import (
+    CommandError,
+    find_or_fail,
+    load_settings,
+    open_store,
+    require_database,
+)
+from store.reviews import Plain
+from worker.applying import Applied, ApplyError, apply
+
+FIELDS = ("task", "source", "version", "confidence", "reason")
+
+
+def run(project: int, connection: str, least: float | None, fmt: str, out: Path | None) -> None:
+    """Label all the rest, and write down what every task's label is."""
+    settings = load_settings()
+    require_database(settings)
+    if out is not None and not out.absolute().parent.is_dir():
+        raise CommandError(f"there is no folder {out.absolute().parent}")
+    with open_store(settings, migrate=False) as store:
+        known = find_or_fail(store, connection, project)
+        try:
+            applied = apply(store, known, least)
+        except ApplyError as error:
+            raise CommandError(str(error)) from None
+    text = _csv(applied) if fmt == "csv" else json.dumps(list(map(asdict, applied.rows)), indent=1)
+    if out is None:
+        typer.echo(text.rstrip("\n"))
+    else:
+        scratch = out.with_name(f".{out.name}.part")
+        scratch.write_text(text if text.endswith("\n") else f"{text}\n", newline="")
+        scratch.replace(out)
+    typer.echo(_said(applied, out), err=out is None)
+
+
+def _said(applied: Applied, out: Path | None) -> str:
+    counts = Counter(row.source for row in applied.rows)
+    parts = ", ".join(f"{count} {source}" for source, count in counts.most_common())
+    there = f" in {out}" if out is not None else ""
+    going = f"; {applied.pushing} predictions are on their way to Label Studio"
+    return f"{applied.version}: {len(applied.rows)} tasks{there}: {parts}{going}"
+
+
+def _csv(applied: Applied) -> str:
+    """One line a task; a control's column has its label, several classes joined by "; "."""
+    columns = [f"label:{name}" if name in FIELDS else name for name in applied.controls]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*FIELDS, *columns])
+    for row in applied.rows:
+        plain = [getattr(row, name) for name in FIELDS]
+        writer.writerow([*plain, *(_cell(row.labels, name) for name in applied.controls)])
+    return file.getvalue()
+
+
+def _cell(labels: Mapping[str, Plain], name: str) -> str | float:
+    label = labels.get(name, "")
+    return "; ".join(label) if isinstance(label, list) else label

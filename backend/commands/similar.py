@@ -1,0 +1,32 @@
+"""`apprentice similar`."""
+
+import json
+from dataclasses import asdict
+
+import typer
+
+from backend.commands.common import (
+    CommandError,
+    find_or_fail,
+    load_settings,
+    open_store,
+    require_database,
+)
+from worker.similar import NotReadyError, similar
+
+
+def run(project: int, connection: str, task: int, count: int, *, as_json: bool) -> None:
+    """Print the tasks whose images look most like a task's."""
+    settings = load_settings()
+    require_database(settings)
+    with open_store(settings, migrate=False) as store:
+        known = find_or_fail(store, connection, project)
+        try:
+            found = similar(store, known, task, count)
+        except NotReadyError as error:
+            raise CommandError(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+        return
+    for one in found:
+        typer.echo(f"{one.similarity:.4f}  task {one.task}")
