@@ -32,7 +32,7 @@ from model.finetuning.terms import (
     Progress,
 )
 from model.finetuning.training import Talk, Training, Trial, weights
-from model.finetuning.view import View
+from model.finetuning.view import View, whole_view
 
 TUNED, OUTPUTS, RESULT, START = "tuned.safetensors", "outputs.safetensors", "result.json", "start"
 
@@ -51,8 +51,11 @@ class Run:
         self._job, self._folder, self._talk, self._team = job, folder, talk, team
         options = job.options
         device = resolve_device(options.device)
-        self._spec = get_backbone(job.backbone, job.backbones)
-        pixels, readable = stored_images(self._spec, job.count, folder)
+        spec = get_backbone(job.backbone, job.backbones)
+        pixels, readable = stored_images(spec, job.count, folder)
+        backbone = build_module(spec, job.backbones).eval().to(torch.device(device))
+        self._backbone = backbone.to(memory_format=torch.channels_last)
+        self._spec = whole_view(self._backbone, spec)
         bfloat16 = resolve_precision(options.precision, device) == "bfloat16"
         self._view = View(pixels, self._spec, torch.device(device), bfloat16)
         labelled = np.any([t.known() for t in job.targets], axis=0)
@@ -99,8 +102,7 @@ class Run:
 
     def _network(self) -> tuple[Network, dict[str, torch.Tensor], Method]:
         """The network ready to train, its weights at the start, and what is trained of it."""
-        backbone = build_module(self._spec, self._job.backbones).eval().to(self._view.device)
-        backbone = backbone.to(memory_format=torch.channels_last)
+        backbone = self._backbone
         layers = self._start_layers(backbone)
         network = Network(backbone, layers).to(self._view.device)
         start = {n: v.detach().clone() for n, v in network.state_dict().items()}

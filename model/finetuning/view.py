@@ -7,10 +7,31 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from model.backbones import BackboneSpec
 from model.finetuning.augmentation import middle
+from model.finetuning.images import stored_spec
+from model.finetuning.layers import is_transformer
 from model.finetuning.memory import Parts
+
+
+def whole_view(backbone: nn.Module, spec: BackboneSpec) -> BackboneSpec:
+    """How the tuned network reads images: all of a square one, at the scale that it knows.
+
+    What annotators judge by may lie at the edge that the crop of the pretraining cuts off. A
+    network that takes only its own size keeps the crop.
+    """
+    whole = stored_spec(spec)
+    parameter = next(backbone.parameters(), None)
+    if whole == spec or parameter is None or is_transformer(backbone):
+        return spec
+    with torch.no_grad():
+        try:
+            width = backbone(parameter.new_zeros(1, 3, *whole.shape)).shape[-1]
+        except RuntimeError:  # a layer after the flattening counts on the number of pixels
+            return spec
+    return whole if width == spec.dim else spec
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,7 +97,10 @@ def test_the_file_becomes_a_backbone_that_gives_the_same_outputs(tmp_path: Path)
     base = get_backbone("tiny:cnn")
 
     assert name == f"tuned:{tuned.digest}"
-    assert (spec.dim, spec.input_size, spec.mean) == (base.dim, base.input_size, base.mean)
+    assert (spec.dim, spec.mean) == (base.dim, base.mean)
+    # It looks at all of the image, at the scale that it knows.
+    assert (base.input_size, base.crop_pct) == (32, 0.8)
+    assert (spec.input_size, spec.crop_pct) == (40, 1.0)
     assert tuned_facts(tuned.path)["base"] == "tiny:cnn"
     before, after = build_module(base), build_module(spec, tmp_path / "cache")
     assert not all(
