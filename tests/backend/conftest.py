@@ -67,7 +67,7 @@ def module_settings(
     home = tmp_path_factory.mktemp("inference") / "home"
     home.mkdir(mode=0o700)
     (home / "backbones").symlink_to(backbones)
-    return Settings(home=home, redis_url=broker_address, predict_seconds=20)
+    return Settings(home=home, redis_url=broker_address, predict_seconds=20, blind_share=0)
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,9 @@ def test_the_pretrained_features_are_found_where_the_name_does_not_tell_the_weig
     workbench.store.database.write(give)
     serve_first(workbench)
     fill(workbench, TUNED_SPACE, spread=0.1)
-    tuned = Tuned(1, workbench.project_id, "ab" * 32, file, 30, frozenset(), frozenset(), {}, 0.0)
+    tuned = Tuned(
+        1, workbench.project_id, "ab" * 32, file, 30, frozenset(), frozenset(), {}, 0.0, None, None
+    )
     now = take_snapshot(workbench.store, workbench.project_id).moved(TUNED_SPACE)
     data = measurable(workbench.store, training_set(workbench.store, now), tuned)
     assert data.pretrained is not None
