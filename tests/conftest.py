@@ -1,5 +1,6 @@
 """The real Label Studio for the tests that need it: started by the first of them, one for all."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,11 +29,22 @@ def environment() -> Path:
 
 
 @pytest.fixture(scope="session")
+def empty_label_studio(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of Label Studio to copy: making its database takes most of a minute."""
+    folder = tmp_path_factory.mktemp("label-studio") / "empty"
+    with LabelStudioServer(folder, environment):
+        pass
+    return folder
+
+
+@pytest.fixture(scope="session")
 def label_studio(
-    environment: Path, tmp_path_factory: pytest.TempPathFactory
+    environment: Path, empty_label_studio: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LabelStudioServer]:
     """A running Label Studio. A test that stops it starts it again before it ends."""
-    with LabelStudioServer(tmp_path_factory.mktemp("label-studio"), environment) as server:
+    folder = tmp_path_factory.mktemp("label-studio") / "data"
+    shutil.copytree(empty_label_studio, folder)
+    with LabelStudioServer(folder, environment) as server:
         yield server
 
 

@@ -1,6 +1,7 @@
 """The doctor beside a running Apprentice and the real Label Studio: what is well, what is not."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,8 +142,10 @@ def test_a_refused_token_and_an_absent_server_are_told_apart(
     assert "label studio default token" not in found
 
 
-def test_the_two_address_switches_are_found_on(settings: Settings, tmp_path: Path) -> None:
-    environment = Path(__file__).parents[2] / ".venv-label-studio"
+def test_the_two_address_switches_are_found_on(
+    settings: Settings, environment: Path, empty_label_studio: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(empty_label_studio, tmp_path / "ls")
     guarded = {"ML_BLOCK_LOCAL_IP": "true", "SSRF_PROTECTION_ENABLED": "true"}
     with LabelStudioServer(tmp_path / "ls", environment, settings=guarded) as server:
         other = settings.model_copy(

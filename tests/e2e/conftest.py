@@ -1,5 +1,6 @@
 """One real run for all end-to-end tests: Label Studio, Apprentice, real images, an annotator."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ RECONCILE_SECONDS = 4
 
 
 @pytest.fixture(scope="session")
-def session(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoSession]:
+def session(
+    environment: Path, empty_label_studio: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DemoSession]:
     """A demo that runs, with 160 images and no label yet."""
     settings = {
         "APPRENTICE_RECONCILE_SECONDS": str(RECONCILE_SECONDS),
@@ -19,5 +22,6 @@ def session(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "APPRENTICE_BLIND_SHARE": "0",
     }
     home = tmp_path_factory.mktemp("demo")
+    shutil.copytree(empty_label_studio, home / "label-studio")
     with DemoSession(home, environment, images=160, settings=settings) as running:
         yield running
