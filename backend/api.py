@@ -7,18 +7,18 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from backend.bodies import RequestError
-from backend.context import Web, web_of
+from backend.context import Web, project_or_404, web_of
 from backend.metrics import CONTENT_TYPE_LATEST
 from backend.status import (
     ConnectionStatus,
-    JobStatus,
     Status,
     SystemStatus,
     project_status,
     system_status,
 )
 from backend.versions import Decision, VersionRecord, decide, version_records
-from store.projects import Project, get_project, list_projects
+from backend.work_status import JobStatus
+from store.projects import list_projects
 from store.reviews import ContestedLabel, Rating, Review, SuspiciousLabel, get_review
 from worker.queues import WorkerInfo
 from worker.republishing import VersionError
@@ -97,8 +97,8 @@ async def jobs(request: Request, project_id: int) -> list[JobStatus]:
 @router.get("/api/v1/projects/{project_id}/versions")
 async def versions(request: Request, project_id: int) -> list[VersionRecord]:
     """The project's versions, the newest first, and what became of them."""
-    found = await _project(request, project_id)
-    return await web_of(request).read(lambda db: version_records(db, found.id))
+    web, project = await project_or_404(request, project_id)
+    return await web.read(lambda db: version_records(db, project.id))
 
 
 @router.post("/api/v1/projects/{project_id}/rollback")
@@ -114,10 +114,9 @@ async def promote(request: Request, project_id: int, wish: VersionWish) -> Decis
 
 
 async def _decide(request: Request, project_id: int, action: str, wish: VersionWish) -> Decision:
-    web = web_of(request)
-    found = await _project(request, project_id)
+    web, project = await project_or_404(request, project_id)
     try:
-        decision = await web.bulk.run(decide, web.store, found, action, wish.version)
+        decision = await web.bulk.run(decide, web.store, project, action, wish.version)
     except VersionError as error:
         raise RequestError(409, str(error)) from None
     web.sweeper.wake()
@@ -146,8 +145,8 @@ async def contested(request: Request, project_id: int) -> list[ContestedLabel]:
 
 
 async def _review(request: Request, project_id: int) -> Review:
-    found = await _project(request, project_id)
-    return await web_of(request).read(lambda db: get_review(db, found.id))
+    web, project = await project_or_404(request, project_id)
+    return await web.read(lambda db: get_review(db, project.id))
 
 
 @router.get("/metrics", include_in_schema=False)
@@ -160,16 +159,5 @@ async def metrics(request: Request) -> Response:
 
 
 async def _status(request: Request, project_id: int) -> Status:
-    web = web_of(request)
-    found = await _project(request, project_id)
-    return await web.bulk.run(project_status, web.store, found, web.redis_at_once)
-
-
-async def _project(request: Request, project_id: int) -> Project:
-    web = web_of(request)
-    found: Project | None = None
-    if 0 < project_id < 2**31:
-        found = await web.read(lambda db: get_project(db, project_id))
-    if found is None:
-        raise RequestError(404, f"no project {project_id}; /api/v1/projects lists them")
-    return found
+    web, project = await project_or_404(request, project_id)
+    return await web.bulk.run(project_status, web.store, project, web.redis_at_once)

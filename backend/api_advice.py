@@ -5,12 +5,10 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from backend.advice import AdviceStatus, advice_status
-from backend.bodies import RequestError
-from backend.context import Web, web_of
+from backend.context import project_or_404
 from store import work
 from store.acceptances import Acceptance, list_acceptances
 from store.goals import Goal, change_goal
-from store.projects import Project, get_project
 
 router = APIRouter(prefix="/api/v1/projects/{project_id}")
 
@@ -28,14 +26,14 @@ class GoalWish(BaseModel):
 @router.get("/advice")
 async def advice(request: Request, project_id: int) -> AdviceStatus:
     """What the last learning found out about choosing, and what is advised."""
-    web, project = await _found(request, project_id)
+    web, project = await project_or_404(request, project_id)
     return await web.read(lambda db: advice_status(db, project))
 
 
 @router.put("/goal")
 async def goal(request: Request, project_id: int, asked: GoalWish) -> Goal:
     """Set what the team wants: an accuracy, and how many accepted suggestions may be wrong."""
-    web, project = await _found(request, project_id)
+    web, project = await project_or_404(request, project_id)
     values = asked.model_dump(exclude_unset=True)
 
     def write(db: Connection) -> Goal:
@@ -51,15 +49,5 @@ async def goal(request: Request, project_id: int, asked: GoalWish) -> Goal:
 @router.get("/accepted")
 async def accepted(request: Request, project_id: int) -> list[Acceptance]:
     """Suggestions that are taken without a person looking at each, and how far they are."""
-    web, project = await _found(request, project_id)
+    web, project = await project_or_404(request, project_id)
     return await web.read(lambda db: list_acceptances(db, project.id))
-
-
-async def _found(request: Request, project_id: int) -> tuple[Web, Project]:
-    web = web_of(request)
-    found: Project | None = None
-    if 0 < project_id < 2**31:
-        found = await web.read(lambda db: get_project(db, project_id))
-    if found is None:
-        raise RequestError(404, f"no project {project_id}; /api/v1/projects lists them")
-    return web, found

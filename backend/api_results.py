@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from backend.api_training import project_or_404
 from backend.bodies import RequestError
+from backend.context import project_or_404
 from worker.ledger import Ledger, read_ledger
 from worker.similar import MOST, NotReadyError, Similar, similar
 

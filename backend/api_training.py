@@ -7,8 +7,7 @@ from pydantic import BaseModel, Field
 
 from backend.backbone_names import DEFAULT, WrongBackboneError, checked
 from backend.bodies import RequestError
-from backend.context import Web, web_of
-from store.projects import Project, get_project
+from backend.context import project_or_404
 from worker.wishes import TrainingKind, cancel, change_backbone, wish_for
 
 router = APIRouter(prefix="/api/v1/projects/{project_id}")
@@ -75,14 +74,3 @@ async def backbone(request: Request, project_id: int, asked: BackboneWish) -> Ba
     await web.write(lambda db: change_backbone(db, project.id, name))
     web.sweeper.wake()
     return BackboneAnswer(name)
-
-
-async def project_or_404(request: Request, project_id: int) -> tuple[Web, Project]:
-    """The web process and the project by our own id. RequestError 404: there is none."""
-    web = web_of(request)
-    found: Project | None = None
-    if 0 < project_id < 2**31:
-        found = await web.read(lambda db: get_project(db, project_id))
-    if found is None:
-        raise RequestError(404, f"no project {project_id}; /api/v1/projects lists them")
-    return web, found

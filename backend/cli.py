@@ -3,13 +3,12 @@
 import os
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from backend import cli_results
+from backend import cli_results, cli_versions
 from backend.cli_choosing import simulate
 from backend.cli_options import AsJson, Connection, Project
 from backend.commands.common import CommandError
@@ -41,21 +40,6 @@ class QueueName(StrEnum):
     LEARN = "learn"
     PUBLISH = "publish"
     FINETUNE = "finetune"
-
-
-class ExportFormatName(StrEnum):
-    """What `export` can write."""
-
-    ONNX = "onnx"
-    TORCHSCRIPT = "torchscript"
-    SAFETENSORS = "safetensors"
-
-
-VersionName = Annotated[
-    str | None, typer.Argument(help='A version\'s name: "v3" or "apprentice v3".')
-]
-ExportFolder = Annotated[Path, typer.Option("--output", "-o", help="A folder; it may not exist.")]
-ExportFormat = Annotated[ExportFormatName, typer.Option("--format", help="Of the model's file.")]
 
 
 class KindName(StrEnum):
@@ -207,52 +191,7 @@ def advice(
     command.run(project, connection, goal, accept_error, write=write, as_json=as_json)
 
 
-@app.command()
-def versions(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
-    """List what was learned: how good each version is, and what became of it."""
-    from backend.commands import versions as command
-
-    command.run(project, connection, json_wanted=as_json)
-
-
-@app.command()
-def rollback(
-    project: Project,
-    version: VersionName = None,
-    connection: Connection = "default",
-    as_json: AsJson = False,
-) -> None:
-    """Serve an earlier version again (the one before, or VERSION), and hold it there."""
-    from backend.commands import versions as command
-
-    command.run_decision("rollback", project, connection, version, json_wanted=as_json)
-
-
-@app.command()
-def promote(
-    project: Project,
-    version: VersionName = None,
-    connection: Connection = "default",
-    as_json: AsJson = False,
-) -> None:
-    """Serve a version whatever the gate said (the newest that waits, or VERSION); ends a hold."""
-    from backend.commands import versions as command
-
-    command.run_decision("promote", project, connection, version, json_wanted=as_json)
-
-
-@app.command()
-def export(
-    project: Project,
-    folder: ExportFolder,
-    fmt: ExportFormat = ExportFormatName.ONNX,
-    version: VersionName = None,
-    connection: Connection = "default",
-) -> None:
-    """Write a version as a folder that runs without Apprentice (what is served, or VERSION)."""
-    from backend.commands import export as command
-
-    command.run(project, connection, version, fmt.value, folder)
+cli_versions.add_to(app)
 
 
 @app.command()

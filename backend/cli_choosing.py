@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from backend.cli_options import Connection
 from backend.commands.common import CommandError
 
 
@@ -25,9 +26,7 @@ def simulate(
     out: Annotated[Path, typer.Option(help="A JSON file; a picture is put beside it.")] = Path(
         "curves.json"
     ),
-    connection: Annotated[
-        str, typer.Option(help="Which Label Studio, when there are several.")
-    ] = "default",
+    connection: Connection = "default",
 ) -> None:
     """Replay ways of choosing on labels that are known: a file, or a labelled project."""
     from backend.commands import simulate as command

@@ -19,6 +19,7 @@ from backend.metrics import Metrics
 from backend.pool import Pool
 from backend.sweeper import Sweeper
 from store.connections import DEFAULT, StudioConnection, get_connection
+from store.projects import Project, get_project
 from store.settings import Settings
 from store.store import Store
 from store.versions import Version
@@ -163,3 +164,14 @@ def _advice(connection_id: str) -> str:
 def web_of(request: Request) -> Web:
     """The application's `Web`."""
     return cast(Web, request.app.state.web)
+
+
+async def project_or_404(request: Request, project_id: int) -> tuple[Web, Project]:
+    """The web process and the project by our own id. RequestError 404: there is none."""
+    web = web_of(request)
+    found: Project | None = None
+    if 0 < project_id < 2**31:
+        found = await web.read(lambda db: get_project(db, project_id))
+    if found is None:
+        raise RequestError(404, f"no project {project_id}; /api/v1/projects lists them")
+    return web, found

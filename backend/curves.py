@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 860, 480
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 20, 48  # pixels around the plot
 # Half a 95% interval of a mean is this many standard errors, by the number of runs (Student's t).
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-MANY = 1.96
+MANY = (1.96, 2.37, 2.82)  # of more runs: a + b/ν + c/ν², ν = runs − 1 (Abramowitz, Stegun, 26.7.5)
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,14 @@ def mean_curve(curves: Sequence[Curve]) -> list[Point]:
         half = 0.0
         if len(values) > 1:
             error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-            half = STUDENT.get(len(values), MANY) * error
+            half = _student(len(values)) * error
         points.append(Point(curves[0].rounds[number].labels, mean, mean - half, mean + half))
     return points
+
+
+def _student(runs: int) -> float:
+    known = STUDENT.get(runs)
+    return sum(c / (runs - 1) ** power for power, c in enumerate(MANY)) if known is None else known
 
 
 def area(rounds: Sequence[Round]) -> float:

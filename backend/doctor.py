@@ -35,6 +35,7 @@ from store.projects import list_projects
 from store.runtime import told
 from store.settings import Settings
 from store.store import Store
+from worker.backbones import backbone_folder
 from worker.broker import broker_is_ready
 from worker.queues import QUEUES
 
@@ -74,7 +75,7 @@ def disk(settings: Settings) -> Check:
 def backbone(settings: Settings) -> Check:
     """The backbone's weights are there and are the ones that we know."""
     try:
-        spec = get_backbone(settings.backbone, settings.home / "backbones")
+        spec = get_backbone(settings.backbone, backbone_folder(settings))
         if find_spec("torch") is not None:
             check_weights(spec)
     except UnknownBackboneError as error:

@@ -22,10 +22,9 @@ AGAIN_SECONDS = 30.0  # until a backbone that couldn't be opened is tried again
 class EmbeddingServices:
     """The services by backbone, opened when first asked for. Made and used in one event loop."""
 
-    def __init__(self, store: Store, *, most: int = MOST) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._default = store.settings.backbone
-        self._most = most
         self._services: OrderedDict[str, EmbeddingService] = OrderedDict()
         self._opening: dict[str, asyncio.Task[EmbeddingService]] = {}
         self._failed: dict[str, tuple[float, BackboneError]] = {}
@@ -104,7 +103,7 @@ class EmbeddingServices:
     def _make_room(self) -> None:
         """Close what was used longest ago, unless somebody waits for it."""
         for name in list(self._services)[:-1]:
-            if len(self._services) <= self._most:
+            if len(self._services) <= MOST:
                 return
             if name != self._default and not self._services[name].pending:
                 task = asyncio.create_task(self._services.pop(name).close())

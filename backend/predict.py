@@ -5,111 +5,36 @@ predicted; where the fault passes, the task is owed a prediction that is pushed 
 at all can be answered, the request is: Label Studio saves nothing then, and asks again.
 """
 
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import structlog
 from sqlalchemy import Connection
 
+from backend.answering import Answering, Vectors
 from backend.asking import PredictRequest, Question, read_questions
 from backend.bodies import RequestError
 from backend.context import Web
 from backend.inference_client import Embedded, Failed, Wanted
-from store.projects import Project, find_project, save_project
+from store.projects import find_project, save_project
 from store.publications import Item, get_shortlist, owe, save_predictions
 from store.spaces import backbone_of
-from store.tasks import Task, get_tasks, mark_broken, mark_embedded, save_tasks
-from store.versions import START, Version, get_version
+from store.tasks import get_tasks, mark_broken, mark_embedded, save_tasks
+from store.versions import START, get_version
 from store.work import want
-from studio.config import LabelConfig, parse_label_config
-from worker.blind import is_blind, withheld
-from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
+from studio.config import parse_label_config
 
 log = structlog.get_logger()
 
 BULK = 50  # tasks from which a request counts as bulk: it mustn't delay the small ones
 WRITE = 200  # tasks in one transaction, so that webhooks get their turn between two
-ROWS = 2000  # embeddings multiplied at a time
 RETRY_AFTER = 5  # seconds
-NOTHING = Suggestion([], 1.0)
-
-Vectors = dict[int, npt.NDArray[np.float16]]  # by position in the request
 
 
 class UnknownProjectError(Exception):
     """Label Studio asks for a project that we have never seen."""
-
-
-@dataclass
-class Answering:
-    """One request under way."""
-
-    request: PredictRequest
-    project: Project
-    version: Version
-    config: LabelConfig
-    predictor: Predictor
-    questions: list[Question]
-    ranks: dict[int, int]  # {task: its place in the shortlist}
-    known: dict[int, Task]
-    blind_share: float
-    suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position, as the next two
-    broken: dict[int, str] = field(default_factory=dict)
-    passing: dict[int, str] = field(default_factory=dict)
-    fresh: dict[int, Embedded] = field(default_factory=dict)  # embedded for this request
-
-    @property
-    def missing(self) -> list[Question]:
-        """Questions without an answer yet."""
-        return [
-            question
-            for question in self.questions
-            if question.position not in self.suggestions
-            and question.position not in self.broken
-            and question.position not in self.passing
-        ]
-
-    def changed(self, question: Question) -> bool:
-        """Whether the task is new to us, or shows another image than the one that we know."""
-        known = self.known.get(question.task.ls_id)
-        return known is None or known.uri != question.task.uri
-
-    def suggest(self, vectors: Vectors, min_confidence: float) -> None:
-        """Take the embeddings into account."""
-        positions = list(vectors)
-        for start in range(0, len(positions), ROWS):
-            part = positions[start : start + ROWS]
-            x = np.stack([vectors[position] for position in part])
-            data = self._data(part) if self.config.reads_task_data else None
-            suggested = self.predictor.suggest(self.config, x, min_confidence, data)
-            self.suggestions.update(zip(part, suggested, strict=True))
-
-    def _data(self, positions: Sequence[int]) -> list[Mapping[str, Any]]:
-        data = {question.position: question.task.data for question in self.questions}
-        return [data[position] for position in positions]
-
-    def items(self) -> dict[int, Item]:
-        """{position: what Label Studio is given for it}."""
-        return {q.position: self._item(q) for q in self.questions}
-
-    def _item(self, question: Question) -> Item:
-        task = question.task.ls_id
-        suggestion = self.suggestions.get(question.position)
-        confidence = suggestion.confidence if suggestion else 1.0
-        if not math.isfinite(confidence):  # Label Studio would drop the whole batch
-            suggestion, confidence = None, 1.0
-        if suggestion and is_blind(self.project, task, self.blind_share):
-            suggestion = withheld(suggestion)
-        rank = self.ranks.get(task) if suggestion else None
-        score = rest_score(confidence) if rank is None else shortlist_score(rank, len(self.ranks))
-        shown = suggestion or NOTHING
-        return Item(task, score, shown.result, shown.withheld)
 
 
 async def answer(web: Web, connection_id: str, request: PredictRequest) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """What is going on, as plain records: for `apprentice status`, the pages, the API, the metrics."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from redis import Redis, RedisError
 from sqlalchemy import Connection
 
 from backend.advice import advice_status
+from backend.work_status import ErrorStatus, JobStatus, WaitingStatus, project_work
 from store.annotations import annotated_tasks, current_annotations
 from store.connections import list_connections
-from store.jobs import count_jobs, list_jobs
+from store.jobs import count_jobs
 from store.projects import Project, list_projects
 from store.publications import get_shortlist, owed_tasks
 from store.runtime import told
@@ -20,15 +19,11 @@ from store.spaces import backbone_of
 from store.store import Store
 from store.tasks import count_tasks, task_ids
 from store.versions import Version, get_version, list_versions
-from store.work import get_work
 from studio.config import parse_label_config
 from worker.broker import broker_url, redis_from_url
 from worker.labels import read_labels
 from worker.ledger_summary import Summary, kept_summary
-from worker.queues import QUEUES, WorkerInfo, workers_alive
-
-ERRORS_SECONDS = 86_400  # errors of jobs are shown for a day
-JOBS = 20  # newest jobs looked at
+from worker.queues import WorkerInfo, workers_alive
 
 
 @dataclass(frozen=True)
@@ -39,42 +34,6 @@ class AccuracyStatus:
     low: float
     high: float
     n: int
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """A job. `progress` is 0 to 1; times are seconds since 1970."""
-
-    id: str
-    kind: str
-    state: str
-    progress: float
-    message: str
-    error: str | None
-    created_at: float
-    started_at: float | None
-    ended_at: float | None
-    timings: dict[str, float] | None
-
-
-@dataclass(frozen=True)
-class WaitingStatus:
-    """Work that is wanted and not done. `error` is why the last try failed."""
-
-    kind: str
-    since: float
-    failures: int
-    error: str | None
-    next_try_at: float | None
-
-
-@dataclass(frozen=True)
-class ErrorStatus:
-    """Something that went wrong lately."""
-
-    at: float
-    source: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -198,8 +157,7 @@ def _project_status(
     labels = _count_labels(db, project)
     served = get_version(db, project.served_version_id) if project.served_version_id else None
     shortlist = set(get_shortlist(db, project.id)) - annotated_tasks(db, project.id)
-    jobs = [JobStatus(*_job_values(job)) for job in list_jobs(db, project.id, JOBS)]
-    waiting = _waiting(db, project)
+    now = project_work(db, project.id)
     return Status(
         id=project.id,
         connection=project.connection_id,
@@ -217,11 +175,11 @@ def _project_status(
         accuracy=_accuracy(served),
         reason=_reason(project, served, labels, counts.embedded),
         reconciled_at=project.reconciled_at,
-        jobs=tuple(job for job in jobs if job.ended_at is None),
-        waiting=waiting,
+        jobs=now.jobs,
+        waiting=now.waiting,
         workers=tuple(workers),
         versions=tuple(_version_status(v) for v in list_versions(db, project.id)[:5]),
-        errors=_errors(jobs, waiting),
+        errors=now.errors,
         backbone=backbone_of(project.embedding_space) if project.embedding_space else None,
         moving=_moving(db, project),
         held=project.held_at is not None,
@@ -279,34 +237,3 @@ def _reason(project: Project, served: Version | None, labels: int, embedded: int
     if not embedded:
         return "no image is read yet"
     return "the first version is being learned"
-
-
-def _job_values(job: Any) -> tuple[Any, ...]:
-    return tuple(getattr(job, name) for name in JobStatus.__dataclass_fields__)
-
-
-def _waiting(db: Connection, project: Project) -> tuple[WaitingStatus, ...]:
-    now = time.time()
-    found = []
-    for kind in QUEUES:
-        item = get_work(db, project.id, kind)
-        if item is not None and item.wanted > item.done:
-            next_try = item.not_before if item.not_before > now else None
-            found.append(WaitingStatus(kind, item.wanted_at, item.failures, item.error, next_try))
-    return tuple(found)
-
-
-def _errors(jobs: Sequence[JobStatus], waiting: Sequence[WaitingStatus]) -> tuple[ErrorStatus, ...]:
-    now = time.time()
-    errors = [
-        ErrorStatus(job.ended_at, job.id, job.error)
-        for job in jobs
-        if job.error and job.ended_at is not None and now - job.ended_at < ERRORS_SECONDS
-    ]
-    told_already = {error.message for error in errors}
-    errors += [
-        ErrorStatus(now, item.kind, item.error)
-        for item in waiting
-        if item.error and item.error not in told_already
-    ]
-    return tuple(sorted(errors, key=lambda error: -error.at))

@@ -1,6 +1,6 @@
 """Versions as people and programs see them, by the command line and the API."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
@@ -44,11 +44,10 @@ class Decision:
 
 def version_records(db: Connection, project_id: int) -> list[VersionRecord]:
     """The project's versions, the newest first."""
-    return [version_record(version) for version in list_versions(db, project_id)]
+    return [_version_record(version) for version in list_versions(db, project_id)]
 
 
-def version_record(version: Version) -> VersionRecord:
-    """The version, for people."""
+def _version_record(version: Version) -> VersionRecord:
     return VersionRecord(
         name=version.name,
         kind=version.kind,
@@ -72,8 +71,3 @@ def decide(store: Store, project: Project, action: str, name: str | None) -> Dec
     change = rollback if action == "rollback" else promote
     version = change(store, project, name)
     return Decision(version.name, held=action == "rollback")
-
-
-def as_json(records: list[VersionRecord]) -> list[dict[str, Any]]:
-    """Plain data."""
-    return [asdict(record) for record in records]

@@ -4,7 +4,7 @@ Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 201
 """
 
 from collections.abc import Callable
-from math import ceil, erf, exp, pi, sqrt
+from math import erf, exp, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,19 +79,6 @@ def fit_sigmoid_temperature(logits: NDArray[np.floating], y: NDArray[np.floating
         return float(each.sum()) + _prior(log_temperature)
 
     return float(np.exp(_least(loss)))
-
-
-def interval_half_width(errors: NDArray[np.floating], *, level: float = 0.9) -> float:
-    """How far around a number its truth lies, at `level`, of out-of-fold absolute errors [N].
-
-    The split-conformal quantile (Lei, G'Sell, Rinaldo, Tibshirani, Wasserman, JASA 2018): covers at
-    least `level` of rows like these. Of too few errors to say so, the largest; of none, infinity.
-    """
-    known = np.sort(errors[np.isfinite(errors)])
-    if not len(known):
-        return float("inf")
-    rank = ceil((len(known) + 1) * level)
-    return float(known[min(rank, len(known)) - 1])
 
 
 def calibration_error(

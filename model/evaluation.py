@@ -1,5 +1,7 @@
 """How good a head is, told honestly: logits of rows that it wasn't fitted on, and an interval."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,7 @@ from model.heads import Head, choose_kind, fit
 from model.intervals import Measure as Accuracy
 from model.intervals import share as accuracy
 
-__all__ = ["Accuracy", "accuracy", "out_of_fold_logits"]
+__all__ = ["Accuracy", "accuracy", "fold_by_fold", "out_of_fold_logits"]
 
 FOLDS = 5
 
@@ -35,24 +37,45 @@ def out_of_fold_logits(
     that its only member is counted as wrong, as it would be in use. With one group only there is
     nothing to fit on: ValueError.
     """
-    folds = grouped_folds(y, groups, FOLDS, seed=seed)
-    if folds.max(initial=0) == 0:
-        raise ValueError("Out-of-fold logits need labels in at least two groups.")
     kind = kind or choose_kind(y)
-    settings: Head | None = None
-    logits = np.empty((len(y), len(classes)), np.float32)
-    for fold in range(int(folds.max()) + 1):
-        held = folds == fold
-        head = fit(
-            x[~held],
-            y[~held],
+
+    def fit_rows(rows: NDArray[np.bool_], settings_of: Head | None) -> Head:
+        return fit(
+            x[rows],
+            y[rows],
             classes,
             seed=seed,
-            groups=groups[~held],
-            weight=None if weight is None else weight[~held],
+            groups=groups[rows],
+            weight=None if weight is None else weight[rows],
             kind=kind,
-            settings_of=settings,
+            settings_of=settings_of,
         )
-        settings = head if len(y) > NESTED_ROWS else None
-        logits[held] = head.logits(x[held])
-    return logits
+
+    return fold_by_fold(x, y, groups, fit_rows, len(classes), seed=seed)
+
+
+def fold_by_fold(
+    x: NDArray[np.floating],
+    strata: NDArray[np.integer],
+    groups: NDArray[np.generic],
+    fit_rows: Callable[[NDArray[np.bool_], Head | None], Head],
+    width: int,
+    *,
+    seed: int,
+) -> NDArray[np.float32]:
+    """Outputs [N, width] of rows x [N, D], each by a head that wasn't fitted on its fold.
+
+    Folds are balanced by `strata` [N] and keep `groups` [N] whole; with one group only: ValueError.
+    `fit_rows` fits on a mask [N] of rows, with the settings of a head if one is given.
+    """
+    folds = grouped_folds(strata, groups, FOLDS, seed=seed)
+    if folds.max(initial=0) == 0:
+        raise ValueError("Out-of-fold outputs need labels in at least two groups.")
+    settings: Head | None = None
+    outputs = np.empty((len(x), width), np.float32)
+    for fold in range(int(folds.max()) + 1):
+        held = folds == fold
+        head = fit_rows(~held, settings)
+        settings = head if len(x) > NESTED_ROWS else None
+        outputs[held] = head.logits(x[held])
+    return outputs

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from model.encoding import Encoded
-from model.evaluation import FOLDS, NESTED_ROWS, out_of_fold_logits
-from model.folds import grouped_folds
+from model.evaluation import fold_by_fold, out_of_fold_logits
 from model.heads import Head, fit_labels, fit_number
+from model.heads.labels import rarest_class
+
+__all__ = ["out_of_fold_outputs", "rarest_class"]
 
 # The classes that folds of numbers are balanced by: fifths of the rows, by value.
 NUMBER_STRATA = 5
@@ -50,39 +49,11 @@ def out_of_fold_outputs(
                 settings_of=settings_of,
             )
 
-        return _folded(x, strata, groups, fit_rows, len(labels.names), seed)
+        return fold_by_fold(x, strata, groups, fit_rows, len(labels.names), seed=seed)
     order = np.argsort(np.argsort(y, kind="stable"), kind="stable")
     strata = order * NUMBER_STRATA // len(y)
 
     def fit_numbers(rows: NDArray[np.bool_], settings_of: Head | None) -> Head:
         return fit_number(x[rows], y[rows], seed=seed, groups=groups[rows], settings_of=settings_of)
 
-    return _folded(x, strata, groups, fit_numbers, 1, seed)
-
-
-def rarest_class(y: NDArray[Any]) -> NDArray[np.intp]:
-    """Of each row of y [N, C] that class of its own which fewest rows have; −1 without any."""
-    there = y == 1
-    rarest = np.where(there, there.sum(axis=0), np.inf).argmin(axis=1)
-    return np.where(there.any(axis=1), rarest, -1)
-
-
-def _folded(
-    x: NDArray[np.floating],
-    strata: NDArray[np.integer],
-    groups: NDArray[np.generic],
-    fit_rows: Callable[[NDArray[np.bool_], Head | None], Head],
-    width: int,
-    seed: int,
-) -> NDArray[np.float32]:
-    folds = grouped_folds(strata, groups, FOLDS, seed=seed)
-    if folds.max(initial=0) == 0:
-        raise ValueError("Out-of-fold outputs need labels in at least two groups.")
-    settings: Head | None = None
-    outputs = np.empty((len(x), width), np.float32)
-    for fold in range(int(folds.max()) + 1):
-        held = folds == fold
-        head = fit_rows(~held, settings)
-        settings = head if len(x) > NESTED_ROWS else None
-        outputs[held] = head.logits(x[held])
-    return outputs
+    return fold_by_fold(x, strata, groups, fit_numbers, 1, seed=seed)

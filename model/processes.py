@@ -31,7 +31,7 @@ def run_module(module: str, *arguments: str, seconds: float) -> subprocess.Compl
 
 
 def exit_with_the_parent() -> None:
-    """In a process that `run_module` started: end at once when the other process is gone."""
+    """End at once when the process that holds the writing end of this one's input is gone."""
     threading.Thread(target=_watch, daemon=True).start()
 
 

@@ -8,16 +8,22 @@ remembers beside it which pretrained one it stems from.
 
 import re
 import time
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, func, select, update
 
-from store.projects import Project, get_project
-from store.schema import project, task, version
-from store.tasks import any_to_embed
+from store.embedding_queue import any_to_embed
+from store.projects import Project, change_project, get_project
+from store.schema import task, version
+from store.tasks import chunks
 
 TUNED = "tuned:"  # family of fine-tuned backbones
 WEIGHTS = re.compile(r"#[0-9a-f]{12}$")  # which weights, where the name doesn't say it
 RETRY_SECONDS = 600.0  # until a backbone that couldn't be opened is tried again
+
+_NO_MOVE: Mapping[str, None] = dict.fromkeys(
+    ("next_backbone", "next_space", "next_error", "next_retry_at")
+)
 
 
 def backbone_of(space: str) -> str:
@@ -78,47 +84,44 @@ def choose_backbone(db: Connection, project_id: int, backbone: str | None) -> No
     A move under way is given up. The embed job begins the one that is wanted now.
     """
     cancel_move(db, project_id)
-    _set(db, project_id, backbone=backbone)
+    change_project(db, project_id, backbone=backbone)
 
 
 def begin_move(db: Connection, project_id: int, backbone: str, space: str | None = None) -> None:
     """Move to another backbone from now on; a move under way is given up."""
-    _set(
-        db,
-        project_id,
-        next_backbone=backbone,
-        next_space=space,
-        next_error=None,
-        next_retry_at=None,
-    )
+    change_project(db, project_id, **{**_NO_MOVE, "next_backbone": backbone, "next_space": space})
 
 
 def cancel_move(db: Connection, project_id: int) -> None:
     """Stay where the project is. What was embedded for the move is kept."""
-    _set(
-        db,
-        project_id,
-        next_backbone=None,
-        next_space=None,
-        next_error=None,
-        next_retry_at=None,
-    )
+    change_project(db, project_id, **_NO_MOVE)
 
 
 def fail_move(db: Connection, project_id: int, error: str) -> None:
     """Note why the next backbone can't be used now; it is tried again later."""
-    _set(db, project_id, next_error=error, next_retry_at=time.time() + RETRY_SECONDS)
+    change_project(db, project_id, next_error=error, next_retry_at=time.time() + RETRY_SECONDS)
 
 
 def settle_in(db: Connection, project_id: int, backbone: str, space: str) -> None:
     """Give a project its first space."""
-    _set(db, project_id, embedding_space=space, base_backbone=backbone)
+    change_project(db, project_id, embedding_space=space, base_backbone=backbone)
 
 
-def return_to(db: Connection, project_id: int, space: str, base: str) -> None:
-    """Use a space again that was in use before; a move under way is given up."""
-    cancel_move(db, project_id)
-    _set(db, project_id, embedding_space=space, base_backbone=base)
+def return_to(
+    db: Connection, project_id: int, space: str, base: str, held: Collection[int]
+) -> None:
+    """Use a space again that was in use before; a move under way is given up.
+
+    Args:
+        held: the tasks whose images the space holds.
+    """
+    change_project(db, project_id, embedding_space=space, base_backbone=base, **_NO_MOVE)
+    for ids in chunks(held):
+        db.execute(
+            update(task)
+            .where(task.c.project_id == project_id, task.c.ls_id.in_(ids))
+            .values(embedded_space=space)
+        )
 
 
 def finish_move(db: Connection, moved: Project) -> None:
@@ -131,15 +134,12 @@ def finish_move(db: Connection, moved: Project) -> None:
         .values(embedded_space=moved.next_space, next_space=None)
     )
     tuned = is_tuned(moved.next_backbone)
-    _set(
+    change_project(
         db,
         moved.id,
         embedding_space=moved.next_space,
         base_backbone=base_backbone(moved) if tuned else moved.next_backbone,
-        next_backbone=None,
-        next_space=None,
-        next_error=None,
-        next_retry_at=None,
+        **_NO_MOVE,
     )
 
 
@@ -154,7 +154,3 @@ def move_is_ready(db: Connection, of: Project) -> bool:
     if of.next_space is None or of.next_error is not None:
         return False
     return not any_to_embed(db, of.id, of.next_space, moving=True)
-
-
-def _set(db: Connection, project_id: int, **values: object) -> None:
-    db.execute(update(project).where(project.c.id == project_id).values(**values))

@@ -1,29 +1,16 @@
 """Tasks: what Label Studio has, which image each shows, and what is known of that image."""
 
-import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Text,
-    and_,
-    bindparam,
-    case,
-    exists,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Text, bindparam, case, func, insert, or_, select, update
 
-from store.schema import annotation, selection, task
+from store.schema import task
 
 CHUNK = 500  # ids in one IN (…), below every database's limit on parameters
-RETRY_SECONDS = (5, 15, 60, 300, 900, 3600)  # waits after passing faults of one image
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,7 +37,8 @@ class Task:
     next_space: str | None = None  # that the project moves to, once it holds this image too
 
 
-def _record(row: Any) -> Task:
+def task_of(row: Any) -> Task:
+    """The task that a row of COLUMNS tells."""
     return Task(
         row.ls_id,
         row.uri,
@@ -63,7 +51,7 @@ def _record(row: Any) -> Task:
     )
 
 
-_COLUMNS = (
+COLUMNS = (
     task.c.ls_id,
     task.c.uri,
     task.c.image_key,
@@ -80,10 +68,10 @@ _LISTED = (
     task.c.ls_id.in_(bindparam("ids", expanding=True)),
 )
 _SHOWN = select(task.c.ls_id, task.c.uri, task.c.data, task.c.deleted_at).where(*_LISTED)
-_PRESENT = select(*_COLUMNS).where(*_LISTED, task.c.deleted_at.is_(None))
+_PRESENT = select(*COLUMNS).where(*_LISTED, task.c.deleted_at.is_(None))
 
 
-def chunks(ids: Collection[int]) -> Iterable[list[int]]:
+def chunks(ids: Collection[T]) -> Iterable[list[T]]:
     """`ids` in lists that fit one query."""
     listed = list(ids)
     return (listed[i : i + CHUNK] for i in range(0, len(listed), CHUNK))
@@ -146,7 +134,7 @@ def get_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> dict[
     found: dict[int, Task] = {}
     for ids in chunks(ls_ids):
         rows = db.execute(_PRESENT, {"of_project": project_id, "ids": ids})
-        found |= {row.ls_id: _record(row) for row in rows}
+        found |= {row.ls_id: task_of(row) for row in rows}
     return found
 
 
@@ -168,11 +156,11 @@ def task_data(
 def list_tasks(db: Connection, project_id: int) -> list[Task]:
     """All tasks that are not deleted, by id."""
     rows = db.execute(
-        select(*_COLUMNS)
+        select(*COLUMNS)
         .where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
         .order_by(task.c.ls_id)
     )
-    return [_record(row) for row in rows]
+    return [task_of(row) for row in rows]
 
 
 def task_ids(db: Connection, project_id: int) -> set[int]:
@@ -203,69 +191,6 @@ def count_tasks(
         ).where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
     ).one()
     return TaskCounts(*row)
-
-
-def tasks_to_embed(
-    db: Connection, project_id: int, space: str, limit: int, *, moving: bool = False
-) -> list[Task]:
-    """The next images to embed: labelled ones, then the shortlist, then a shuffled rest.
-
-    Args:
-        moving: `space` is the one that the project moves to.
-    """
-    labelled = exists().where(
-        annotation.c.project_id == project_id,
-        annotation.c.task_ls_id == task.c.ls_id,
-        annotation.c.current,
-        ~annotation.c.deleted,
-        ~annotation.c.was_cancelled,
-    )
-    chosen = exists().where(
-        selection.c.project_id == project_id,
-        selection.c.task_ls_id == task.c.ls_id,
-        selection.c.active,
-    )
-    # Tasks are often imported class by class; the first embedded ones must be of all kinds.
-    shuffled = (task.c.id * 7919) % 10007
-    query = (
-        select(*_COLUMNS)
-        .where(*_not_embedded(project_id, space, moving))
-        .order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
-        .limit(limit)
-    )
-    return [_record(row) for row in db.execute(query)]
-
-
-def any_to_embed(db: Connection, project_id: int, space: str, *, moving: bool = False) -> bool:
-    """Whether there is an image to embed now (with `moving`, in the space that is moved to)."""
-    query = select(task.c.id).where(*_not_embedded(project_id, space, moving)).limit(1)
-    return db.execute(query).first() is not None
-
-
-def _not_embedded(project_id: int, space: str, moving: bool) -> tuple[ColumnElement[bool], ...]:
-    held = task.c.next_space if moving else task.c.embedded_space
-    return (
-        task.c.project_id == project_id,
-        task.c.deleted_at.is_(None),
-        task.c.uri.is_not(None),
-        task.c.image_error.is_(None),
-        or_(held.is_(None), held != space),
-        or_(task.c.retry_at.is_(None), task.c.retry_at <= time.time()),
-    )
-
-
-def next_retry(db: Connection, project_id: int) -> float | None:
-    """When the next image with a passing fault is due, if there is one."""
-    return db.execute(
-        select(func.min(task.c.retry_at)).where(
-            and_(
-                task.c.project_id == project_id,
-                task.c.deleted_at.is_(None),
-                task.c.image_error.is_(None),
-                task.c.retry_at.is_not(None),
-            )
-        )
-    ).scalar()
 
 
 def mark_embedded(
@@ -305,17 +230,6 @@ def mark_broken(db: Connection, project_id: int, errors: Mapping[int, str]) -> N
             update(task)
             .where(task.c.project_id == project_id, task.c.ls_id == ls_id)
             .values(image_error=reason, retry_at=None)
-        )
-
-
-def mark_retry(db: Connection, project_id: int, tasks: Iterable[Task]) -> None:
-    """Try these images again later, less and less often."""
-    for item in tasks:
-        wait = RETRY_SECONDS[min(item.retries, len(RETRY_SECONDS) - 1)]
-        db.execute(
-            update(task)
-            .where(task.c.project_id == project_id, task.c.ls_id == item.ls_id)
-            .values(retries=task.c.retries + 1, retry_at=time.time() + wait)
         )
 
 

@@ -125,14 +125,6 @@ def is_kept(db: Connection, digest: str) -> bool:
     return db.execute(select(tuned.c.id).where(*of_digest)).first() is not None
 
 
-def last_tuned(db: Connection, project_id: int) -> Tuned | None:
-    """The newest, whatever became of it."""
-    row = db.execute(
-        select(tuned).where(tuned.c.project_id == project_id).order_by(tuned.c.id.desc()).limit(1)
-    ).first()
-    return None if row is None else _record(row)
-
-
 def _record(row: Any) -> Tuned:
     sets = {"seen": frozenset(row.seen), "held": frozenset(row.held)}
     return Tuned(**(dict(row._mapping) | sets))

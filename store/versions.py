@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from store.schema import version
 
@@ -106,43 +106,28 @@ def list_versions(db: Connection, project_id: int) -> list[Version]:
 
 def newest_version(db: Connection, project_id: int) -> Version | None:
     """The newest version, whatever became of it."""
-    row = db.execute(
-        select(version)
-        .where(version.c.project_id == project_id)
-        .order_by(version.c.number.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else Version(**row._mapping)
+    return _newest(db, project_id)
 
 
 def served_before(db: Connection, served: Version) -> Version | None:
     """The version of learned heads that was served before this one, if it can be served again."""
-    row = db.execute(
-        select(version)
-        .where(
-            version.c.project_id == served.project_id,
-            version.c.number < served.number,
-            version.c.published_at.is_not(None),
-            version.c.artifact.is_not(None),
-        )
-        .order_by(version.c.number.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else Version(**row._mapping)
+    return _newest(
+        db,
+        served.project_id,
+        version.c.number < served.number,
+        version.c.published_at.is_not(None),
+        version.c.artifact.is_not(None),
+    )
 
 
 def newest_candidate(db: Connection, project_id: int) -> Version | None:
     """The newest version that waits for a person to publish it."""
-    row = db.execute(
-        select(version)
-        .where(
-            version.c.project_id == project_id,
-            version.c.status == CANDIDATE,
-            version.c.artifact.is_not(None),
-        )
-        .order_by(version.c.number.desc())
-        .limit(1)
-    ).first()
+    return _newest(db, project_id, version.c.status == CANDIDATE, version.c.artifact.is_not(None))
+
+
+def _newest(db: Connection, project_id: int, *such: ColumnElement[bool]) -> Version | None:
+    query = select(version).where(version.c.project_id == project_id, *such)
+    row = db.execute(query.order_by(version.c.number.desc()).limit(1)).first()
     return None if row is None else Version(**row._mapping)
 
 

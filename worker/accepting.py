@@ -80,14 +80,14 @@ def accept(store: Store, now: Snapshot) -> None:
         counts = count_acceptances(db, project_id)
         version = newest_version(db, project_id)
         shortlist = set(get_shortlist(db, project_id))
-        newest = list_acceptances(db, project_id, (MARKED, WANTED), 1)
+        unwritten = list_acceptances(db, project_id, (MARKED, WANTED), 1)
     if goal.accept_error is None and not counts:
         return
     rule = standing(goal, advice, now.config).rule
     accepted: list[Acceptance] = []
     if version is not None and (version.status == REFUSED or now.project.held_at is not None):
         version = now.served
-    if version is not None and rule.state == ON and _is_known(newest, version, goal):
+    if version is not None and rule.state == ON and _is_known(unwritten, version, goal):
         return
     if rule.state == ON and version is not None and version.artifact is not None:
         accepted = _taken(store, now, version, rule, goal, shortlist)

@@ -12,16 +12,10 @@ from sqlalchemy import Connection
 from model.embedding import Embedder, embed_stream
 from store import work
 from store.annotations import annotated_tasks
+from store.embedding_queue import mark_retry, tasks_to_embed
 from store.embeddings import Vectors
 from store.spaces import backbone_of
-from store.tasks import (
-    Task,
-    count_tasks,
-    mark_broken,
-    mark_embedded,
-    mark_retry,
-    tasks_to_embed,
-)
+from store.tasks import Task, count_tasks, mark_broken, mark_embedded
 from studio.images import ImageLoader, PassingImageError, PermanentImageError, decode
 from worker.jobs.context import JobContext
 

@@ -38,14 +38,6 @@ class Pool:
     share: float = 1.0  # of all such tasks, drawn at random
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is labelled already: `labels` tasks, and the embeddings [L, D] of them or of a part."""
-
-    labels: int
-    x: Floats
-
-
 def load_pool(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Pool:
     """The tasks with their embeddings; of more than POOL, a random part."""
     listed = _part(tasks, POOL, seed)
@@ -53,9 +45,9 @@ def load_pool(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> 
     return Pool([task.ls_id for task in kept], x, len(listed) / max(len(tasks), 1))
 
 
-def load_known(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Known:
-    """The labelled `tasks`; of more than LABELLED, the embeddings of a random part."""
-    return Known(len(tasks), load_vectors(store, space, _part(tasks, LABELLED, seed))[1])
+def load_labelled(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Floats:
+    """The embeddings [L, D] of labelled `tasks`; of more than LABELLED, of a random part."""
+    return load_vectors(store, space, _part(tasks, LABELLED, seed))[1]
 
 
 def _part(tasks: Sequence[Task], most: int, seed: int) -> list[Task]:
@@ -99,7 +91,7 @@ def choose(
     *,
     seed: int,
     strategy: str = AUTO,
-    known: Known | None = None,
+    labelled: Floats | None = None,
     random_share: float = 0.1,
     drawn_before: Mapping[int, float | None] | None = None,
 ) -> list[Choice]:
@@ -108,6 +100,7 @@ def choose(
     All controls that are learned count, the `hardest` as the first.
 
     Args:
+        labelled: the embeddings [L, D] of labelled tasks.
         random_share: of the tasks, that is drawn at random.
         drawn_before: {task: probability} of draws that nobody has labelled yet.
     """
@@ -132,8 +125,7 @@ def choose(
             seed=seed,
             random_share=random_share,
             strategy=strategy,
-            labelled=known.x if known else None,
-            labels=known.labels if known else None,
+            labelled=labelled,
             ask=ask,
             # Their chance counts how they came into the pool already.
             drawn_before={

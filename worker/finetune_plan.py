@@ -13,6 +13,7 @@ import numpy.typing as npt
 from model.encoding import Encoded
 from model.finetuning import CannotFinetuneError, Target
 from model.folds import grouped_folds
+from model.heads.labels import rarest_class
 from store.tasks import Task
 from studio.config import LabelConfig
 from worker.training import HOLDOUT_LEAST, TrainingSet
@@ -167,8 +168,5 @@ def _strata(targets: list[Target], count: int) -> npt.NDArray[np.int64]:
         if target.kind == "single":
             return y.astype(np.int64)
         if target.kind == "multi":
-            sizes = np.nansum(y, axis=0)
-            rarity = np.where(np.nan_to_num(y) > 0, -sizes, -np.inf)
-            found = (np.nan_to_num(y) > 0).any(axis=1)
-            return np.where(found, rarity.argmax(axis=1), -1).astype(np.int64)
+            return rarest_class(y).astype(np.int64)
     return np.zeros(count, np.int64)

@@ -12,7 +12,8 @@ from model.encoding import Encoded, names_in, unknown_names, value_of
 from model.evaluation import Accuracy, accuracy
 from model.head_choice import Selection, select
 from model.heads import Head, fit, fit_labels, fit_number
-from model.out_of_fold import out_of_fold_outputs, rarest_class
+from model.heads.labels import rarest_class
+from model.out_of_fold import out_of_fold_outputs
 from model.targets import TargetSchema, Value
 from worker.measuring import calibrate, measures
 from worker.settling import Settled, settle, unsettled

@@ -7,16 +7,15 @@ A rollback holds: versions that are learned later wait as candidates until one i
 import re
 import time
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from store import work
 from store.artifacts import ArtifactError
 from store.projects import Project, change_project, get_project
-from store.publications import Choice, add_publication
-from store.schema import task as task_table
+from store.publications import add_publication
 from store.spaces import backbone_of, is_tuned, return_to
 from store.store import Store
-from store.tasks import Task, chunks
+from store.tasks import Task
 from store.tuned import may_be_served
 from store.versions import (
     START,
@@ -151,20 +150,19 @@ def _write(
     store: Store, now: Snapshot, version: Version, answers: dict[int, Suggestion], *, hold: bool
 ) -> None:
     project_id, space = now.project.id, version.embedding_space
-    chosen = {task for task in now.remaining if task in answers}
-    choices = [Choice(task, "kept", None) for task in now.remaining if task in chosen]
+    choices = [choice for choice in now.kept() if choice.task in answers]
+    chosen = {choice.task for choice in choices}
     items = shortlist_items(choices, answers)
     others = rest_items([task for task in answers if task not in chosen], answers)
     tuned = tuned_of(store, project_id, space)
     base = tuned.base_backbone if tuned else backbone_of(space)
-    moved = _held_in(store, now, space) if space != now.space else []
+    held = _held_in(store, now, space) if space != now.space else []
 
     def write(db: Connection) -> None:
         _require_backbone(db, now.project, version)
         change_project(db, project_id, held_at=time.time() if hold else None)
         if space != now.space:
-            return_to(db, project_id, space, base)
-            _use_space(db, project_id, space, moved)
+            return_to(db, project_id, space, base, held)
             work.want(db, project_id, "embed")  # what that space lacks
         add_publication(db, project_id, version.id, "version", items)
         if others:
@@ -180,12 +178,3 @@ def _held_in(store: Store, now: Snapshot, space: str) -> list[int]:
     keys = {task.ls_id: task.image_key for task in now.tasks if task.image_key}
     there = store.embeddings.get(space, list(keys.values()))
     return [ls_id for ls_id, key in keys.items() if key in there]
-
-
-def _use_space(db: Connection, project_id: int, space: str, ls_ids: list[int]) -> None:
-    for ids in chunks(ls_ids):
-        db.execute(
-            update(task_table)
-            .where(task_table.c.project_id == project_id, task_table.c.ls_id.in_(ids))
-            .values(embedded_space=space)
-        )

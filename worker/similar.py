@@ -1,6 +1,6 @@
 """Similar images: the tasks of a project whose embeddings are nearest to a task's."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from store.projects import Project
 from store.runtime import tell, told
 from store.schema import task
 from store.store import Store
-from store.tasks import CHUNK, get_tasks
+from store.tasks import chunks, get_tasks
 from worker.matrix import extend_matrix, open_matrix
 
 MOST = 1_000  # similar images asked for at a time
@@ -135,16 +135,12 @@ def _keys(db: Connection, project_id: int, space: str) -> list[str]:
 
 def _with_task(db: Connection, project_id: int, space: str, keys: list[str]) -> set[str]:
     found: set[str] = set()
-    for part in _parts(keys):
+    for part in chunks(keys):
         query = select(task.c.image_key).where(
             *_of_space(project_id, space), task.c.image_key.in_(part)
         )
         found.update(key for key in db.execute(query).scalars() if key is not None)
     return found
-
-
-def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
 
 
 def _tasks(
@@ -153,7 +149,7 @@ def _tasks(
     """The tasks that show these images, best images first until there are enough for any answer."""
     ordered = sorted(scores, key=lambda key: -scores[key])[: MOST + 1]
     found: list[Similar] = []
-    for part in _parts(ordered):
+    for part in chunks(ordered):
         query = select(task.c.ls_id, task.c.image_key, task.c.data).where(
             *_of_space(project_id, space), task.c.image_key.in_(part)
         )

@@ -8,13 +8,7 @@ import typer
 from sqlalchemy import Connection
 
 from backend.advice import advice_status
-from backend.commands.common import (
-    CommandError,
-    find_or_fail,
-    load_settings,
-    open_store,
-    require_database,
-)
+from backend.commands.common import CommandError, open_project
 from store import work
 from store.goals import change_goal
 
@@ -36,10 +30,7 @@ def run(
         changes["accept_error"] = _share(accept_error, "--accept-error")
     if write is not None:
         changes["accept_writes"] = write
-    settings = load_settings()
-    require_database(settings)
-    with open_store(settings, migrate=False) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
 
         def change(db: Connection) -> None:
             change_goal(db, known.id, **changes)

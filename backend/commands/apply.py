@@ -10,13 +10,7 @@ from pathlib import Path
 
 import typer
 
-from backend.commands.common import (
-    CommandError,
-    find_or_fail,
-    load_settings,
-    open_store,
-    require_database,
-)
+from backend.commands.common import CommandError, open_project
 from store.reviews import Plain
 from worker.applying import Applied, ApplyError, apply
 
@@ -25,12 +19,9 @@ FIELDS = ("task", "source", "version", "confidence", "reason")
 
 def run(project: int, connection: str, least: float | None, fmt: str, out: Path | None) -> None:
     """Label all the rest, and write down what every task's label is."""
-    settings = load_settings()
-    require_database(settings)
     if out is not None and not out.absolute().parent.is_dir():
         raise CommandError(f"there is no folder {out.absolute().parent}")
-    with open_store(settings, migrate=False) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
         try:
             applied = apply(store, known, least)
         except ApplyError as error:

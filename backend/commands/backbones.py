@@ -9,6 +9,7 @@ from rich.table import Table
 
 from backend.commands.common import CommandError, load_settings
 from model.backbones import FamilyListing, list_families
+from worker.backbones import backbone_folder
 
 MOST_FOUND = 40  # names shown to a person; JSON has them all
 
@@ -27,7 +28,7 @@ def run(pattern: str | None, *, as_json: bool) -> None:
     settings = load_settings()
     console = Console(highlight=False)
     with console.status("Looking at what is installed", spinner="dots"):
-        families = list_families(settings.home / "backbones", everything=pattern is not None)
+        families = list_families(backbone_folder(settings), everything=pattern is not None)
     found = [
         _Found(name, family.family, name in family.local)
         for family in families

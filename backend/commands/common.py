@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+    from rich.table import Table
 
     from store.projects import Project
     from store.settings import Settings
@@ -92,6 +93,19 @@ def find_or_fail(store: "Store", connection: str, project: int) -> "Project":
     return known
 
 
+@contextmanager
+def open_project(connection: str, project: int) -> Iterator[tuple["Store", "Project"]]:
+    """The store within a `with` block, and the project by Label Studio's id.
+
+    Raises:
+        CommandError: nothing is remembered, or the project is not connected.
+    """
+    settings = load_settings()
+    require_database(settings)
+    with open_store(settings, migrate=False) as store:
+        yield store, find_or_fail(store, connection, project)
+
+
 def require_database(settings: "Settings") -> None:
     """Raise CommandError when nothing was remembered: no command shall make an empty store."""
     file = database_file(settings)
@@ -100,6 +114,16 @@ def require_database(settings: "Settings") -> None:
             f"nothing is remembered in {settings.home} yet: start `apprentice up` "
             "(or set APPRENTICE_HOME)"
         )
+
+
+def plain_table(*columns: str) -> "Table":
+    """An empty table without lines, with these headings."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    return table
 
 
 def database_file(settings: "Settings") -> Path | None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from backend.commands.common import find_or_fail, load_settings, open_store, require_database
+from backend.commands.common import open_project, plain_table
 from store.reviews import ContestedLabel, Plain, Rating, Review, SuspiciousLabel, get_review
 
 SHOWN = 20  # labels of each list; all of them as JSON
@@ -17,12 +17,8 @@ SHOWN = 20  # labels of each list; all of them as JSON
 
 def run(project: int, connection: str, *, as_json: bool) -> None:
     """Print what is known of a project's labels."""
-    settings = load_settings()
-    require_database(settings)
-    with open_store(settings, migrate=False) as store:
-        known = find_or_fail(store, connection, project)
-        with store.database.read() as db:
-            review = get_review(db, known.id)
+    with open_project(connection, project) as (store, known), store.database.read() as db:
+        review = get_review(db, known.id)
     if as_json:
         typer.echo(json.dumps(asdict(review), indent=2))
     elif review.at is None:
@@ -44,7 +40,7 @@ def _show(console: Console, review: Review) -> None:
 
 def _annotators(ratings: Sequence[Rating]) -> Table:
     columns = "annotator", "control", "labels", "shared", "agreement", "as expected", "quality"
-    table = _table(*columns)
+    table = plain_table(*columns)
     for rating in ratings:
         table.add_row(
             _who(rating.annotator),
@@ -59,7 +55,7 @@ def _annotators(ratings: Sequence[Rating]) -> Table:
 
 
 def _suspicious(labels: Sequence[SuspiciousLabel]) -> Table:
-    table = _table("task", "control", "given", "by", "rather", "quality")
+    table = plain_table("task", "control", "given", "by", "rather", "quality")
     for label in labels:
         table.add_row(
             str(label.task),
@@ -73,7 +69,7 @@ def _suspicious(labels: Sequence[SuspiciousLabel]) -> Table:
 
 
 def _contested(labels: Sequence[ContestedLabel]) -> Table:
-    table = _table("task", "control", "given", "rather", "quality")
+    table = plain_table("task", "control", "given", "rather", "quality")
     for label in labels:
         sides = [
             f"{_label(one.label)} ({', '.join(map(_who, one.annotators))})"
@@ -86,13 +82,6 @@ def _contested(labels: Sequence[ContestedLabel]) -> Table:
             _label(label.likely),
             _share(label.quality),
         )
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column)
     return table
 
 

@@ -8,19 +8,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from backend.commands.common import find_or_fail, load_settings, open_store, require_database
+from backend.commands.common import open_project, plain_table
 from model.intervals import Measure
 from worker.ledger import Ledger, Pace, Sway, Tally, read_ledger
 
 
 def run(project: int, connection: str, *, as_json: bool) -> None:
     """Print what suggestions did for a project."""
-    settings = load_settings()
-    require_database(settings)
-    with open_store(settings, migrate=False) as store:
-        known = find_or_fail(store, connection, project)
-        with store.database.read() as db:
-            ledger = read_ledger(db, known)
+    with open_project(connection, project) as (store, known), store.database.read() as db:
+        ledger = read_ledger(db, known)
     if as_json:
         typer.echo(json.dumps(asdict(ledger), indent=2))
     elif not ledger.annotations:
@@ -79,7 +75,9 @@ def _saved(saved: Measure) -> str:
 
 
 def _annotators(ledger: Ledger) -> Table:
-    table = _table("annotator", "suggested", "kept", "edited", "rejected", "seconds saved each")
+    table = plain_table(
+        "annotator", "suggested", "kept", "edited", "rejected", "seconds saved each"
+    )
     for one in ledger.annotators:
         tally = one.tally
         table.add_row(
@@ -91,7 +89,7 @@ def _annotators(ledger: Ledger) -> Table:
 
 
 def _classes(ledger: Ledger) -> Table:
-    table = _table("control", "class", "suggested", "kept", "seconds saved each")
+    table = plain_table("control", "class", "suggested", "kept", "seconds saved each")
     for one in ledger.classes:
         table.add_row(
             escape(one.control),
@@ -100,11 +98,4 @@ def _classes(ledger: Ledger) -> Table:
             str(one.kept),
             _saved(one.pace.saved) if one.pace else "",
         )
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column)
     return table

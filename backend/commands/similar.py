@@ -5,22 +5,13 @@ from dataclasses import asdict
 
 import typer
 
-from backend.commands.common import (
-    CommandError,
-    find_or_fail,
-    load_settings,
-    open_store,
-    require_database,
-)
+from backend.commands.common import CommandError, open_project
 from worker.similar import NotReadyError, similar
 
 
 def run(project: int, connection: str, task: int, count: int, *, as_json: bool) -> None:
     """Print the tasks whose images look most like a task's."""
-    settings = load_settings()
-    require_database(settings)
-    with open_store(settings, migrate=False) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
         try:
             found = similar(store, known, task, count)
         except NotReadyError as error:

@@ -11,15 +11,12 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from backend.commands.common import (
     CommandError,
-    find_or_fail,
     first_line,
-    load_settings,
-    open_store,
-    require_database,
+    open_project,
+    plain_table,
 )
 from backend.curves import Curve, area, by_strategy, mean_curve, picture
 from model.registry import UnknownNameError
@@ -30,7 +27,7 @@ LEAST_ROWS = 8  # fewer images make no pool and no test set
 
 def run_file(file: Path, strategies: str, batch: int, rounds: int, seeds: int, out: Path) -> None:
     """Replay strategies on a file of features and labels."""
-    _run(lambda seed: _of_file(file, seed), str(file), strategies, batch, rounds, seeds, out)
+    _run(_of_file(file), str(file), strategies, batch, rounds, seeds, out)
 
 
 def run_project(
@@ -84,8 +81,8 @@ def _run(
     _write(curves, given, source, batch, out)
 
 
-def _of_file(file: Path, seed: int) -> Replay:
-    """The file's arrays; a test set is split off by `seed` where it has none.
+def _of_file(file: Path) -> Callable[[int], Replay]:
+    """The file's arrays by seed, which decides on the test set where the file has none.
 
     Raises:
         CommandError: it can't be read, or its arrays don't go together.
@@ -97,14 +94,15 @@ def _of_file(file: Path, seed: int) -> Replay:
         raise CommandError(f"{file} can't be read: {first_line(error)}", code=2) from None
     x, labels = _pair(file, known, "features", "labels")
     if "test_features" not in known:
-        codes = np.unique(labels, return_inverse=True)[1]
-        return split(x, np.asarray(codes, np.intp), seed=seed)
+        known_codes = np.asarray(np.unique(labels, return_inverse=True)[1], np.intp)
+        return lambda seed: split(x, known_codes, seed=seed)
     test_x, test_labels = _pair(file, known, "test_features", "test_labels")
     if test_x.shape[1] != x.shape[1]:
         raise CommandError(f"{file}: features and test_features differ in length", code=2)
     both = np.concatenate([labels, test_labels])
     codes = np.asarray(np.unique(both, return_inverse=True)[1], np.intp)
-    return Replay(x, codes[: len(labels)], test_x, codes[len(labels) :])
+    given = Replay(x, codes[: len(labels)], test_x, codes[len(labels) :])
+    return lambda _: given
 
 
 def _pair(
@@ -134,10 +132,7 @@ def _of_project(
     """Embeddings and classes of what is labelled, of the first control with one class an image."""
     from worker.snapshot import take_snapshot, training_set
 
-    settings = load_settings()
-    require_database(settings)
-    with open_store(settings, migrate=False) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
         now = take_snapshot(store, known.id)
         if now.config.reason is not None:
             raise CommandError(now.config.reason)
@@ -180,9 +175,7 @@ def _write(curves: Sequence[Curve], given: Replay, source: str, batch: int, out:
 
 
 def _show(console: Console, curves: Sequence[Curve]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("strategy", "runs", "labels", "at the end", "over all", "seconds a choice"):
-        table.add_column(column)
+    table = plain_table("strategy", "runs", "labels", "at the end", "over all", "seconds a choice")
     for name, runs in by_strategy(curves).items():
         last = mean_curve(runs)[-1]
         seconds = [done.query_seconds for curve in runs for done in curve.rounds]

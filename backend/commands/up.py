@@ -31,6 +31,7 @@ from model.backbones import BackboneUnavailableError, UnknownBackboneError, get_
 from model.embedding.devices import UnavailableError, resolve_device
 from model.embedding.export import ExportError, exported_model
 from store.settings import Settings
+from worker.backbones import backbone_folder
 from worker.broker import broker_command, redis_from_url
 from worker.processes import ProcessSpec, StartFailedError, Supervisor
 from worker.queues import QUEUES, clear_stale_leases
@@ -152,10 +153,10 @@ def _next_step(settings: Settings) -> str:
 def _export(settings: Settings) -> None:
     """Have the backbone exported before two processes ask for it at once."""
     try:
-        backbone = get_backbone(settings.backbone, settings.home / "backbones")
+        backbone = get_backbone(settings.backbone, backbone_folder(settings))
         if resolve_device(settings.device) != "cpu" or find_spec("openvino") is None:
             return
-        exported_model(backbone, settings.home / "backbones")
+        exported_model(backbone, backbone_folder(settings))
     except (UnknownBackboneError, BackboneUnavailableError, UnavailableError) as error:
         raise CommandError(str(error), code=2) from error
     except ExportError as error:

@@ -4,6 +4,7 @@
 `timm:vit_small_patch14_dinov2?size=224` takes an eighth of the time that its own 518 pixels take.
 """
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,12 +99,8 @@ def sources(name: str) -> list[Source]:
     return hub + ([Source(url=found.url)] if isinstance(found.url, str) else [])
 
 
-def measured_spec(
-    full_name: str, name: str, options: dict[str, str], digest: str, *, exact: bool = False
-) -> BackboneSpec:
+def measured_spec(full_name: str, name: str, options: dict[str, str], digest: str) -> BackboneSpec:
     """The spec of timm's model `name`, its features counted on the module with random weights."""
-    from dataclasses import replace
-
     found = configuration(name)
     if found is None:
         raise BackboneUnavailableError(f"timm has no model {name}")
@@ -119,7 +116,7 @@ def measured_spec(
         std=tuple(found.std),
         interpolation="bilinear" if found.interpolation == "bilinear" else "bicubic",
         digest=digest,
-        exact=exact,
+        exact=False,
     )
     return replace(spec, dim=feature_count(architecture(name, options), spec))
 

@@ -104,9 +104,7 @@ def sources(name: str) -> list[Source]:
     return [] if found is None else [Source(url=found.url)]
 
 
-def measured_spec(
-    full_name: str, name: str, options: dict[str, str], digest: str, *, exact: bool = False
-) -> BackboneSpec:
+def measured_spec(full_name: str, name: str, options: dict[str, str], digest: str) -> BackboneSpec:
     """The spec of torchvision's model `name`, prepared for as its weights' transforms say."""
     found = weights_of(name)
     if found is None:
@@ -124,7 +122,7 @@ def measured_spec(
         std=tuple(transforms.std),
         interpolation=transforms.interpolation.value,
         digest=digest,
-        exact=exact,
+        exact=False,
     )
     return replace(spec, dim=feature_count(architecture(name, options), spec))
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from model.backbones import get_backbone
 from model.embedding.devices import available_cpus, resolve_device
-from model.finetuning.images import store_images
-from model.finetuning.job import Job
+from model.finetuning.images import UNREADABLE, store_images
+from model.finetuning.job import OUTPUTS, RESULT, TUNED, Job
 from model.finetuning.terms import (
     Cancelled,
     CannotFinetuneError,
@@ -61,7 +61,6 @@ def finetune(
     """
     job = Job(backbone, backbones, tuple(targets), validation, options, dict(heads or {}))
     _check(job, len(items))
-    folder.mkdir(parents=True, exist_ok=True)
     job.save(folder, items)
     found = _result(folder, job)
     if found is not None:
@@ -152,11 +151,11 @@ def _result(folder: Path, job: Job) -> Finetuned | None:
     """What a finished run wrote into the folder."""
     from safetensors.numpy import load_file
 
-    path, result = folder / "tuned.safetensors", folder / "result.json"
+    path, result = folder / TUNED, folder / RESULT
     if not result.exists():
         return None
     said = json.loads(result.read_text())
-    outputs = load_file(folder / "outputs.safetensors")
+    outputs = load_file(folder / OUTPUTS)
     state = np.frombuffer((folder / "images.state").read_bytes(), np.uint8)
     return Finetuned(
         path=path,
@@ -164,5 +163,5 @@ def _result(folder: Path, job: Job) -> Finetuned | None:
         method=said["method"],
         history=tuple(Evaluation(**e) for e in said["history"]),
         validation_outputs={t.name: outputs[str(n)] for n, t in enumerate(job.targets)},
-        unreadable=tuple(int(row) for row in np.nonzero(state == 2)[0]),
+        unreadable=tuple(int(row) for row in np.nonzero(state == UNREADABLE)[0]),
     )

@@ -14,6 +14,7 @@ from model.finetuning.terms import Options, Target
 from model.heads import Head, head_from_arrays
 
 SPECIFICATION, ARRAYS = "job.json", "job.npz"
+TUNED, OUTPUTS, RESULT = "tuned.safetensors", "outputs.safetensors", "result.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,8 @@ class Job:
         """How many images there are."""
         return len(self.validation)
 
-    def save(self, folder: Path, items: Sequence[object]) -> bool:
-        """Write it to the folder, emptied if another job's work is in there. True if it was not.
+    def save(self, folder: Path, items: Sequence[object]) -> None:
+        """Write it to the folder, emptied if another job's work is in there.
 
         The same job is one of equal answers, options, backbone and items, by their `repr`.
         """
@@ -54,7 +55,7 @@ class Job:
         text = json.dumps(specification, sort_keys=True, indent=1)
         path = folder / SPECIFICATION
         if path.exists() and path.read_text() == text:
-            return True
+            return
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():
             if old.is_file():
@@ -62,7 +63,6 @@ class Job:
         np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
         path.with_suffix(".new").write_text(text)
         path.with_suffix(".new").replace(path)
-        return False
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -23,6 +23,7 @@ from model.finetuning.run import Run
 from model.finetuning.shared import Team
 from model.finetuning.terms import Cancelled, CannotFinetuneError, Progress
 from model.finetuning.training import Talk
+from model.processes import exit_with_the_parent
 
 POLL_SECONDS = 0.2  # how often `stop` is asked while other processes work
 END_SECONDS = 1.0  # that they have to end by themselves
@@ -123,18 +124,13 @@ def _end(child: "subprocess.Popen[str]") -> None:
         child.stdout.close()
 
 
-def _exit_with_the_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
-
-
 def _say(progress: Progress) -> None:
     print(json.dumps(asdict(progress)), flush=True)  # noqa: T201 - it is how the parent hears
 
 
 def main(folder: Path) -> None:
     """One of the processes that torchrun started."""
-    threading.Thread(target=_exit_with_the_parent, daemon=True).start()
+    exit_with_the_parent()
     job = Job.load(folder)
     device = resolve_device(job.options.device)
     team = Team.join(device)

@@ -1,7 +1,7 @@
 """Running out of memory: how it is recognised, and what is done then."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _SAID = (
     "out of memory",
@@ -24,7 +24,6 @@ class Parts:
     """How many rows are computed at a time; half as many whenever the memory doesn't suffice."""
 
     size: int
-    halvings: int = field(default=0, init=False)
 
     def run(self, rows: Sequence[int], each: Callable[[Sequence[int]], None]) -> bool:
         """`each` of the rows' parts. False if the memory didn't suffice: with smaller parts then,
@@ -38,5 +37,4 @@ class Parts:
         else:
             return True
         self.size = max(1, min(self.size, len(rows)) // 2)
-        self.halvings += 1
         return False

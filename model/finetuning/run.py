@@ -17,7 +17,7 @@ from model.finetuning import checkpoint, lora
 from model.finetuning.batches import Batches, sampling_weights
 from model.finetuning.choosing import Choice, choose
 from model.finetuning.images import stored_images
-from model.finetuning.job import Job
+from model.finetuning.job import OUTPUTS, RESULT, TUNED, Job
 from model.finetuning.layers import choose_method, freeze, learning_rate
 from model.finetuning.losses import Truth
 from model.finetuning.memory import Parts
@@ -34,7 +34,7 @@ from model.finetuning.terms import (
 from model.finetuning.training import Talk, Training, Trial, weights
 from model.finetuning.view import View, whole_view
 
-TUNED, OUTPUTS, RESULT, START = "tuned.safetensors", "outputs.safetensors", "result.json", "start"
+START = "start"
 
 # Rows computed at a time. On a CPU small parts are the fastest, and a cancel waits for one.
 CPU_PART, GPU_PART = 8, 64

@@ -68,16 +68,14 @@ def fit_each(
     classes: tuple[str, ...],
     *,
     seed: int,
-    warm_start: Head | None = None,
     groups: NDArray[np.generic] | None = None,
-    weight: NDArray[np.floating] | None = None,
     settings_of: Mapping[str, Head],
 ) -> dict[str, Head]:
     """A head of each of `kinds`, as `fit` gives it, for less than all of them one by one.
 
     `settings_of` are heads by kind.
     """
-    return _fit_each(kinds, _fit_data(x, y, classes, seed, warm_start, groups, weight), settings_of)
+    return _fit_each(kinds, _fit_data(x, y, classes, seed, None, groups, None), settings_of)
 
 
 def _fit_data(

@@ -1,6 +1,7 @@
 """Several labels for an image: a logistic regression a class, one strength for all of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,13 @@ def fit_labels(
     return LinearHead(KIND, classes, weight, bias, prepared.power, penalty)
 
 
+def rarest_class(y: NDArray[Any]) -> NDArray[np.intp]:
+    """Of each row of y [N, C] that class of its own which fewest rows have; −1 without any."""
+    there = y == 1
+    rarest = np.where(there, there.sum(axis=0), np.inf).argmin(axis=1)
+    return np.where(there.any(axis=1), rarest, -1)
+
+
 def _choose_penalty(
     z: Floats, target: Floats, known: Floats, groups: NDArray[np.generic], seed: int
 ) -> tuple[float, list[Floats]]:
@@ -87,11 +95,9 @@ def _choose_penalty(
         return Trial(solver.problem(z[train], target[train], known[train]), held_loss)
 
     # Folds are balanced by each row's rarest class: it is the one that a fold may lack.
-    frequency = target.sum(axis=0)
-    rarest = np.where(target > 0, frequency, np.inf).argmin(axis=1)
-    rarest[~(target > 0).any(axis=1)] = -1
-    trials = [trial(train, test) for train, test in splits(rarest, groups, seed=seed)]
+    strata = rarest_class(target)
+    trials = [trial(train, test) for train, test in splits(strata, groups, seed=seed)]
     if not trials:
         return PRESUMED, []
-    tolerance = SEARCH_TOLERANCE * len(frequency)
+    tolerance = SEARCH_TOLERANCE * target.shape[1]
     return choose_penalty(trials, solver.binary_cross_entropy, tolerance=tolerance)

@@ -49,15 +49,13 @@ def shortlist(
     strategy: str = AUTO,
     labelled: NDArray[np.floating] | None = None,
     ask: Ask | None = None,
-    labels: int | None = None,
     drawn_before: Mapping[int, float | None] | None = None,
 ) -> list[Pick]:
     """The k images to label next, in order, of embeddings [N, D] and their probabilities [N, C].
 
     With several controls, there are probabilities for each, those of the one known least first.
     `ask` says them of any embeddings; with None for `probabilities`, only where that is needed.
-    `labelled` [L, D] are the embeddings of labelled images, `labels` is how many of these there are
-    if not all are at hand.
+    `labelled` [L, D] are the embeddings of labelled images.
 
     `random_share` of the picks are drawn uniformly from the whole pool, each with its probability,
     and stand at even distances among the others, the first of them anywhere in its stretch: an
@@ -77,8 +75,10 @@ def shortlist(
         usable = usable[np.isfinite(p[usable]).all(axis=1)]
     k = min(k, len(usable))
     wanted = round(random_share * k)
-    before = {row: p for row, p in (drawn_before or {}).items() if row in set(usable.tolist())}
-    drawn = [Pick(row, RANDOM, p) for row, p in before.items()][:wanted]
+    earlier = drawn_before or {}
+    there = np.isin(np.array([*earlier], np.intp), usable)
+    before = [Pick(row, RANDOM, p) for row, p in earlier.items()]
+    drawn = [pick for pick, usual in zip(before, there, strict=True) if usual][:wanted]
     again = np.array([pick.index for pick in drawn], np.intp)
     drawn += _drawn(x, usable, wanted - len(drawn), again, seed)
     audited = np.array([pick.index for pick in drawn], np.intp)
@@ -87,7 +87,7 @@ def shortlist(
     controls = tuple(p[rows] for p in known or ())
     if known is None and ask is not None:
         controls = ask(looked_at)
-    pool = Pool(looked_at, controls, seed, _finite(labelled, x), ask, labels)
+    pool = Pool(looked_at, controls, seed, _finite(labelled, x), ask)
     name = scheduled(pool) if strategy == AUTO else strategy
     chosen = rows_by(name, pool, k - len(audited), np.searchsorted(rows, audited))
     picks = [Pick(int(rows[row]), name, None) for row in chosen]

@@ -7,7 +7,7 @@ classification (WACV 2022), as a weight on the doubt instead of an optimisation.
 import numpy as np
 from numpy.typing import NDArray
 
-from model.selection.geometry import clusters, distinct, usual_rows
+from model.selection.geometry import distinct, spread_out, usual_rows
 from model.selection.registry import STRATEGIES, Distribution, NeedsPredictionsError, Pool
 
 NAME = "balanced"
@@ -32,10 +32,7 @@ class Balanced:
             return []
         order = distinct(pool, order, max(k, min(CANDIDATES * k, MOST_CANDIDATES)), avoid)
         if len(order) > k:
-            cluster, _ = clusters(usual_rows(pool, pool.x[order]), k, rng)
-            first = np.sort(np.unique(cluster, return_index=True)[1])
-            rest = np.setdiff1d(np.arange(len(order)), first)
-            order = order[np.sort(np.concatenate([first, rest[: k - len(first)]]))]
+            order = order[spread_out(usual_rows(pool, pool.x[order]), k, rng)]
         return [int(row) for row in order]
 
 

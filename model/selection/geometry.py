@@ -117,6 +117,17 @@ def clusters(
     return cluster, np.square(rows - centres[cluster]).sum(axis=1)
 
 
+def spread_out(rows: Floats, k: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """The first of each of k clusters of rows [n, D], filled up to k with the first others.
+
+    In the order of rows.
+    """
+    cluster, _ = clusters(rows, k, rng)
+    first = np.unique(cluster, return_index=True)[1]
+    rest = np.setdiff1d(np.arange(len(rows)), first)
+    return np.sort(np.concatenate([first, rest[: k - len(first)]]))
+
+
 def projected(rows: Floats, rng: np.random.Generator) -> Floats:
     """Rows [n, D] in PROJECTED dimensions at random, where they have more."""
     if rows.shape[1] <= PROJECTED:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.heads.features import Floats
-from model.selection.geometry import clusters, distinct, unit_rows
+from model.selection.geometry import clusters, distinct, drawn_from, unit_rows
 from model.selection.registry import STRATEGIES, Pool
 
 NAME = "kmeans"
@@ -19,10 +19,9 @@ class KMeans:
     def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
         """One image of each of k clusters, in an order that covers the pool from the start."""
         rng = np.random.default_rng(pool.seed)
-        free = rng.permutation(np.setdiff1d(np.arange(len(pool.x)), avoid))
-        if not len(free) or k <= 0:
+        candidates, others = drawn_from(pool, avoid, SUB_POOL, rng)
+        if not len(candidates) or k <= 0:
             return []
-        candidates, others = free[:SUB_POOL], free[SUB_POOL:]
         cluster, distance = clusters(unit_rows(pool.x[candidates]), k, rng)
         sizes = np.bincount(cluster)
         # Every cluster's nearest to its centre, then every second, and so on: some cluster's first

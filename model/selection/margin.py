@@ -7,7 +7,7 @@ Diverse mini-batch active learning, 2019).
 import numpy as np
 from numpy.typing import NDArray
 
-from model.selection.geometry import clusters, distinct, unit_rows
+from model.selection.geometry import distinct, spread_out, unit_rows
 from model.selection.registry import STRATEGIES, NeedsPredictionsError, Pool
 
 NAME = "margin"
@@ -33,8 +33,5 @@ class Margin:
             return []
         order = distinct(pool, order, max(k, min(CANDIDATES * k, MOST_CANDIDATES)), avoid)
         if len(order) > k:
-            cluster, _ = clusters(unit_rows(pool.x[order]), k, rng)
-            first = np.sort(np.unique(cluster, return_index=True)[1])
-            rest = np.setdiff1d(np.arange(len(order)), first)
-            order = order[np.sort(np.concatenate([first, rest[: k - len(first)]]))]
+            order = order[spread_out(unit_rows(pool.x[order]), k, rng)]
         return [int(row) for row in order]

@@ -35,17 +35,6 @@ class Pool:
     labelled: NDArray[np.floating] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     # what the heads say of other embeddings [M, D], like `controls`; None while there are none
     ask: Ask | None = None
-    labels: int | None = None  # how many images are labelled; None: all of `labelled`
-
-    @property
-    def label_count(self) -> int:
-        """How many images are labelled."""
-        return len(self.labelled) if self.labels is None else self.labels
-
-    @property
-    def probabilities(self) -> Distribution | None:
-        """[N, C] of the control that is known least; None while nothing can be predicted."""
-        return self.controls[0] if self.controls else None
 
     @cached_property
     def doubt(self) -> NDArray[np.float32]:

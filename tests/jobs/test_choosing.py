@@ -13,7 +13,7 @@ from store.publications import Choice
 from store.schema import selection
 from store.versions import newest_version
 from tests.jobs.workbench import Workbench
-from worker.choosing import POOL, Pool, choose, load_known, load_pool, strategy_of
+from worker.choosing import POOL, Pool, choose, load_labelled, load_pool, strategy_of
 from worker.predictor import Predictor
 from worker.snapshot import take_snapshot
 
@@ -68,7 +68,7 @@ def test_a_list_can_be_all_random_and_keeps_what_was_drawn(workbench: Workbench)
     now = take_snapshot(workbench.store, workbench.project_id)
     pool = load_pool(workbench.store, now.space, now.open, seed=0)
     labelled = [task for task in now.tasks if task.ls_id in now.labels]
-    known = load_known(workbench.store, now.space, labelled, seed=0)
+    embedded = load_labelled(workbench.store, now.space, labelled, seed=0)
     waiting = {pool.tasks[3]: 0.125, 999_999: 0.5}
 
     def chosen(share: float) -> list[Choice]:
@@ -78,12 +78,12 @@ def test_a_list_can_be_all_random_and_keeps_what_was_drawn(workbench: Workbench)
             "kind",
             20,
             seed=0,
-            known=known,
+            labelled=embedded,
             random_share=share,
             drawn_before=waiting,
         )
 
-    assert (known.labels, known.x.shape) == (24, (24, 32))
+    assert embedded.shape == (24, 32)
     usual, at_random = chosen(0.1), chosen(1.0)
     assert {choice.strategy for choice in usual} == {"herding", "random"}
     assert {choice.strategy for choice in at_random} == {"random"}

@@ -10,7 +10,7 @@ from model.finetuning import Progress
 from store import work
 from store.jobs import add_job, end_job, get_job, list_jobs
 from store.projects import change_project
-from store.tuned import last_tuned
+from store.tuned import list_uncleared
 from store.versions import FINETUNE, REFUSED, list_versions
 from tests.jobs.test_learn import pretend_published
 from tests.jobs.test_moving import add, bench, tasks, wanted
@@ -54,9 +54,8 @@ def test_a_fine_tuned_backbone_takes_over_when_it_is_no_worse(labelled: Workbenc
     assert project.base_backbone == "small:a"
     with labelled.store.database.read() as db:
         version = list_versions(db, labelled.project_id)[0]
-        tuned = last_tuned(db, labelled.project_id)
+        (tuned,) = list_uncleared(db, labelled.project_id)
     assert version.kind == FINETUNE
-    assert tuned is not None
     assert tuned.seen | tuned.held == set(range(1, 46))
     assert version.metrics["accuracy"]["n"] == len(tuned.held)
     assert version.metrics["finetune"]["method"]
@@ -64,9 +63,7 @@ def test_a_fine_tuned_backbone_takes_over_when_it_is_no_worse(labelled: Workbenc
 
 def labelled_backbone(bench: Workbench) -> str:
     with bench.store.database.read() as db:
-        tuned = last_tuned(db, bench.project_id)
-    assert tuned is not None
-    return tuned.backbone
+        return list_uncleared(db, bench.project_id)[-1].backbone
 
 
 def test_labels_that_come_meanwhile_are_learned_on_top(labelled: Workbench) -> None:
@@ -234,7 +231,7 @@ def test_a_job_that_was_cancelled_before_it_began_does_nothing(labelled: Workben
     with pytest.raises(work.LeaseLostError):
         finetune.run(labelled.project_id, generation)
     with labelled.store.database.read() as db:
-        assert last_tuned(db, labelled.project_id) is None
+        assert list_uncleared(db, labelled.project_id) == []
 
 
 def test_progress_says_loss_speed_and_time_left() -> None:

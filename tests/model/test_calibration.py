@@ -7,7 +7,6 @@ from model.calibration import (
     calibration_error,
     fit_sigmoid_temperature,
     fit_temperature,
-    interval_half_width,
     sigmoid,
     softmax,
 )
@@ -93,18 +92,6 @@ def test_sigmoids_have_a_temperature_of_their_own() -> None:
     assert fit_sigmoid_temperature(logits * 3, y) == pytest.approx(3, rel=0.06)
     assert fit_sigmoid_temperature(logits[:4], y[:4]) == 1
     np.testing.assert_allclose(sigmoid(np.array([-np.inf, 0, 500])), [0, 0.5, 1])
-
-
-@pytest.mark.parametrize("n", [20, 400])
-def test_the_interval_around_a_number_covers_what_it_says(n: int) -> None:
-    rng = np.random.default_rng(0)
-    covered = [
-        np.mean(np.abs(rng.normal(size=500)) <= interval_half_width(np.abs(rng.normal(size=n))))
-        for _ in range(100)
-    ]
-
-    assert np.mean(covered) == pytest.approx(0.9, abs=0.01 + 1 / n)
-    assert interval_half_width(np.zeros(0)) == np.inf
 
 
 @pytest.mark.parametrize("n", [400, 2000])

@@ -4,20 +4,11 @@ import time
 
 from store.annotations import AnnotationRecord, annotated_tasks, save_annotations
 from store.deletions import delete_tasks
+from store.embedding_queue import mark_retry, next_retry, tasks_to_embed
 from store.projects import Project, find_project, save_project
 from store.publications import Choice, set_shortlist
 from store.store import Store
-from store.tasks import (
-    TaskRecord,
-    count_tasks,
-    get_tasks,
-    mark_broken,
-    mark_embedded,
-    mark_retry,
-    next_retry,
-    save_tasks,
-    tasks_to_embed,
-)
+from store.tasks import TaskRecord, count_tasks, get_tasks, mark_broken, mark_embedded, save_tasks
 from store.versions import START, add_version
 
 

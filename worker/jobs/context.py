@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from store import work
-from store.jobs import change_job, end_job
+from store.jobs import LOST, change_job, end_job
 from store.projects import Project, get_project
 from store.settings import Settings
 from store.store import Store
@@ -92,7 +92,7 @@ def _leased(store: Store, kind: str, project_id: int, job_id: str) -> Iterator[J
         lease = database.write(lambda db: work.begin(db, project_id, kind))
     except work.LeaseLostError as error:
         log.info("job not wanted any more", reason=str(error))
-        _end(store, job_id, state="lost", error=str(error))
+        _end(store, job_id, state=LOST, error=str(error))
         raise
     try:
         now = time.time()
@@ -104,7 +104,7 @@ def _leased(store: Store, kind: str, project_id: int, job_id: str) -> Iterator[J
         yield context
     except work.LeaseLostError as error:
         log.info("job superseded", reason=str(error))
-        _end(store, job_id, state="lost", error=str(error))
+        _end(store, job_id, state=LOST, error=str(error))
     except Exception as error:
         expected = isinstance(error, (StudioError, UnknownConnectionError, JobError))
         message = str(error) if expected else f"{type(error).__name__}: {error}"

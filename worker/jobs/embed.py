@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from model.embedding import Embedder
 from store import work
 from store.annotations import annotated_tasks
+from store.embedding_queue import any_to_embed, next_retry
 from store.publications import get_shortlist
 from store.runtime import tell, told
 from store.spaces import (
@@ -28,7 +29,7 @@ from store.spaces import (
     settle_in,
     wanted_backbone,
 )
-from store.tasks import Task, any_to_embed, get_tasks, next_retry
+from store.tasks import Task, get_tasks
 from worker.backbones import BackboneError, open_backbone
 from worker.bulk_embedding import BulkEmbedding
 from worker.jobs.context import JobContext, running

@@ -3,7 +3,7 @@
 What it decides is written in one transaction; the publish job carries it to Label Studio.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from enum import StrEnum
 
@@ -22,24 +22,15 @@ from store.tasks import assign_holdout
 from store.tuned import Tuned
 from store.versions import START, Version, change_version
 from worker.accepting import accept
-from worker.advising import advise, random_share
+from worker.advising import advise
 from worker.candidate import Candidate
-from worker.choosing import (
-    Pool,
-    choose,
-    load_known,
-    load_pool,
-    rest_items,
-    shortlist_items,
-    shortlist_size,
-    strategy_of,
-    suggest,
-)
+from worker.choosing import rest_items, shortlist_items, strategy_of, suggest
 from worker.finetune_policy import wish_where_it_may_pay
 from worker.jobs.context import JobContext, running
 from worker.ledger_summary import keep_summary, new_summary
 from worker.predictor import Predictor, Suggestion
 from worker.review import review
+from worker.shortlisting import choose_next
 from worker.snapshot import Snapshot, take_snapshot
 from worker.standing import hardest_control, last_score, outdated, pool_has_grown, start_version
 from worker.training import Trained, TrainingSet, extend_holdout, train
@@ -177,26 +168,12 @@ class _Learning:
             log.warning("the served version can't be read; going on without it", error=str(error))
             return None
 
-    def _pool(self, space: str) -> Pool:
-        with self.context.step("pool"):
-            return load_pool(self.store, space, self.now.open, seed=SEED)
-
-    def _choose(self, pool: Pool, predictor: Predictor, hardest: str | None) -> list[Choice]:
-        size = shortlist_size(self.settings, self.now.annotations)
-        seed = SEED + len(self.now.annotations)  # random picks differ from one time to the next
-        labelled = [task for task in self.now.tasks if task.ls_id in self.now.labels]
-        with self.context.step("choose"):
-            return choose(
-                pool,
-                predictor,
-                hardest,
-                size,
-                seed=seed,
-                strategy=self.strategy,
-                known=load_known(self.store, predictor.space, labelled, seed=SEED),
-                random_share=random_share(self.settings, self.now.advice),
-                drawn_before=self.now.waiting,
-            )
+    def _choose(
+        self, predictor: Predictor, hardest: str | None, shown: Collection[int] = ()
+    ) -> list[Choice]:
+        return choose_next(
+            self.context, self.now, predictor, hardest, shown, strategy=self.strategy, seed=SEED
+        )
 
     def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
         listed = [task for task in self.now.tasks if task.ls_id in tasks]
@@ -206,8 +183,7 @@ class _Learning:
         now, trained = self.now, candidate.trained
         predictor = trained.predictor(now.space)
         artifact = self._keep(candidate)
-        pool = self._pool(now.space)
-        choices = self._choose(pool, predictor, trained.hardest)
+        choices = self._choose(predictor, trained.hardest)
         chosen = {choice.task for choice in choices}
         left = [task for task in now.remaining if task not in chosen]
         with self.store.database.read() as db:
@@ -256,13 +232,10 @@ class _Learning:
         items: list[Item] = []
         known = len(now.open)
         if unpublished or not enough:
-            pool = self._pool(predictor.space)
             with self.store.database.read() as db:
                 shown = predicted_tasks(db, now.project.id, served.id) if served else set()
-            free = [i for i, task in enumerate(pool.tasks) if task not in shown]
-            pool = replace(pool, tasks=[pool.tasks[i] for i in free], x=pool.x[free])
             hardest = hardest_control(served) if served else None
-            choices = self._choose(pool, predictor, hardest)
+            choices = self._choose(predictor, hardest, shown)
             answers = self._suggest(predictor, {choice.task for choice in choices})
             after = last_score(now)
             items = shortlist_items(choices, answers, after=after)

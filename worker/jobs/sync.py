@@ -16,10 +16,11 @@ from store.annotations import (
     task_annotations,
 )
 from store.deletions import delete_tasks
+from store.embedding_queue import any_to_embed
 from store.projects import Project, change_project, save_project
 from store.runtime import forget, tell, told
 from store.spaces import move_is_due
-from store.tasks import TaskRecord, any_to_embed, save_tasks, task_ids
+from store.tasks import TaskRecord, save_tasks, task_ids
 from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound

@@ -1,0 +1,48 @@
+"""The next shortlist of a project: what is free to be chosen, and what choosing knows of it."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from store.publications import Choice
+from worker.advising import random_share
+from worker.choosing import choose, load_labelled, load_pool, shortlist_size
+from worker.jobs.context import JobContext
+from worker.predictor import Predictor
+from worker.snapshot import Snapshot
+
+
+def choose_next(
+    context: JobContext,
+    now: Snapshot,
+    predictor: Predictor,
+    hardest: str | None,
+    shown: Collection[int] = (),
+    *,
+    strategy: str,
+    seed: int,
+) -> list[Choice]:
+    """The tasks to be labelled next, in order.
+
+    Args:
+        hardest: the control that counts first.
+        shown: tasks that are not chosen, since the prediction that they have stands.
+    """
+    store, settings = context.store, context.store.settings
+    with context.step("pool"):
+        pool = load_pool(store, predictor.space, now.open, seed=seed)
+        if shown:
+            free = [row for row, task in enumerate(pool.tasks) if task not in shown]
+            pool = replace(pool, tasks=[pool.tasks[row] for row in free], x=pool.x[free])
+    labelled = [task for task in now.tasks if task.ls_id in now.labels]
+    with context.step("choose"):
+        return choose(
+            pool,
+            predictor,
+            hardest,
+            shortlist_size(settings, now.annotations),
+            seed=seed + len(now.annotations),  # random picks differ from one time to the next
+            strategy=strategy,
+            labelled=load_labelled(store, predictor.space, labelled, seed=seed),
+            random_share=random_share(settings, now.advice),
+            drawn_before=now.waiting,
+        )
