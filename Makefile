@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
+MAKEFLAGS += --jobs=2 # both environments are installed at the same time
 .PHONY: help up demo benchmarks test test-fast test-extras lint format types imports install lock clean distclean
 
 VENV := .venv
@@ -27,7 +28,8 @@ EXTRAS := keras tensorflow
 extra_stamp = .venv-$(1)/.dependencies-$(call checksum,requirements/lock.txt requirements/$(1).txt)
 EXTRA_STAMPS := $(foreach extra,$(EXTRAS),$(call extra_stamp,$(extra)))
 
-PIP_INSTALL := -m pip install -qq --disable-pip-version-check --no-input
+# What is imported gets compiled then: most of what is installed never is.
+PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check --no-input
 
 define find_python
 python=; for p in $(PYTHONS); do if "$$p" -c '$(SUITS)' 2>/dev/null; then python=$$p; break; fi; done; \

@@ -1,6 +1,7 @@
 """The demo's parts, and the whole command as CI and the README run it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -67,8 +68,11 @@ def test_a_senseless_number_of_labels_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
-def test_the_demo_learns_says_so_and_leaves_nothing(environment: Path, tmp_path: Path) -> None:
+def test_the_demo_learns_says_so_and_leaves_nothing(
+    environment: Path, empty_label_studio: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
+    shutil.copytree(empty_label_studio, home / "label-studio")
     done = demo(home, APPRENTICE_LABEL_STUDIO=str(environment), APPRENTICE_DEMO_LABELS="12")
     assert done.returncode == 0, done.stderr
     assert "Label Studio: http://localhost:" in done.stdout
