@@ -23,6 +23,7 @@ BENCHMARKS = {
     "restart": ("restart", "run"),
     "share": ("share", "run"),
     "steady": ("loop", "run_steady"),
+    "stream": ("stream", "run"),
     "tuning": ("tuning", "run"),
 }
 EMBEDDING = "embedding"  # a script of its own: it must have the processors to itself

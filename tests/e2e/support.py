@@ -5,12 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import psutil
-from sqlalchemy import select
 
 from backend.demo.run import DemoSession
 from store.publications import get_shortlist
-from store.schema import selection, version
-from store.versions import version_name
 from worker.connecting import is_ours
 
 
@@ -26,17 +23,6 @@ def shortlist(session: DemoSession) -> list[int]:
     """The tasks that are to be labelled next, in order."""
     with session.store.database.read() as db:
         return get_shortlist(db, session.project.id)
-
-
-def chosen_ranks(session: DemoSession) -> dict[tuple[str, int], int]:
-    """{(version, task): its place in what was chosen for that version}."""
-    query = (
-        select(version.c.number, selection.c.task_ls_id, selection.c.id)
-        .join(version, version.c.id == selection.c.version_id)
-        .where(selection.c.project_id == session.project.id)
-    )
-    with session.store.database.read() as db:
-        return {(version_name(row[0]), row[1]): row[2] for row in db.execute(query)}
 
 
 def shown_version(session: DemoSession) -> str:

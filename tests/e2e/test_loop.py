@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from backend.demo.run import DemoSession
+from benchmarks.stream import Team, annotators, chosen_ranks, shares
 from store.annotations import current_annotations
 from store.tasks import list_tasks
 from studio.config import parse_label_config
 from tests.e2e.support import (
-    chosen_ranks,
     doubled_predictions,
     shortlist,
     shown_version,
@@ -108,6 +108,16 @@ def test_label_studio_shows_the_suggestions_of_the_served_version(session: DemoS
     assert all(score is not None and score < 0.5 for score in scores)
     assert all(held[task].result for task in open_tasks)
     assert doubled_predictions(session) == {}
+
+
+def test_three_annotators_get_what_was_chosen_in_order_and_no_task_twice(
+    session: DemoSession,
+) -> None:
+    with annotators(session, 3) as clients:
+        team = Team(session, labels=12)
+        team.work(clients)
+    assert len({item.task for item in team.handed}) == len(team.handed) == 12
+    assert shares(team.handed, chosen_ranks(session)) == (1.0, 1.0)
 
 
 def test_without_webhooks_labels_and_deletions_come_by_reconcile(session: DemoSession) -> None:
