@@ -14,13 +14,11 @@ from store.work import get_work, want
 
 log = structlog.get_logger()
 
-LEAST_LABELS = 200  # below, frozen features are mostly as good
+LEAST_LABELS = 100  # below, frozen features are mostly as good
 LEAST_ASKED = 50  # labels from which Start Training fine-tunes too
 GROWTH = 1.5  # times the labels of the last attempt: less is more of the same
 MOST_UNREAD = 0.1  # of the labelled images, that are still to be embedded
-MANY_LABELS = 1_000  # from here on the last points can be learned too
-# Accuracies of the heads on frozen features that leave too little to gain.
-GOOD_ENOUGH, GOOD_ENOUGH_OF_MANY = 0.90, 0.97
+GOOD_ENOUGH = 0.97  # accuracy of the heads on frozen features that leaves too little to gain
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,7 @@ def may_pay(labels: int, accuracy: float, backbone: str, last: Attempt | None) -
     There have to be enough labels, something has to be left to gain, and since the last attempt
     on the same backbone the labels must have grown by half.
     """
-    enough = GOOD_ENOUGH if labels < MANY_LABELS else GOOD_ENOUGH_OF_MANY
-    if labels < LEAST_LABELS or accuracy >= enough:
+    if labels < LEAST_LABELS or accuracy >= GOOD_ENOUGH:
         return False
     return last is None or last.backbone != backbone or labels >= GROWTH * last.labels
 

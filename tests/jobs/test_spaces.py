@@ -230,10 +230,9 @@ def test_a_move_waits_while_a_person_holds_a_version(workbench: Workbench) -> No
 @pytest.mark.parametrize(
     ("labels", "accuracy", "last", "pays"),
     [
-        (199, 0.5, None, False),
-        (200, 0.5, None, True),
-        (200, 0.93, None, False),
-        (1000, 0.93, None, True),
+        (99, 0.5, None, False),
+        (100, 0.5, None, True),
+        (100, 0.96, None, True),
         (1000, 0.98, None, False),
         (280, 0.5, Attempt(200, "b", ""), False),
         (300, 0.5, Attempt(200, "b", ""), True),
