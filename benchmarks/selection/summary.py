@@ -30,7 +30,7 @@ def report(runs: Runs, sets: Sequence[str], out: Path) -> None:
     """Print tables and draw a picture of each set."""
     arms = sorted({arm for _, arm, _ in runs if arm not in NO_ARMS})
     counts = {arm: min(len(_common(runs, name, [arm])) for name in sets) for arm in arms}
-    whole = [arm for arm in arms if counts[arm] == max(counts.values())]
+    whole = [arm for arm in arms if counts[arm] >= counts["random"]]
     print("seeds on every set:", ", ".join(f"{arm} {n}" for arm, n in counts.items()))
     ranks: dict[str, list[float]] = {arm: [] for arm in whole}
     gains: dict[str, list[float]] = {arm: [] for arm in whole}

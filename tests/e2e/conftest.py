@@ -11,7 +11,7 @@ from backend.demo.run import DemoSession
 RECONCILE_SECONDS = 4
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def session(
     environment: Path, empty_label_studio: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DemoSession]:
@@ -20,6 +20,7 @@ def session(
         "APPRENTICE_RECONCILE_SECONDS": str(RECONCILE_SECONDS),
         "APPRENTICE_MIN_CONFIDENCE": "0",
         "APPRENTICE_BLIND_SHARE": "0",
+        "APPRENTICE_FINETUNE": "manual",
     }
     home = tmp_path_factory.mktemp("demo")
     shutil.copytree(empty_label_studio, home / "label-studio")
