@@ -1,10 +1,12 @@
-"""The real Label Studio for the tests that need it: started by the first of them, one for all."""
+"""What all tests share: which process runs them, and the real Label Studio."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from xdist.scheduler import LoadFileScheduling
 
 from backend.demo.label_studio import LabelStudioServer
 from studio.client import StudioClient
@@ -14,6 +16,22 @@ TWO_CLASSES = (
     '<View><Image name="image" value="$image"/><Choices name="kind" toName="image">'
     '<Choice value="cat"/><Choice value="dog"/></Choices></View>'
 )
+
+
+class Scheduler(LoadFileScheduling):  # type: ignore[misc]
+    """Has one process run a whole file: its tests share what is costly to make.
+
+    All end-to-end tests share one run of everything.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "e2e" if "tests/e2e/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:
+    """What `make test` hands out tests to its processes by."""
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +47,18 @@ def environment() -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_label_studio(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_label_studio(
+    environment: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Path:
     """A data folder of Label Studio to copy: making its database takes most of a minute."""
-    folder = tmp_path_factory.mktemp("label-studio") / "empty"
-    with LabelStudioServer(folder, environment):
-        pass
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "empty-label-studio"
+    done = folder.parent / "empty-label-studio-done"
+    with FileLock(f"{folder}.lock"):  # the first process makes it for all
+        if not done.exists():
+            with LabelStudioServer(folder, environment):
+                pass
+            done.touch()
     return folder
 
 
