@@ -10,8 +10,6 @@ from model.evaluation import fold_by_fold, out_of_fold_logits
 from model.heads import Head, fit_labels, fit_number
 from model.heads.labels import rarest_class
 
-__all__ = ["out_of_fold_outputs", "rarest_class"]
-
 # The classes that folds of numbers are balanced by: fifths of the rows, by value.
 NUMBER_STRATA = 5
 
