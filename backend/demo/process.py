@@ -56,20 +56,24 @@ class ApprenticeProcess:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> None:
-        """Start it; it is not ready yet. From the main thread."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {name: value for name, value in os.environ.items() if name not in OWN}
-        environment |= {
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables of it, and of commands that shall find it."""
+        rest = {name: value for name, value in os.environ.items() if name not in OWN}
+        return rest | {
             "APPRENTICE_HOME": str(self.settings.home),
             "APPRENTICE_PORT": str(self.settings.port),
             **self._more,
         }
+
+    def start(self) -> None:
+        """Start it; it is not ready yet. From the main thread."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         self._lifeline = Lifeline()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._lifeline.command([sys.executable, "-m", "backend.cli", "up"]),
-                env=environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

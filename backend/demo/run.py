@@ -138,6 +138,11 @@ class DemoSession:
     # The demo itself
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables with which `apprentice` commands find this Apprentice."""
+        return self._apprentice.environment
+
+    @property
     def project(self) -> Project:
         """The project as it stands in the store."""
         with self.store.database.read() as db:

@@ -1,5 +1,11 @@
 """The loop: a label in the real Label Studio gives better suggestions in it."""
 
+import csv
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -118,6 +124,32 @@ def test_three_annotators_get_what_was_chosen_in_order_and_no_task_twice(
         team.work(clients)
     assert len({item.task for item in team.handed}) == len(team.handed) == 12
     assert shares(team.handed, chosen_ranks(session)) == (1.0, 1.0)
+
+
+def test_apply_labels_all_the_rest_in_label_studio_and_in_a_table(
+    session: DemoSession, tmp_path: Path
+) -> None:
+    session.settle(session.labels)
+    table = tmp_path / "labels.csv"
+    project = str(session.project.ls_id)
+    command = [sys.executable, "-m", "backend.cli", "apply", "--project", project]
+    subprocess.run([*command, "--out", str(table)], env=session.environment, check=True)
+    with table.open(newline="") as file:
+        rows = {int(row["task"]): row for row in csv.DictReader(file)}
+    by_source = Counter(row["source"] for row in rows.values())
+    assert by_source == {"annotated": session.labels, "suggested": len(rows) - session.labels}
+    with session.store.database.read() as db:
+        assert rows.keys() == {task.ls_id for task in list_tasks(db, session.project.id)}
+
+    def held() -> dict[int, str]:
+        return {
+            p.task: p.result[0]["value"]["choices"][0]
+            for p in session.studio.predictions(project=session.project.ls_id)
+            if p.result and p.model_version == rows[p.task]["version"]
+        }
+
+    rest = {task: row["defect"] for task, row in rows.items() if row["source"] == "suggested"}
+    wait_until(lambda: held().items() >= rest.items(), "Label Studio holds what the table says")
 
 
 def test_without_webhooks_labels_and_deletions_come_by_reconcile(session: DemoSession) -> None:
