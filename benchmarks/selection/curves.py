@@ -1,11 +1,12 @@
 """Which strategy learns most from few labels: `auto` against scikit-activeml's, on real images.
 
-    python -m benchmarks.selection.curves [--seeds 10] [--sets NAME …] [--arms NAME …]
+    python -m benchmarks.selection.curves [--seeds 10] [--sets NAME …] [--arms NAME …] [--rounds 15]
 
 Needs the extras `worker` and `demo`, and what is in benchmarks/selection/requirements.txt. Of each
 set a quarter is tested on, the rest is the pool. All arms have the same pool, features and head,
 and all but `random` begin with the same BATCH images, those of `auto`. Results are kept, a line a
-run, in benchmarks/out/selection-curves.jsonl: what is there isn't run again; `--report` adds it up.
+run, in benchmarks/out/selection-curves.jsonl (of other numbers of rounds in files of their own):
+what is there isn't run again; `--report` adds it up.
 """
 
 import argparse
@@ -27,7 +28,6 @@ from model.selection.registry import STRATEGIES, Pool
 from model.simulation import Chooser, Replay, Round, by_name, replay, split
 
 BATCH, ROUNDS = 20, 15
-RESULTS = OUT / "selection-curves.jsonl"
 ALL = "all"  # everything is labelled at once
 ORACLE = "oracle"  # greedy look-ahead on the truth, see `benchmarks.selection.oracle`
 BASE = ("random", "kmeans+random")
@@ -72,7 +72,7 @@ def first_batch(data: Replay, seed: int) -> NDArray[np.intp]:
     return rows_by("auto", Pool(x, (), seed * 1000), BATCH)
 
 
-def run(name: str, arm: str, seed: int) -> list[Round]:
+def run(name: str, arm: str, seed: int, rounds: int = ROUNDS) -> list[Round]:
     """One run of one arm."""
     known = datasets.load(name)
     data = split(known.x, known.y, seed=seed)
@@ -80,13 +80,18 @@ def run(name: str, arm: str, seed: int) -> list[Round]:
         return replay(data, by_name("random"), batch=len(data.x), rounds=1, seed=seed)
     choose = oracle(data) if arm == ORACLE else chooser(arm)
     first = None if arm == "random" else first_batch(data, seed)
-    return replay(data, choose, batch=BATCH, rounds=ROUNDS, seed=seed, first=first)
+    return replay(data, choose, batch=BATCH, rounds=rounds, seed=seed, first=first)
 
 
-def kept() -> dict[tuple[str, str, int], list[Round]]:
+def results(rounds: int) -> Path:
+    """The file of runs of so many rounds."""
+    return OUT / f"selection-curves{'' if rounds == ROUNDS else f'-{rounds}'}.jsonl"
+
+
+def kept(file: Path) -> dict[tuple[str, str, int], list[Round]]:
     """The runs that are in the file, by set, arm and seed."""
     runs: dict[tuple[str, str, int], list[Round]] = {}
-    for line in RESULTS.read_text().splitlines() if RESULTS.exists() else []:
+    for line in file.read_text().splitlines() if file.exists() else []:
         found = json.loads(line)
         rounds = [Round(*done) for done in found["rounds"]]
         runs[found["set"], found["arm"], found["seed"]] = rounds
@@ -100,25 +105,27 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--sets", nargs="+", default=datasets.NAMES, choices=datasets.NAMES)
     parser.add_argument("--arms", nargs="+", default=(ALL, *ARMS, ORACLE))
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of {BATCH} labels each")
     parser.add_argument("--report", action="store_true", help="run nothing")
     given = parser.parse_args()
     seeds = range(given.first_seed, given.seeds)
     if not given.report:
         with threadpool_limits(1, "blas"):
-            _run_missing(given.sets, given.arms, seeds)
-    runs = {run: rounds for run, rounds in kept().items() if run[2] in seeds}
+            _run_missing(given.sets, given.arms, seeds, given.rounds)
+    known = kept(results(given.rounds))
+    runs = {run: rounds for run, rounds in known.items() if run[2] in seeds}
     summary.report(runs, given.sets, OUT)
     return 0
 
 
-def _run_missing(sets: Sequence[str], arms: Sequence[str], seeds: Sequence[int]) -> None:
+def _run_missing(sets: Sequence[str], arms: Sequence[str], seeds: Sequence[int], many: int) -> None:
     for seed in seeds:
         for name in sets:
             for arm in arms:
-                if (name, arm, seed) in kept():
+                if (name, arm, seed) in kept(results(many)):
                     continue
                 began = time.process_time()
-                rounds = run(name, arm, seed)
+                rounds = run(name, arm, seed, many)
                 found = {
                     "set": name,
                     "arm": arm,
@@ -128,7 +135,7 @@ def _run_missing(sets: Sequence[str], arms: Sequence[str], seeds: Sequence[int])
                         for done in rounds
                     ],
                 }
-                with Path(RESULTS).open("a") as file:
+                with results(many).open("a") as file:
                     file.write(json.dumps(found) + "\n")
                 thirds = np.array_split([done.accuracy for done in rounds], min(3, len(rounds)))
                 means = " ".join(f"{np.mean(third):.1%}" for third in thirds)

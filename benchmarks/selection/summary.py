@@ -36,29 +36,18 @@ def report(runs: Runs, sets: Sequence[str], out: Path) -> None:
     gains: dict[str, list[float]] = {arm: [] for arm in whole}
     for name in sets:
         seeds = _common(runs, name, whole)
-        thirds = {
-            arm: np.stack(
-                [
-                    part.mean(axis=1)
-                    for part in np.array_split(_heights(runs, name, arm, seeds), 3, 1)
-                ]
-            )
-            for arm in whole
-        }
-        for index, budget in enumerate(BUDGETS):
-            means = {arm: float(thirds[arm][index].mean()) for arm in whole}
-            order = sorted(whole, key=lambda arm: -means[arm])
-            for place, arm in enumerate(order):
+        heights = {arm: _heights(runs, name, arm, seeds) for arm in whole}
+        print(f"| {name}, {len(seeds)} seeds | auto | best others | auto − best | auto − random |")
+        thirds = np.array_split(np.arange(heights["random"].shape[1]), len(BUDGETS))
+        for budget, part in zip(BUDGETS, thirds, strict=True):
+            means = {arm: height[:, part].mean(axis=1) for arm, height in heights.items()}
+            print(f"| {budget} | {_compared(means)} |")
+            for place, arm in enumerate(_in_order(means)):
                 ranks[arm].append(place + 1)
-                gains[arm].append(100 * (means[arm] - means["random"]))
-            best = next(arm for arm in order if arm != "auto")
-            behind = thirds["auto"][index] - thirds[best][index]
-            error = behind.std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else np.nan
-            listed = ", ".join(f"{arm} {means[arm]:.1%}" for arm in order[:4])
-            print(
-                f"{name}, {budget} ({len(seeds)} seeds): {listed}; auto − {best}: "
-                f"{100 * behind.mean():+.2f} ± {100 * error:.2f}; random {means['random']:.1%}"
-            )
+                gains[arm].append(100 * float((means[arm] - means["random"]).mean()))
+        print(
+            f"| all | {_compared({arm: height.mean(axis=1) for arm, height in heights.items()})} |"
+        )
         _draw(runs, name, seeds, out)
     for arm in sorted(whole, key=lambda arm: np.mean(ranks[arm])):
         print(
@@ -67,6 +56,29 @@ def report(runs: Runs, sets: Sequence[str], out: Path) -> None:
         )
     _labels_needed(runs, sets)
     _oracle(runs, sets)
+
+
+Means = Mapping[str, NDArray[np.float64]]  # [seeds] accuracy over some rounds, by arm
+
+
+def _in_order(means: Means) -> list[str]:
+    return sorted(means, key=lambda arm: -means[arm].mean())
+
+
+def _compared(means: Means) -> str:
+    """Cells of a table: `auto`, the best others, and how far it is from them and from chance."""
+    others = [arm for arm in _in_order(means) if arm != "auto"]
+    listed = ", ".join(f"{arm} {means[arm].mean():.1%}" for arm in others[:3])
+    differences = " | ".join(
+        _difference(means["auto"] - means[arm]) for arm in (others[0], "random")
+    )
+    return f"{means['auto'].mean():.1%} | {listed} | {differences}"
+
+
+def _difference(pairs: NDArray[np.float64]) -> str:
+    """Points and their standard error over seeds."""
+    error = pairs.std(ddof=1) / len(pairs) ** 0.5 if len(pairs) > 1 else np.nan
+    return f"{100 * pairs.mean():+.2f} ± {100 * error:.2f}"
 
 
 def _labels_needed(runs: Runs, sets: Sequence[str]) -> None:
