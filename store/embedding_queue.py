@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
 from store.schema import annotation, selection, task
-from store.tasks import COLUMNS, Task, task_of
+from store.tasks import COLUMNS, Task, task_from
 
 RETRY_SECONDS = (5, 15, 60, 300, 900, 3600)  # waits after passing faults of one image
 
@@ -39,7 +39,7 @@ def tasks_to_embed(
         .order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
         .limit(limit)
     )
-    return [task_of(row) for row in db.execute(query)]
+    return [task_from(row) for row in db.execute(query)]
 
 
 def any_to_embed(db: Connection, project_id: int, space: str, *, moving: bool = False) -> bool:
@@ -80,6 +80,10 @@ def mark_retry(db: Connection, project_id: int, tasks: Iterable[Task]) -> None:
         wait = RETRY_SECONDS[min(item.retries, len(RETRY_SECONDS) - 1)]
         db.execute(
             update(task)
-            .where(task.c.project_id == project_id, task.c.ls_id == item.ls_id)
+            .where(
+                task.c.project_id == project_id,
+                task.c.ls_id == item.ls_id,
+                task.c.item == item.item,
+            )
             .values(retries=task.c.retries + 1, retry_at=time.time() + wait)
         )

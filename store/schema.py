@@ -70,13 +70,14 @@ project = Table(
     UniqueConstraint("connection_id", "ls_id", "ls_created"),
 )
 
-task = Table(
+task = Table(  # a row for each image of a task: one, where its data has no list of them
     "task",
     metadata,
     Column("id", Integer, primary_key=True),
     _project(),
     Column("ls_id", Integer, nullable=False),
-    Column("data", JSON, nullable=False),
+    Column("item", Integer, nullable=False, default=0),  # which of the task's images, from 0
+    Column("data", JSON, nullable=False),  # of the task; empty at all but its first image
     Column("uri", Text),  # of the image; null when the task has none
     Column("image_key", Text),  # SHA-256 of the image's bytes, once they were read
     Column("embedded_space", Text),  # the space that holds this image's embedding
@@ -87,7 +88,7 @@ task = Table(
     Column("split", Text),  # "holdout", assigned once
     Column("updated_at", Double, nullable=False),
     Column("deleted_at", Double),
-    UniqueConstraint("project_id", "ls_id"),
+    UniqueConstraint("project_id", "ls_id", "item"),
     Index(None, "project_id", "image_key"),
 )
 

@@ -16,6 +16,7 @@ from store.embedding_queue import any_to_embed
 from store.projects import Project, change_project, get_project
 from store.schema import task, version
 from store.tasks import chunks
+from store.units import item_of, task_of
 
 TUNED = "tuned:"  # family of fine-tuned backbones
 WEIGHTS = re.compile(r"#[0-9a-f]{12}$")  # which weights, where the name doesn't say it
@@ -113,15 +114,21 @@ def return_to(
     """Use a space again that was in use before; a move under way is given up.
 
     Args:
-        held: the tasks whose images the space holds.
+        held: the units whose images the space holds.
     """
     change_project(db, project_id, embedding_space=space, base_backbone=base, **_NO_MOVE)
-    for ids in chunks(held):
-        db.execute(
-            update(task)
-            .where(task.c.project_id == project_id, task.c.ls_id.in_(ids))
-            .values(embedded_space=space)
-        )
+    by_item: dict[int, list[int]] = {}
+    for unit in held:
+        by_item.setdefault(item_of(unit), []).append(task_of(unit))
+    for item, tasks in by_item.items():
+        for ids in chunks(tasks):
+            db.execute(
+                update(task)
+                .where(
+                    task.c.project_id == project_id, task.c.ls_id.in_(ids), task.c.item == item
+                )
+                .values(embedded_space=space)
+            )
 
 
 def finish_move(db: Connection, moved: Project) -> None:
