@@ -1,27 +1,28 @@
 """One request to /predict under way: what is known of its tasks, and what each is given."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from backend.asking import PredictRequest, Question
+from backend.asking import AskedImage, PredictRequest, Question
 from backend.inference_client import Embedded
 from store.projects import Project
 from store.publications import Item
 from store.tasks import Task
+from store.units import unit_of
 from store.versions import Version
 from studio.config import LabelConfig
 from worker.blind import is_blind, withheld
 from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
+from worker.several import asked_of, suggest_together
 
 ROWS = 2000  # embeddings multiplied at a time
 NOTHING = Suggestion([], 1.0)
 
-Vectors = dict[int, npt.NDArray[np.float16]]  # by position in the request
+Vector = npt.NDArray[np.float16]
 
 
 @dataclass
@@ -35,42 +36,83 @@ class Answering:
     predictor: Predictor
     questions: list[Question]
     ranks: dict[int, int]  # {task: its place in the shortlist}
-    known: dict[int, Task]
+    known: dict[int, Task]  # by unit
     blind_share: float
-    suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position, as the next two
+    suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position
+    vectors: dict[int, Vector] = field(
+        default_factory=dict
+    )  # by an image's key, as all that follow
     broken: dict[int, str] = field(default_factory=dict)
     passing: dict[int, str] = field(default_factory=dict)
     fresh: dict[int, Embedded] = field(default_factory=dict)  # embedded for this request
 
     @property
-    def missing(self) -> list[Question]:
-        """Questions without an answer yet."""
+    def missing(self) -> list[AskedImage]:
+        """Images of which nothing is known yet."""
+        found = (self.vectors, self.broken, self.passing)
         return [
-            question
+            image
             for question in self.questions
             if question.position not in self.suggestions
-            and question.position not in self.broken
-            and question.position not in self.passing
+            for image in question.images
+            if not any(image.key in of_kind for of_kind in found)
         ]
 
+    @property
+    def hopeless(self) -> list[Question]:
+        """Questions of whose task no image can ever be used."""
+        return [q for q in self.questions if all(image.key in self.broken for image in q.images)]
+
+    @property
+    def owed(self) -> list[Question]:
+        """Questions whose answer is not ready."""
+        return [q for q in self.questions if self.waits(q)]
+
+    def waits(self, question: Question) -> bool:
+        """Whether an image of its task can't be read now."""
+        return any(image.key in self.passing for image in question.images)
+
     def changed(self, question: Question) -> bool:
-        """Whether the task is new to us, or shows another image than the one that we know."""
-        known = self.known.get(question.task.ls_id)
-        return known is None or known.uri != question.task.uri
+        """Whether the task is new to us, or shows other images than those that we know."""
+        after = unit_of(question.task.ls_id, len(question.task.uris))
+        known = [self.known.get(image.unit) for image in question.images]
+        return after in self.known or any(
+            task is None or task.uri != image.uri
+            for task, image in zip(known, question.images, strict=True)
+        )
 
-    def suggest(self, vectors: Vectors, min_confidence: float) -> None:
-        """Take the embeddings into account."""
-        positions = list(vectors)
-        data = self._data() if self.config.reads_task_data else None
-        for start in range(0, len(positions), ROWS):
-            part = positions[start : start + ROWS]
-            x = np.stack([vectors[position] for position in part])
-            offered = None if data is None else [data[position] for position in part]
-            suggested = self.predictor.suggest(self.config, x, min_confidence, offered)
-            self.suggestions.update(zip(part, suggested, strict=True))
+    def suggest(self, min_confidence: float) -> None:
+        """Answer what can be answered by the embeddings that are there."""
+        rows: list[tuple[Question, int, Vector]] = []
+        for question in self.questions:
+            if question.position not in self.suggestions:
+                rows += [(question, *row) for row in self._rows(question)]
+        for start, end in self._parts(rows):
+            part = rows[start:end]
+            x = np.stack([vector for _, _, vector in part])
+            reads = self.config.reads_task_data
+            data = [question.task.data for question, _, _ in part] if reads else None
+            asked = [(question.position, item) for question, item, _ in part]
+            self.suggestions |= suggest_together(
+                self.predictor, self.config, asked, x, min_confidence, data
+            )
 
-    def _data(self) -> dict[int, Mapping[str, Any]]:
-        return {question.position: question.task.data for question in self.questions}
+    def _rows(self, question: Question) -> list[tuple[int, Vector]]:
+        """(item, embedding) of what is asked of a task, once all of its images are there."""
+        images = question.images
+        there = {
+            image.item: self.vectors[image.key] for image in images if image.key in self.vectors
+        }
+        broken = sum(image.key in self.broken for image in images)
+        return asked_of(self.config, there) if len(there) + broken == len(images) else []
+
+    def _parts(self, rows: list[tuple[Question, int, Vector]]) -> Iterator[tuple[int, int]]:
+        """Stretches of about ROWS rows; those of a task stay together."""
+        start = 0
+        for end in range(1, len(rows) + 1):
+            if end == len(rows) or (end - start >= ROWS and rows[end][0] is not rows[end - 1][0]):
+                yield start, end
+                start = end
 
     def items(self) -> dict[int, Item]:
         """{position: what Label Studio is given for it}."""

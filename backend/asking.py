@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from backend.bodies import RequestError, kind
 from backend.payloads import ProjectRef, project_ref, task_record, text
 from store.tasks import TaskRecord
+from store.units import unit_of
 from studio.config import LabelConfig
 
 
@@ -45,6 +47,33 @@ class Question:
     position: int
     task: TaskRecord
     annotated: bool  # Label Studio says that it has an annotation
+
+    @cached_property
+    def images(self) -> list["AskedImage"]:
+        """What the task shows, in order."""
+        return [AskedImage(self, item) for item in range(len(self.task.uris))]
+
+
+@dataclass(frozen=True)
+class AskedImage:
+    """One image of a question's task; mostly the only one."""
+
+    question: Question
+    item: int
+
+    @property
+    def uri(self) -> str | None:
+        return self.question.task.uris[self.item]
+
+    @property
+    def unit(self) -> int:
+        """Task and image as one number."""
+        return unit_of(self.question.task.ls_id, self.item)
+
+    @property
+    def key(self) -> int:
+        """Question and image as one number: with one image, the question's position."""
+        return unit_of(self.question.position, self.item)
 
 
 def read_questions(

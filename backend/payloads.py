@@ -86,9 +86,9 @@ def text(value: Any) -> str:
     return value.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def image_uri(config: LabelConfig, data: Mapping[str, Any]) -> str | None:
-    """The image that a task shows to what we learn; None when it has none."""
-    return text(config.image(data)) or None
+def image_uris(config: LabelConfig, data: Mapping[str, Any]) -> list[str | None]:
+    """The images that a task shows to what we learn, at least one entry: None where none is."""
+    return [text(uri) or None for uri in config.images(data)]
 
 
 def task_record(config: LabelConfig, value: Any) -> TaskRecord:
@@ -96,11 +96,13 @@ def task_record(config: LabelConfig, value: Any) -> TaskRecord:
     if not isinstance(value, Mapping) or not isinstance(value.get("data"), Mapping):
         raise ValueError('a task must be an object with "id" and "data"')  # noqa: TRY004
     updated = value.get("updated_at")
+    uri, *more = image_uris(config, value["data"])
     return TaskRecord(
         ls_id=number_id(value.get("id")),
         data=value["data"],
-        uri=image_uri(config, value["data"]),
+        uri=uri,
         updated_at=seconds(updated) if updated else 0.0,
+        more=tuple(more),
     )
 
 

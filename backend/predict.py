@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from backend.answering import Answering, Vectors
-from backend.asking import PredictRequest, Question, read_questions
+from backend.answering import Answering
+from backend.asking import AskedImage, PredictRequest, Question, read_questions
 from backend.bodies import RequestError
 from backend.context import Web
 from backend.inference_client import Embedded, Failed, Wanted
@@ -55,7 +55,7 @@ async def answer(web: Web, connection_id: str, request: PredictRequest) -> dict[
         ) from None
     missing = state.missing
     if missing:
-        wanted = [Wanted(q.task.ls_id, q.task.uri or "") for q in missing]
+        wanted = [Wanted(image.question.task.ls_id, image.uri or "") for image in missing]
         outcomes = await web.inference.embed(
             connection_id,
             wanted,
@@ -63,7 +63,7 @@ async def answer(web: Web, connection_id: str, request: PredictRequest) -> dict[
             backbone_of(state.predictor.space),
         )
         await pool.run(_take_in, web, state, missing, outcomes)
-    if state.passing and not state.suggestions and not state.broken:
+    if state.passing and not state.suggestions and not state.hopeless:
         reason = next(iter(state.passing.values()))
         web.metrics.predictions.labels("refused").inc(len(request.tasks))
         raise RequestError(503, f"no image could be read: {reason}", retry_after=RETRY_AFTER)
@@ -111,45 +111,44 @@ def _look(web: Web, connection_id: str, request: PredictRequest) -> Answering:
 def _use_known(web: Web, state: Answering) -> None:
     keys: dict[int, str] = {}
     for question in state.questions:
-        task = state.known.get(question.task.ls_id)
-        if question.task.uri is None:
-            state.broken[question.position] = "the task has no image"
-        elif task is None or task.uri != question.task.uri:
-            continue
-        elif task.image_error is not None:
-            state.broken[question.position] = task.image_error
-        elif task.image_key is not None:
-            keys[question.position] = task.image_key
+        for image in question.images:
+            task = state.known.get(image.unit)
+            if image.uri is None:
+                state.broken[image.key] = "the task has no image"
+            elif task is None or task.uri != image.uri:
+                continue
+            elif task.image_error is not None:
+                state.broken[image.key] = task.image_error
+            elif task.image_key is not None:
+                keys[image.key] = task.image_key
     found = web.store.embeddings.get(state.predictor.space, list(keys.values()))
-    vectors = {position: found[key] for position, key in keys.items() if key in found}
-    state.suggest(vectors, web.settings.min_confidence)
+    state.vectors = {image: found[key] for image, key in keys.items() if key in found}
+    state.suggest(web.settings.min_confidence)
 
 
 def _take_in(
     web: Web,
     state: Answering,
-    missing: Sequence[Question],
+    missing: Sequence[AskedImage],
     outcomes: Sequence[Embedded | Failed],
 ) -> None:
-    vectors: Vectors = {}
-    for question, outcome in zip(missing, outcomes, strict=True):
-        position = question.position
+    for image, outcome in zip(missing, outcomes, strict=True):
         if isinstance(outcome, Embedded):
-            state.fresh[position] = outcome
+            state.fresh[image.key] = outcome
             if outcome.space == state.predictor.space:
-                vectors[position] = outcome.vector
+                state.vectors[image.key] = outcome.vector
             else:
-                state.passing[position] = "the backbone was changed and is being learned anew"
+                state.passing[image.key] = "the backbone was changed and is being learned anew"
         elif outcome.permanent:
-            state.broken[position] = outcome.reason
+            state.broken[image.key] = outcome.reason
             log.warning(
                 "image can't be used",
                 project=state.project.id,
-                task=question.task.ls_id,
+                task=image.question.task.ls_id,
                 reason=outcome.reason,
             )
         else:
-            state.passing[position] = outcome.reason
+            state.passing[image.key] = outcome.reason
     if state.passing:
         log.warning(
             "images not ready",
@@ -157,7 +156,7 @@ def _take_in(
             count=len(state.passing),
             reason=next(iter(state.passing.values())),
         )
-    state.suggest(vectors, web.settings.min_confidence)
+    state.suggest(web.settings.min_confidence)
 
 
 async def _remember(web: Web, state: Answering, items: dict[int, Item]) -> None:
@@ -190,10 +189,11 @@ def _write(
     save_predictions(
         db, project_id, state.version.id, [items[q.position] for q in part], "answered"
     )
+    images = [image for q in part for image in q.images]
     embedded: dict[str, dict[int, str]] = {}
-    for q in part:
-        if (outcome := state.fresh.get(q.position)) is not None:
-            embedded.setdefault(outcome.space, {})[q.task.ls_id] = outcome.key
+    for image in images:
+        if (outcome := state.fresh.get(image.key)) is not None:
+            embedded.setdefault(outcome.space, {})[image.unit] = outcome.key
     for space, image_keys in embedded.items():
         if space == state.project.embedding_space:
             mark_embedded(db, project_id, space, image_keys)
@@ -201,17 +201,17 @@ def _write(
         db,
         project_id,
         {
-            q.task.ls_id: reason
-            for q in part
-            if (reason := state.broken.get(q.position)) is not None and q.task.uri is not None
+            image.unit: reason
+            for image in images
+            if (reason := state.broken.get(image.key)) is not None and image.uri is not None
         },
     )
-    owed = [q.task.ls_id for q in part if q.position in state.passing]
+    owed = [q.task.ls_id for q in part if state.waits(q)]
     if owed:
         owe(db, project_id, owed)
         want(db, project_id, "embed")
         want(db, project_id, "publish")
-    if any(q.annotated for q in part if q.position in state.fresh):
+    if any(image.question.annotated for image in images if image.key in state.fresh):
         want(db, project_id, "learn")
 
 
@@ -231,5 +231,5 @@ def _count(web: Web, state: Answering) -> None:
     empty = sum(1 for suggestion in state.suggestions.values() if not suggestion.result)
     outcomes.labels("suggested").inc(len(state.suggestions) - empty)
     outcomes.labels("unsure").inc(empty)
-    outcomes.labels("broken").inc(len(state.broken))
-    outcomes.labels("owed").inc(len(state.passing))
+    outcomes.labels("broken").inc(len(state.hopeless))
+    outcomes.labels("owed").inc(len(state.owed))

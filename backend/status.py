@@ -18,6 +18,7 @@ from store.settings import Settings
 from store.spaces import backbone_of
 from store.store import Store
 from store.tasks import count_tasks, task_ids
+from store.units import task_of
 from store.versions import Version, get_version, list_versions
 from studio.config import parse_label_config
 from worker.broker import broker_url, redis_from_url
@@ -68,6 +69,7 @@ class Status:
     title: str
     connected: bool  # by `apprentice connect`; else somebody pasted our URL
     tasks: int
+    images: int  # more than tasks, where these have several
     embedded: int
     broken: int
     labels: int  # tasks with a usable annotation
@@ -165,6 +167,7 @@ def _project_status(
         title=project.title,
         connected=project.connected_at is not None,
         tasks=counts.tasks,
+        images=counts.images,
         embedded=counts.embedded,
         broken=counts.broken,
         labels=labels,
@@ -204,7 +207,7 @@ def _moving(db: Connection, project: Project) -> MoveStatus | None:
 def _count_labels(db: Connection, project: Project) -> int:
     config = parse_label_config(project.label_config)
     labels = read_labels(current_annotations(db, project.id), config)
-    return len(task_ids(db, project.id).intersection(labels))
+    return len(task_ids(db, project.id).intersection(map(task_of, labels)))
 
 
 def _accuracy(version: Version | None) -> AccuracyStatus | None:

@@ -184,7 +184,7 @@ def _store_annotations(db: Connection, project: Project, event: Event) -> Outcom
     if changed:
         ids = {record.task_ls_id for record in event.annotations}
         known = get_tasks(db, project.id, ids)
-        if len(known) < len(ids):
+        if len({task.ls_id for task in known.values()}) < len(ids):
             want(db, project.id, "sync")
         space = project.embedding_space
         if any(

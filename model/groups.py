@@ -11,16 +11,21 @@ import numpy.typing as npt
 THRESHOLD = 0.997
 MOST_COMPARED = 5_000  # rows; above, only equal keys tie images together
 BLOCK = 1_000  # rows compared at a time
+LEAST_OWNERS = 10  # of images, from which on one can be said to be everybody's
 
 
 def near_duplicate_groups(
-    x: npt.NDArray[np.floating[Any]], keys: Sequence[str]
+    x: npt.NDArray[np.floating[Any]],
+    keys: Sequence[str],
+    owners: Sequence[int] | None = None,
 ) -> npt.NDArray[np.int64]:
     """[N] group numbers: equal where images are the same or nearly so, directly or by a chain.
 
     Args:
         x: embeddings [N, D].
         keys: [N] hashes of the images' bytes.
+        owners: [N] whose images they are: those of one owner are in one group. An image that more
+            than half of the owners have, a colour chart perhaps, ties no owners together.
     """
     first: dict[str, int] = {}
     parent = np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int64)
@@ -31,6 +36,23 @@ def near_duplicate_groups(
             close = unit[start : start + BLOCK] @ unit.T >= THRESHOLD
             for left, right in zip(*np.nonzero(close), strict=True):
                 _join(parent, start + int(left), int(right))
+    groups = _groups(parent)
+    if owners is None or len(set(owners)) == len(owners):
+        return groups
+    having: dict[int, set[int]] = {}
+    for group, owner in zip(groups.tolist(), owners, strict=True):
+        having.setdefault(group, set()).add(owner)
+    count = len(set(owners))
+    own: dict[int, int] = {}
+    parent = np.arange(len(keys))
+    for row, (group, owner) in enumerate(zip(groups.tolist(), owners, strict=True)):
+        if count < LEAST_OWNERS or 2 * len(having[group]) <= count:
+            _join(parent, row, group)  # a group is called by one of its rows
+        _join(parent, row, own.setdefault(owner, row))
+    return _groups(parent)
+
+
+def _groups(parent: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.array([_root(parent, row) for row in range(len(parent))], np.int64)
 
 

@@ -35,6 +35,7 @@ class SuspiciousLabel:
     quality: float  # probability that it is right; of several classes, that of the least likely
     likely: Plain  # what a model expects that has not seen the image
     annotator: int | None
+    item: int = 0  # which of the task's images, from 0; below: all of them together
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class ContestedLabel:
     opinions: Sequence[Opinion]
     likely: Plain  # what they most likely mean together
     quality: float  # probability that it is right; of numbers, the share of those who agree
+    item: int = 0  # which of the task's images, from 0; below: all of them together
 
 
 @dataclass(frozen=True)

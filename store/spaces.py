@@ -124,9 +124,7 @@ def return_to(
         for ids in chunks(tasks):
             db.execute(
                 update(task)
-                .where(
-                    task.c.project_id == project_id, task.c.ls_id.in_(ids), task.c.item == item
-                )
+                .where(task.c.project_id == project_id, task.c.ls_id.in_(ids), task.c.item == item)
                 .values(embedded_space=space)
             )
 

@@ -88,9 +88,9 @@ _LISTED = (
     task.c.project_id == bindparam("of_project"),
     task.c.ls_id.in_(bindparam("ids", expanding=True)),
 )
-_SHOWN = select(
-    task.c.ls_id, task.c.item, task.c.uri, task.c.data, task.c.deleted_at
-).where(*_LISTED)
+_SHOWN = select(task.c.ls_id, task.c.item, task.c.uri, task.c.data, task.c.deleted_at).where(
+    *_LISTED
+)
 _PRESENT = select(*COLUMNS).where(*_LISTED, task.c.deleted_at.is_(None))
 
 
@@ -113,9 +113,7 @@ def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord])
     for ids in chunks(by_id):
         rows = db.execute(_SHOWN, {"of_project": project_id, "ids": ids})
         known = {unit_of(row.ls_id, row.item): row for row in rows}
-        wanted = {
-            unit_of(i, item): uri for i in ids for item, uri in enumerate(by_id[i].uris)
-        }
+        wanted = {unit_of(i, item): uri for i in ids for item, uri in enumerate(by_id[i].uris)}
         new = [unit for unit in wanted if unit not in known]
         if new:
             values = [_values(project_id, by_id[task_of(unit)], item_of(unit)) for unit in new]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model.targets import Path
@@ -50,9 +50,24 @@ class LabelConfig:
         single = {control.name for control in self.controls if not control.bulk}
         return all(region.get("from_name") not in single for region in result)
 
-    def image(self, data: Mapping[str, Any]) -> str | None:
-        """The URI of the image in a task's data that all controls label; None without one."""
-        return self.controls[0].image(data) if self.controls else None
+    @property
+    def several(self) -> bool:
+        """Whether a task has a list of images."""
+        return any(control.several for control in self.controls)
+
+    def at(self, *, whole: bool) -> LabelConfig:
+        """What is learned of all images of a task together (`whole`), or of each for itself."""
+        if not self.several:
+            return self
+        kept = tuple(control for control in self.controls if control.per_item != whole)
+        return replace(self, controls=kept)
+
+    def images(self, data: Mapping[str, Any]) -> tuple[str | None, ...]:
+        """The URIs of the images in a task's data that all controls label; at least one entry.
+
+        None for an image that isn't there.
+        """
+        return self.controls[0].images(data) if self.controls else (None,)
 
 
 @functools.lru_cache(maxsize=64)
@@ -69,13 +84,18 @@ def parse_label_config(xml: str) -> LabelConfig:
         except NotLearnedError as exc:
             skipped.append(Skipped(tag.name, tag.tag, str(exc)))
             continue
-        if controls and control.value_key != controls[0].value_key:
+        if controls and _shown_by(control) != _shown_by(controls[0]):
             why = f"it labels another image of the task than {controls[0].name!r}"
             skipped.append(Skipped(tag.name, tag.tag, why))
         else:
             controls.append(control)
     reason = None if controls else _why_nothing(skipped)
     return LabelConfig(tuple(controls), tuple(skipped), reason)
+
+
+def _shown_by(control: Control) -> tuple[str, bool]:
+    """Which images of a task a control labels."""
+    return control.value_key, control.several
 
 
 class _UnusableConfigError(Exception):
@@ -128,7 +148,7 @@ def _tag(element: Any, name: str, image: Any, output: dict[str, Any]) -> Tag:
         to_name=image.get("name"),
         attributes=dict(element.attrib),
         paths=tuple(dict.fromkeys(_path(choice) for choice in choices)),
-        image_value=image.get("value", ""),
+        image_value=image.get("valueList", image.get("value", "")),
         variable=any(choice.get("value", "").startswith("$") for choice in choices),
         image_attributes=dict(image.attrib),
     )

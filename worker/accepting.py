@@ -34,9 +34,11 @@ from store.publications import get_shortlist
 from store.store import Store
 from store.versions import REFUSED, Version, newest_version
 from studio.config import LabelConfig
+from studio.items import read_items
 from worker.choosing import answers
 from worker.honest import group_of
 from worker.predictor import Predictor, Suggestion
+from worker.several import parts_of
 from worker.snapshot import Snapshot
 
 log = structlog.get_logger()
@@ -128,10 +130,12 @@ def _taken(
         and task.ls_id not in now.drawn
         and not reserved(now.project.id, task.ls_id)
     ]
+    if now.config.several:  # of what is not all seen, nothing is accepted
+        partly = {image.ls_id for image in now.images if not image.usable}
+        free = [task for task in free if task.ls_id not in partly]
     state = WANTED if goal.accept_writes else MARKED
     taken: list[Acceptance] = []
-    for start in range(0, len(free), CHUNK):
-        part = free[start : start + CHUNK]
+    for part in parts_of(free, CHUNK):
         found = answers(store, now.project, part, predictor, now.config, 0.0)
         tasks = [task for task, answer in found.items() if answer.result]
         sure = np.array([found[task].confidence for task in tasks], np.float64)
@@ -151,10 +155,10 @@ def reserved(project_id: int, task: int) -> bool:
 
 
 def _group(suggestion: Suggestion, config: LabelConfig) -> str:
-    said: dict[str, Value] = {}
+    said: list[tuple[str, Value]] = []
     for control in config.controls:
-        value = control.read(suggestion.result)
-        value = control.absent if value is None else value
-        if value is not None:
-            said[control.name] = value
+        values = list(read_items(control, suggestion.result).values())
+        if not values and control.absent is not None:
+            values = [control.absent]
+        said += [(control.name, value) for value in values]
     return group_of(said)

@@ -28,6 +28,7 @@ from store.annotations import AnnotationRecord
 from store.settings import Settings
 from store.store import Store
 from store.tasks import Task
+from store.units import task_of
 from worker.candidate import Candidate
 from worker.choosing import load_vectors
 from worker.fitting import ControlData
@@ -108,11 +109,11 @@ def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
 def _audit(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | None:
     """The accuracy by the drawn tasks; None when none of them is labelled."""
     # What is skipped, or accepted unseen, is neither labelled nor can it be drawn.
-    usable = [
+    usable = dict.fromkeys(
         task.ls_id
         for task in now.tasks
         if task.image_error is None and (task.ls_id in answers or task.ls_id not in now.annotated)
-    ]
+    )
     came = now.received
     labelled = sorted((t for t in usable if t in answers), key=lambda t: (came.get(t, 0.0), t))
     picks = [task for task in labelled if task in now.drawn]
@@ -142,7 +143,7 @@ def _outlook(learners: Learners, order: Ints, now: Snapshot) -> Outlook | None:
     data = learners.data
     if len(order) < 2 * LEAST_LABELS or len(np.unique(data.groups)) < FOLDS:
         return None
-    drawn = np.array([int(task) in now.drawn for task in data.tasks])
+    drawn = np.array([task_of(int(unit)) in now.drawn for unit in data.tasks])
     at_random = int(drawn[order].sum()) >= RANDOM_ENOUGH
     asked = order[drawn[order]] if at_random else order
     folds = grouped_folds(data.strata, data.groups, FOLDS, seed=0)
@@ -165,12 +166,12 @@ def _choosing(
     learners: Learners, order: Ints, now: Snapshot, last: Choosing | None
 ) -> Choosing | None:
     """Chosen labels against drawn ones. Where choosing was given up, it must look better again."""
-    tasks = learners.data.tasks
+    tasks = [task_of(unit) for unit in learners.data.tasks.tolist()]
     first = min((draw.at for draw in now.drawn.values()), default=None)
     if first is None:
         return None
-    drawn = np.array([int(tasks[row]) in now.drawn for row in order])
-    early = np.array([now.received.get(int(tasks[row]), 0.0) < first for row in order])
+    drawn = np.array([tasks[row] in now.drawn for row in order])
+    early = np.array([now.received.get(tasks[row], 0.0) < first for row in order])
     common, chosen = order[early & ~drawn], order[~early & ~drawn]
     arms = compare_arms(learners.losses, common, chosen, order[drawn], seed=0)
     if arms is None:

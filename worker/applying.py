@@ -1,8 +1,8 @@
 """The end: a served version labels all the rest, in Label Studio and in a table."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, select
 
@@ -17,8 +17,10 @@ from store.store import Store
 from store.tasks import Task
 from store.versions import START, Version
 from studio.controls import Control
+from studio.items import WHOLE, read_items
 from worker.choosing import answers
 from worker.predictor import Predictor, Suggestion, rest_score
+from worker.several import parts_of
 from worker.snapshot import Snapshot, take_snapshot
 
 PART = 5_000  # tasks answered at a time
@@ -39,7 +41,10 @@ class ApplyError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one task. `confidence` is 0 to 1, of the least sure control."""
+    """What is known of one task, or of one of several images of a task.
+
+    `confidence` is 0 to 1, of the least sure control, and of the least sure image of the task.
+    """
 
     task: int  # Label Studio's id
     source: str  # annotated, suggested, unsure, skipped, missing
@@ -47,11 +52,15 @@ class Row:
     confidence: float | None = None  # None where people said it, or nobody
     version: str | None = None  # that suggests it
     reason: str | None = None  # why there is no label
+    image: int | None = None  # which of the task's images, from 0; None: it speaks of the task
 
 
 @dataclass(frozen=True)
 class Applied:
-    """All tasks of a project, by id, and how many predictions are on their way."""
+    """All tasks of a project, by id, and how many predictions are on their way.
+
+    Where each of several images of a task is labelled, there is a row for each.
+    """
 
     version: str
     controls: Sequence[str]
@@ -82,17 +91,13 @@ def apply(store: Store, project: Project, least: float | None = None) -> Applied
     except ArtifactError as error:
         raise ApplyError(f"{version.name} can't be read: {error}") from error
     suggestions: dict[int, Suggestion] = {}
-    for part in _parts([task for task in now.tasks if task.ls_id not in now.annotated]):
+    for part in parts_of([task for task in now.tasks if task.ls_id not in now.annotated], PART):
         suggestions |= answers(store, project, part, predictor, now.config, least)
     learned = [one for one in now.config.controls if predictor.learned(one) is not None]
     read = _Reading(now, version, learned, least)
     rows = [read.row(task, suggestions.get(task.ls_id)) for task in now.tasks]
     pushing = _push(store, now, version, suggestions)
     return Applied(version.name, [one.name for one in now.config.controls], rows, pushing)
-
-
-def _parts(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
-    return (tasks[start : start + PART] for start in range(0, len(tasks), PART))
 
 
 @dataclass(frozen=True)
@@ -105,27 +110,40 @@ class _Reading:
     least: float
 
     def row(self, task: Task, suggestion: Suggestion | None) -> Row:
-        said = self.now.labels.get(task.ls_id)
+        row = self._row(task, suggestion)
+        each = self.now.config.several and task.item != WHOLE
+        return replace(row, image=task.item) if each else row
+
+    def _row(self, task: Task, suggestion: Suggestion | None) -> Row:
+        said = self.now.labels.get(task.unit)
         if said is not None:
             labels = {name: plain_value(value) for name, value in said.items()}
             return Row(task.ls_id, ANNOTATED, labels)
         if task.ls_id in self.now.annotated:
             return Row(task.ls_id, SKIPPED, reason="an annotator skipped it, or said nothing")
-        if suggestion is None:
+        if suggestion is None or (self.now.config.several and not task.usable):
             reason = task.image_error or "its image is not embedded yet"
             return Row(task.ls_id, MISSING, reason=reason)
-        labels = self._labels(suggestion)
+        asked = self._asked(task)
+        labels = self._labels(suggestion, asked, task.item)
         sure, name = round(suggestion.confidence, 4), self.version.name
-        if len(labels) == len(self.learned):
+        if len(labels) == len(asked):
             return Row(task.ls_id, SUGGESTED, labels, sure, name)
         source = SUGGESTED if labels else UNSURE
         return Row(task.ls_id, source, labels, sure, name, "less sure than was asked for")
 
-    def _labels(self, suggestion: Suggestion) -> dict[str, Plain]:
+    def _asked(self, task: Task) -> Sequence[Control]:
+        """What is asked of this row."""
+        there = self.now.config.at(whole=task.item == WHOLE).controls
+        return [control for control in self.learned if control in there]
+
+    def _labels(
+        self, suggestion: Suggestion, asked: Sequence[Control], item: int
+    ) -> dict[str, Plain]:
         """By control. Where several classes may be chosen, none of them is a label too."""
         labels: dict[str, Plain] = {}
-        for control in self.learned:
-            value = control.read(suggestion.result)
+        for control in asked:
+            value = read_items(control, suggestion.result).get(item)
             if value is None and suggestion.confidence >= self.least:
                 value = control.absent
             if value is not None:

@@ -16,6 +16,7 @@ from store.embedding_queue import mark_retry, tasks_to_embed
 from store.embeddings import Vectors
 from store.spaces import backbone_of
 from store.tasks import Task, count_tasks, mark_broken, mark_embedded
+from store.units import task_of
 from studio.images import ImageLoader, PassingImageError, PermanentImageError, decode
 from worker.jobs.context import JobContext
 
@@ -99,38 +100,38 @@ class BulkEmbedding:
                     ROUND + len(taken) - self.done,
                     moving=self.moving,
                 )
-            fresh = [task for task in listed if task.ls_id not in taken][:ROUND]
+            fresh = [task for task in listed if task.unit not in taken][:ROUND]
             if not fresh:
                 return
-            taken.update(task.ls_id for task in fresh)
+            taken.update(task.unit for task in fresh)
             yield from fresh
 
     def _load(self, task: Task) -> Image.Image:
         assert task.uri is not None, "tasks without an image are not listed"
         if task.image_key and self.store.embeddings.get(self.embedder.key, [task.image_key]):
-            self.keys[task.ls_id] = task.image_key
+            self.keys[task.unit] = task.image_key
             raise _KnownImageError
         data = self.loader.fetch(task.uri, task.ls_id)
         key = hashlib.sha256(data).hexdigest()
-        self.keys[task.ls_id] = key
+        self.keys[task.unit] = key
         if self.store.embeddings.get(self.embedder.key, [key]):
             raise _KnownImageError
         return decode(data, self.loader.policy)
 
     def _note(self, results: _Results, task: Task, outcome: Vectors | Exception) -> None:
-        results.tasks[task.ls_id] = task
+        results.tasks[task.unit] = task
         if isinstance(outcome, _KnownImageError):
-            results.keys[task.ls_id] = self.keys.pop(task.ls_id)
+            results.keys[task.unit] = self.keys.pop(task.unit)
         elif isinstance(outcome, PermanentImageError):
             log.info("image can't be used", task=task.ls_id, reason=str(outcome))
-            results.broken[task.ls_id] = str(outcome)
+            results.broken[task.unit] = str(outcome)
         elif isinstance(outcome, Exception):
             expected = isinstance(outcome, PassingImageError)
             log.warning("image not loaded", task=task.ls_id, reason=repr(outcome), exc_info=None)
-            results.passing[task.ls_id] = str(outcome) if expected else repr(outcome)
+            results.passing[task.unit] = str(outcome) if expected else repr(outcome)
         else:
-            key = self.keys.pop(task.ls_id)
-            results.keys[task.ls_id] = key
+            key = self.keys.pop(task.unit)
+            results.keys[task.unit] = key
             results.vectors[key] = outcome
 
     def _flush(self, results: _Results) -> None:
@@ -159,14 +160,14 @@ class BulkEmbedding:
             )
         if worth_learning:
             self.store.database.write(lambda db: work.want(db, self.project_id, "learn"))
-        fraction = counts.embedded / max(counts.tasks - counts.broken, 1)
+        fraction = counts.embedded / max(counts.images - counts.broken, 1)
         where = f" for {backbone_of(space)}" if self.moving else ""
         self.context.progress(
             fraction, f"{self.done} images in {self.context.seconds:.0f} s{where}"
         )
 
     def _worth_learning(self, db: Connection, results: _Results, embedded: int) -> bool:
-        if not annotated_tasks(db, self.project_id).isdisjoint(results.keys):
+        if not annotated_tasks(db, self.project_id).isdisjoint(map(task_of, results.keys)):
             return True
         first = embedded - len(results.keys) < FIRST_POOL <= embedded
         return first and self.context.project.served_version_id is None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.answers import Learned
 from model.registry import UnknownNameError
 from model.selection import AUTO, Pick, cold_start, shortlist
 from model.selection.registry import STRATEGIES
@@ -20,6 +21,7 @@ from store.tasks import Task, task_data
 from studio.config import LabelConfig
 from worker.blind import withhold
 from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
+from worker.several import suggest_together, vectors_of
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -31,18 +33,23 @@ PACE_SECONDS = 1_800  # over which the team's speed is measured
 
 @dataclass(frozen=True)
 class Pool:
-    """Unlabelled, embedded tasks [N] and their embeddings [N, D]."""
+    """Unlabelled, embedded images: the tasks that show them [N] and their embeddings [N, D]."""
 
     tasks: Sequence[int]
     x: Floats
     share: float = 1.0  # of all such tasks, drawn at random
 
+    def part(self, rows: Sequence[int]) -> "Pool":
+        """Some of the images."""
+        return Pool([self.tasks[row] for row in rows], self.x[rows], self.share)
+
 
 def load_pool(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Pool:
-    """The tasks with their embeddings; of more than POOL, a random part."""
+    """The tasks' images with their embeddings; of more than POOL, those of a random part."""
     listed = _part(tasks, POOL, seed)
     kept, x = load_vectors(store, space, listed)
-    return Pool([task.ls_id for task in kept], x, len(listed) / max(len(tasks), 1))
+    share = len({task.ls_id for task in listed}) / max(len({task.ls_id for task in tasks}), 1)
+    return Pool([task.ls_id for task in kept], x, share)
 
 
 def load_labelled(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Floats:
@@ -51,15 +58,19 @@ def load_labelled(store: Store, space: str, tasks: Sequence[Task], *, seed: int)
 
 
 def _part(tasks: Sequence[Task], most: int, seed: int) -> list[Task]:
+    """All images of as many tasks, drawn at random, as together have at most about `most`."""
     if len(tasks) <= most:
         return list(tasks)
-    drawn = np.random.default_rng(seed).choice(len(tasks), most, replace=False)
-    return [tasks[i] for i in sorted(drawn)]
+    ids = list(dict.fromkeys(task.ls_id for task in tasks))
+    count = max(1, most * len(ids) // len(tasks))
+    drawn = np.random.default_rng(seed).choice(len(ids), count, replace=False)
+    taken = {ids[i] for i in drawn}
+    return [task for task in tasks if task.ls_id in taken]
 
 
 def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[Task], Floats]:
     """Those of `tasks` that have an embedding, and their embeddings [N, D]."""
-    vectors = store.embeddings.get(space, [task.image_key for task in tasks if task.image_key])
+    vectors = vectors_of(store, space, [task.image_key for task in tasks if task.image_key])
     kept = [task for task in tasks if task.image_key in vectors]
     if not kept:
         return [], np.empty((0, 0), np.float16)
@@ -106,6 +117,7 @@ def choose(
     """
     if not pool.tasks:
         return []
+    pool = _one_image_each(pool, predictor.heads.get(hardest) if hardest else None)
     picks: list[Pick]
     if hardest is None or hardest not in predictor.heads:
         picks = cold_start(pool.x, size, seed=seed, strategy=strategy)
@@ -144,6 +156,22 @@ def choose(
     ]
 
 
+def _one_image_each(pool: Pool, head: Learned | None) -> Pool:
+    """Each task by the one of its images that the head knows least; without a head, by the first.
+
+    A task is chosen as a whole: with all of its images, it would be drawn the likelier the more it
+    has.
+    """
+    if len(set(pool.tasks)) == len(pool.tasks):
+        return pool
+    sure = np.zeros(len(pool.tasks)) if head is None else head.spread(pool.x).max(axis=1)
+    least: dict[int, int] = {}
+    for row, task in enumerate(pool.tasks):
+        if task not in least or sure[row] < sure[least[task]]:
+            least[task] = row
+    return pool.part(list(least.values()))
+
+
 def suggest(
     store: Store,
     project: Project,
@@ -167,15 +195,23 @@ def answers(
     config: LabelConfig,
     least: float,
 ) -> dict[int, Suggestion]:
-    """{task: suggestion} for those of `tasks` that have an embedding; `least` confident ones."""
+    """{task: suggestion} for those of `tasks` that have an embedding; `least` confident ones.
+
+    Of a task with several images, all are to be there: it is left out while one is not embedded.
+    """
     kept, x = load_vectors(store, predictor.space, tasks)
+    if config.several and len(kept) < len(tasks):
+        there = {task.unit for task in kept}
+        waiting = {task.ls_id for task in tasks if task.usable and task.unit not in there}
+        rows = [row for row, task in enumerate(kept) if task.ls_id not in waiting]
+        kept, x = [kept[row] for row in rows], x[rows]
     data = None
     if config.reads_task_data:
         with store.database.read() as db:
-            known = task_data(db, project.id, [task.ls_id for task in kept])
+            known = task_data(db, project.id, {task.ls_id for task in kept})
         data = [known.get(task.ls_id, {}) for task in kept]
-    found = predictor.suggest(config, x, least, data)
-    return {task.ls_id: answer for task, answer in zip(kept, found, strict=True)}
+    asked = [(task.ls_id, task.item) for task in kept]
+    return suggest_together(predictor, config, asked, x, least, data)
 
 
 def shortlist_items(

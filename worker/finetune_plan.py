@@ -15,11 +15,14 @@ from model.finetuning import CannotFinetuneError, Target
 from model.folds import grouped_folds
 from model.heads.labels import rarest_class
 from store.tasks import Task
+from store.units import FIRST, item_of
 from studio.config import LabelConfig
 from worker.training import HOLDOUT_LEAST, TrainingSet
 
 VALIDATION_SHARE = 0.1  # of the labels: they say when to stop
 MEASURING_SHARE = 0.2  # where no hold-out is: the same labels also decide whether it is published
+
+TOGETHER = "a backbone is tuned on labels of single images, not of all images of a task"
 
 PLAN, ARRAYS = "plan.json", "plan.npz"
 
@@ -97,7 +100,7 @@ class Plan:
 
 def make_plan(
     data: TrainingSet,
-    tasks: dict[int, Task],
+    images: dict[int, Task],
     config: LabelConfig,
     *,
     backbone: str,
@@ -106,17 +109,23 @@ def make_plan(
 ) -> Plan:
     """Divide the labels: what is held out stays out of it, with all that nearly equals it.
 
+    Args:
+        images: {unit: image}.
+
     Raises:
         CannotFinetuneError: there is nothing to learn.
     """
     groups = data.groups()
     holdout = data.holdout if len(data.holdout) >= HOLDOUT_LEAST else frozenset[int]()
     held = np.array([int(task) in holdout for task in data.tasks], np.bool_)
-    kept = np.flatnonzero(~np.isin(groups, groups[held]))
+    alone = np.array([item_of(int(unit)) >= FIRST for unit in data.tasks], np.bool_)
+    kept = np.flatnonzero(~np.isin(groups, groups[held]) & alone)
     targets, reasons = [], []
     for control in config.controls:
         labels = data.of_control(control, groups).labels
-        if labels.reason is None:
+        if control.several and not control.per_item:
+            reasons.append(f"{control.name}: {TOGETHER}")
+        elif labels.reason is None:
             y = _of_all_rows(labels, len(data.tasks))[kept]
             targets.append(Target(control.name, labels.form, labels.names, y))
         else:
@@ -127,8 +136,8 @@ def make_plan(
     validation = _validation(targets, groups[kept], share, seed=seed)
     items = []
     for row in kept:
-        task = tasks[int(data.tasks[row])]
-        items.append(Item(task.ls_id, str(task.uri), task.image_key))
+        image = images[int(data.tasks[row])]
+        items.append(Item(image.ls_id, str(image.uri), image.image_key))
     return Plan(asked_at, backbone, len(data.tasks), tuple(items), validation, tuple(targets))
 
 

@@ -7,6 +7,7 @@ import structlog
 from model.embedding import Embedder
 from model.finetuning import CannotFinetuneError
 from store.store import Store
+from store.units import task_of
 from worker.bulk_embedding import BulkEmbedding
 from worker.candidate import Candidate
 from worker.finetune_plan import Plan
@@ -26,11 +27,8 @@ EMBED_SECONDS = 3_600.0  # for the labelled images alone
 def embed_labelled(context: JobContext, embedder: Embedder) -> None:
     """Embed the labelled images by the tuned backbone; the project doesn't use it yet."""
     now = take_snapshot(context.store, context.project.id)
-    labelled = [
-        task
-        for task in now.tasks
-        if task.ls_id in now.labels and task.uri is not None and task.image_error is None
-    ]
+    tasks = {*map(task_of, now.labels)}
+    labelled = [image for image in now.images if image.ls_id in tasks and image.usable]
     loader = image_loader(context.store, context.project.connection_id)
     until = context.seconds + EMBED_SECONDS
     try:

@@ -1,6 +1,6 @@
 """What heads said of labelled tasks before they had seen the labels, over all controls together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from model.answers import CalibratedLabels, Learned
 from model.calibration import softmax
 from model.encoding import plain_value, unknown_names
 from model.targets import Value
+from store.units import task_of
 from worker.fitting import ControlResult, agree
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -20,16 +21,20 @@ JOIN = "; "  # between what is said in several controls
 
 @dataclass(frozen=True)
 class HonestAnswer:
-    """Of one task: whether all controls are right, how sure the least sure is, what was said."""
+    """Of one task: whether all controls are right, how sure the least sure is, what was said.
+
+    Of a task with several images, of all that are labelled.
+    """
 
     right: bool
     confidence: float
     group: str
 
 
-def group_of(values: Mapping[str, Value]) -> str:
-    """What was said of a task, {control: label}, as one name."""
-    return JOIN.join(_name(values[control]) for control in sorted(values))
+def group_of(said: Iterable[tuple[str, Value]]) -> str:
+    """What was said of a task, (control, label), as one name."""
+    names = {(control, _name(value)) for control, value in said}
+    return JOIN.join(name for _, name in sorted(names))
 
 
 def _name(value: Value) -> str:
@@ -44,7 +49,7 @@ def honest_answers(results: Mapping[str, ControlResult]) -> dict[int, HonestAnsw
     """
     right: dict[int, bool] = {}
     sure: dict[int, float] = {}
-    said: dict[int, dict[str, Value]] = {}
+    said: dict[int, list[tuple[str, Value]]] = {}
     for control, result in results.items():
         data, outputs, learned = result.honest, result.honest_outputs, result.head
         if data.pretrained is not None:  # then these are of heads on other features
@@ -52,10 +57,11 @@ def honest_answers(results: Mapping[str, ControlResult]) -> dict[int, HonestAnsw
         values = learned.decide(outputs, data.target)
         correct = agree(values, data.values, learned, unknown_names(data.labels))
         confidence = _confidence(learned, outputs, data.x)
-        for row, task in enumerate(data.tasks.tolist()):
+        for row, unit in enumerate(data.tasks.tolist()):
+            task = task_of(unit)
             right[task] = right.get(task, True) and bool(correct[row])
             sure[task] = min(sure.get(task, 1.0), float(confidence[row]))
-            said.setdefault(task, {})[control] = values[row]
+            said.setdefault(task, []).append((control, values[row]))
     return {task: HonestAnswer(right[task], sure[task], group_of(said[task])) for task in right}
 
 

@@ -1,22 +1,32 @@
-"""From annotations to labels: what each task's is, by control."""
+"""From annotations to labels: what each image's is, by control.
+
+A label is of a unit (`store.units`): a task's image, or all images of a task together.
+"""
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from model.targets import Path, Paths, TargetSchema, Value, most_specific, with_ancestors
 from store.annotations import AnnotationRecord
+from store.units import unit_of
 from studio.config import LabelConfig
 from studio.controls import Control
+from studio.controls.base import Results
+from studio.items import by_item
 
-Labels = dict[int, dict[str, Value]]  # {task: {control: label}}
+Labels = dict[int, dict[str, Value]]  # {unit: {control: label}}
 
 T = TypeVar("T", str, Path)
 
 
-def read_labels(annotations: Iterable[AnnotationRecord], config: LabelConfig) -> Labels:
-    """The labels of all tasks with a usable annotation.
+def read_labels(
+    annotations: Iterable[AnnotationRecord],
+    config: LabelConfig,
+    images: Mapping[int, int] | None = None,
+) -> Labels:
+    """The labels of all units with a usable annotation.
 
     Ground truth counts before anything else. Of several annotators: the majority, for several
     classes of each class for itself, and the median of three numbers and more; of a tie, the
@@ -24,27 +34,40 @@ def read_labels(annotations: Iterable[AnnotationRecord], config: LabelConfig) ->
 
     Args:
         annotations: those that count, the oldest first.
+        images: {task: how many images it has}, of those with several.
     """
     votes: dict[int, dict[str, list[tuple[bool, Value]]]] = {}
+    counts = images or {}
     for annotation in annotations:
+        task = annotation.task_ls_id
         for control in config.controls:
-            value = read_label(annotation, control)
-            if value is not None:
-                of_task = votes.setdefault(annotation.task_ls_id, {})
-                of_task.setdefault(control.name, []).append((annotation.ground_truth, value))
+            for item, value in read_label(annotation, control, counts.get(task, 1)).items():
+                of_unit = votes.setdefault(unit_of(task, item), {})
+                of_unit.setdefault(control.name, []).append((annotation.ground_truth, value))
     schemas = {control.name: control.schema for control in config.controls}
     return {
-        task: {control: _decide(cast, schemas[control]) for control, cast in controls.items()}
-        for task, controls in votes.items()
+        unit: {control: _decide(cast, schemas[control]) for control, cast in controls.items()}
+        for unit, controls in votes.items()
     }
 
 
-def read_label(annotation: AnnotationRecord, control: Control) -> Value | None:
-    """What one annotation says of a control; None when that is nothing."""
-    value = control.read(annotation.result)
+def read_label(annotation: AnnotationRecord, control: Control, images: int = 1) -> dict[int, Value]:
+    """{item: what one annotation says of it by a control}, of a task with so many `images`."""
+    regions = by_item(control, annotation.result)
+    items = range(images) if control.per_item and control.absent is not None else ()
+    found = {}
+    for item in {**regions, **dict.fromkeys(items)}:
+        value = _read(control, regions.get(item, ()))
+        if value is not None:
+            found[item] = value
+    return found
+
+
+def _read(control: Control, results: Results) -> Value | None:
+    value = control.read(results)
     if value is not None or control.absent is None:
         return value
-    mentioned = any(region.get("from_name") == control.name for region in annotation.result)
+    mentioned = any(region.get("from_name") == control.name for region in results)
     return None if mentioned else control.absent
 
 

@@ -7,7 +7,7 @@ suggestion, which are harder or earlier ones: then the comparison is only a hint
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +23,7 @@ from store.projects import Project
 from store.suggestions import Result, Suggested, seen, suggestions_by_task
 from studio.config import LabelConfig, parse_label_config
 from studio.controls import Control
+from studio.items import read_items
 from worker.labels import read_label
 
 
@@ -117,6 +118,7 @@ class _Entry:
     agrees: bool | None  # with what was suggested or withheld
     classes: frozenset[tuple[str, str]]  # (control, class) that it says
     proposed: frozenset[tuple[str, str]]  # that were suggested
+    stayed: frozenset[tuple[str, str]]  # of these, those that it says of the same image
 
 
 def read_ledger(
@@ -140,14 +142,17 @@ def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelCon
     withheld = was.withheld if was is not None else None
     outcome = _outcome(annotation, shown, config.controls) if shown else None
     compared = outcome or (_outcome(annotation, withheld, config.controls) if withheld else None)
+    says = _classes((control, read_label(annotation, control)) for control in config.controls)
+    proposes = _classes((control, read_items(control, shown)) for control in config.controls)
     return _Entry(
         annotator=annotation.completed_by,
         seconds=annotation.lead_time,
         outcome=outcome,
         blind=bool(withheld),
         agrees=None if compared is None else compared is Outcome.KEPT,
-        classes=_classes((control, read_label(annotation, control)) for control in config.controls),
-        proposed=_classes((control, control.read(shown)) for control in config.controls),
+        classes=_names(says),
+        proposed=_names(proposes),
+        stayed=_names(says & proposes),
     )
 
 
@@ -157,9 +162,9 @@ def _outcome(
     """What became of a suggestion; None when the config has nothing of it any more."""
     found = set()
     for control in controls:
-        said = control.read(result)
-        if said is not None:
-            found.add(_compare(said, read_label(annotation, control)))
+        labels = read_label(annotation, control)
+        for item, said in read_items(control, result).items():
+            found.add(_compare(said, labels.get(item)))
     if not found:
         return None
     return found.pop() if len(found) == 1 else Outcome.EDITED
@@ -173,14 +178,18 @@ def _compare(said: Value, label: Value | None) -> Outcome:
     return Outcome.EDITED if isinstance(said, float) and label is not None else Outcome.REJECTED
 
 
-def _classes(said: Iterable[tuple[Control, Value | None]]) -> frozenset[tuple[str, str]]:
-    """Numbers have no class."""
-    return frozenset(
-        (control.name, name)
-        for control, value in said
-        if value is not None
+def _classes(said: Iterable[tuple[Control, Mapping[int, Value]]]) -> set[tuple[str, str, int]]:
+    """(control, class, which image of the task). Numbers have no class."""
+    return {
+        (control.name, name, item)
+        for control, values in said
+        for item, value in values.items()
         for name in names_in(value, form_of(control.schema, [value]))
-    )
+    }
+
+
+def _names(said: set[tuple[str, str, int]]) -> frozenset[tuple[str, str]]:
+    return frozenset((control, name) for control, name, _ in said)
 
 
 def _ledger(entries: Sequence[_Entry]) -> Ledger:
@@ -227,7 +236,7 @@ def _class_tallies(entries: Sequence[_Entry]) -> list[ClassTally]:
             saying[key].append(entry)
         for key in entry.proposed:
             proposed[key] += 1
-            kept[key] += key in entry.classes
+            kept[key] += key in entry.stayed
     return [
         ClassTally(*key, suggested=proposed[key], kept=kept[key], pace=_pace(saying[key]))
         for key in sorted({*saying, *proposed})

@@ -174,7 +174,7 @@ def _write(
 
 
 def _held_in(store: Store, now: Snapshot, space: str) -> list[int]:
-    """The tasks whose images have an embedding in `space`."""
-    keys = {task.ls_id: task.image_key for task in now.tasks if task.image_key}
+    """The units whose images have an embedding in `space`."""
+    keys = {image.unit: image.image_key for image in now.images if image.image_key}
     there = store.embeddings.get(space, list(keys.values()))
-    return [ls_id for ls_id, key in keys.items() if key in there]
+    return [unit for unit, key in keys.items() if key in there]

@@ -13,6 +13,7 @@ from model.encoding import plain_value, value_of
 from model.label_quality import doubtful, label_quality, label_quality_by_class
 from model.targets import TargetSchema, Value
 from store.reviews import ContestedLabel, Opinion, Rating, Review, SuspiciousLabel
+from store.units import item_of, task_of
 from worker.fitting import ControlResult, agree
 from worker.settling import MOST_CELLS
 from worker.votes import Annotator, Ballot
@@ -170,7 +171,8 @@ def _suspicious(control: str, result: ControlResult, opinions: _Opinions) -> lis
         found.append(
             SuspiciousLabel(
                 control=control,
-                task=int(data.tasks[row]),
+                task=task_of(int(data.tasks[row])),
+                item=item_of(int(data.tasks[row])),
                 given=plain_value(data.values[row]),
                 quality=round(float(opinions.quality[row]), 5),
                 likely=plain_value(opinions.expected[row]),
@@ -197,7 +199,8 @@ def _contested(control: str, result: ControlResult, opinions: _Opinions) -> list
         found.append(
             ContestedLabel(
                 control=control,
-                task=int(data.tasks[row]),
+                task=task_of(int(data.tasks[row])),
+                item=item_of(int(data.tasks[row])),
                 opinions=[Opinion(plain_value(value), who) for value, who in sides.items()],
                 likely=plain_value(opinions.meant[row]),
                 quality=round(float(opinions.sure[row]), 4),

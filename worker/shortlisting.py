@@ -1,7 +1,6 @@
 """The next shortlist of a project: what is free to be chosen, and what choosing knows of it."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from store.publications import Choice
 from worker.advising import random_share
@@ -31,9 +30,8 @@ def choose_next(
     with context.step("pool"):
         pool = load_pool(store, predictor.space, now.open, seed=seed)
         if shown:
-            free = [row for row, task in enumerate(pool.tasks) if task not in shown]
-            pool = replace(pool, tasks=[pool.tasks[row] for row in free], x=pool.x[free])
-    labelled = [task for task in now.tasks if task.ls_id in now.labels]
+            pool = pool.part([row for row, task in enumerate(pool.tasks) if task not in shown])
+    labelled = [task for task in now.tasks if task.unit in now.labels]
     with context.step("choose"):
         return choose(
             pool,

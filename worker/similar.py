@@ -13,7 +13,7 @@ from store.projects import Project
 from store.runtime import tell, told
 from store.schema import task
 from store.store import Store
-from store.tasks import chunks, get_tasks
+from store.tasks import chunks, get_tasks, task_data
 from worker.matrix import extend_matrix, open_matrix
 
 MOST = 1_000  # similar images asked for at a time
@@ -38,6 +38,8 @@ class Similar:
 
 def similar(store: Store, project: Project, task_id: int, count: int) -> list[Similar]:
     """The `count` tasks most similar to one (Label Studio's id), the most similar first.
+
+    Of several images of a task, the first is compared with all images of the others.
 
     Raises:
         NotReadyError: the task is unknown, or its image is not embedded yet.
@@ -77,9 +79,10 @@ def keep_matrix(store: Store, project: Project, *, changed: bool = False) -> Non
 
 def _embedding(store: Store, project: Project, task_id: int) -> tuple[str, NDArray[np.float16]]:
     with store.database.read() as db:
-        known = get_tasks(db, project.id, [task_id]).get(task_id)
-    if known is None:
+        images = list(get_tasks(db, project.id, [task_id]).values())
+    if not images:
         raise NotReadyError(f"project {project.ls_id} has no task {task_id}")
+    known = next((image for image in images if image.usable), images[0])
     if known.image_error is not None:
         raise NotReadyError(f"the image of task {task_id} can't be used: {known.image_error}")
     space, key = project.embedding_space, known.image_key
@@ -148,14 +151,14 @@ def _tasks(
 ) -> list[Similar]:
     """The tasks that show these images, best images first until there are enough for any answer."""
     ordered = sorted(scores, key=lambda key: -scores[key])[: MOST + 1]
-    found: list[Similar] = []
+    found: dict[int, float] = {}
     for part in chunks(ordered):
-        query = select(task.c.ls_id, task.c.image_key, task.c.data).where(
+        query = select(task.c.ls_id, task.c.image_key).where(
             *_of_space(project_id, space), task.c.image_key.in_(part)
         )
-        found += [
-            Similar(row.ls_id, round(scores[row.image_key], 6), row.data)
-            for row in db.execute(query)
-            if row.ls_id != asked
-        ]
-    return found
+        for row in db.execute(query):
+            if row.ls_id != asked:
+                similarity = round(scores[row.image_key], 6)
+                found[row.ls_id] = max(similarity, found.get(row.ls_id, -1.0))
+    data = task_data(db, project_id, found)
+    return [Similar(ls_id, similarity, data[ls_id]) for ls_id, similarity in found.items()]

@@ -20,11 +20,13 @@ from store.schema import annotation, selection
 from store.selections import RANDOM, Draw, drawn_tasks
 from store.store import Store
 from store.tasks import Task, list_tasks
+from store.units import item_of, task_of
 from store.versions import Version, get_version, newest_version
 from studio.config import LabelConfig, parse_label_config
 from worker.choosing import load_vectors
 from worker.class_history import class_history
 from worker.labels import Labels, read_labels
+from worker.several import image_counts, learned_of, unready
 from worker.training import TrainingSet
 from worker.votes import read_votes
 
@@ -40,7 +42,8 @@ class Snapshot:
     annotations: list[AnnotationRecord]
     annotated: set[int]
     labels: Labels
-    tasks: list[Task]
+    images: list[Task]  # all that the tasks show
+    tasks: list[Task]  # what is learned: images, or all images of a task as one
     served: Version | None
     newest: Version | None
     shortlist: list[int]
@@ -52,20 +55,22 @@ class Snapshot:
 
     @property
     def open(self) -> list[Task]:
-        """Tasks that can be chosen: embedded, with no annotation."""
+        """Tasks that can be chosen: embedded, with no annotation; all images of each."""
+        waiting = unready(self.tasks, self.space) if self.config.several else ()
         return [
             task
             for task in self.tasks
             if task.embedded_space == self.space
             and task.image_error is None
             and task.ls_id not in self.annotated
+            and task.ls_id not in waiting
         ]
 
     @property
     def unread(self) -> int:
         """How many labelled images are still to be embedded."""
         return sum(
-            task.ls_id in self.labels
+            task.unit in self.labels
             and task.image_error is None
             and task.embedded_space != self.space
             for task in self.tasks
@@ -73,8 +78,9 @@ class Snapshot:
 
     def moved(self, space: str) -> "Snapshot":
         """The project as it will be once it has moved to `space`."""
-        tasks = [replace(task, embedded_space=task.next_space) for task in self.tasks]
-        return replace(self, space=space, tasks=tasks)
+        images = [replace(image, embedded_space=image.next_space) for image in self.images]
+        tasks = learned_of(images, self.config)
+        return replace(self, space=space, images=images, tasks=tasks)
 
     @property
     def waiting(self) -> dict[int, float | None]:
@@ -108,6 +114,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
         annotations = current_annotations(db, project_id)
         served_id = project.served_version_id
         drawn = drawn_tasks(db, project_id)
+        images = list_tasks(db, project_id)
         return Snapshot(
             project=project,
             read_at=read_at,
@@ -115,8 +122,9 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
             config=config,
             annotations=annotations,
             annotated=annotated_tasks(db, project_id),
-            labels=read_labels(annotations, config),
-            tasks=list_tasks(db, project_id),
+            labels=read_labels(annotations, config, image_counts(images)),
+            images=images,
+            tasks=learned_of(images, config),
             served=get_version(db, served_id) if served_id else None,
             newest=newest_version(db, project_id),
             shortlist=get_shortlist(db, project_id),
@@ -149,20 +157,35 @@ def _unbiased(
 
 
 def training_set(store: Store, now: Snapshot) -> TrainingSet:
-    """The labelled tasks of the snapshot that are embedded."""
+    """The labelled units of the snapshot that are embedded."""
     labelled = [
-        task for task in now.tasks if task.ls_id in now.labels and task.embedded_space == now.space
+        task for task in now.tasks if task.unit in now.labels and task.embedded_space == now.space
     ]
     kept, x = load_vectors(store, now.space, labelled)
-    labelled_at = {a.task_ls_id: a.updated_at for a in now.annotations}  # the newest comes last
+    newest = {a.task_ls_id: a.updated_at for a in now.annotations}  # the newest comes last
     return TrainingSet(
-        tasks=np.array([task.ls_id for task in kept], np.int64),
+        tasks=np.array([task.unit for task in kept], np.int64),
         image_keys=[str(task.image_key) for task in kept],
         x=x,
         labels=now.labels,
-        holdout=frozenset(task.ls_id for task in kept if task.split == "holdout"),
+        holdout=frozenset(task.unit for task in kept if task.split == "holdout"),
         space=now.space,
-        labelled_at=labelled_at,
+        labelled_at={task.unit: newest.get(task.ls_id, 0.0) for task in kept},
         since=class_history(store, now.project.id, now.config),
-        votes=read_votes(now.annotations, now.config),
+        votes=read_votes(now.annotations, now.config, image_counts(now.images)),
+        notes=_lost_labels(now),
+    )
+
+
+def _lost_labels(now: Snapshot) -> tuple[str, ...]:
+    """What to say when annotations label images that their tasks don't have (any more)."""
+    if not now.config.several:
+        return ()
+    there, tasks = {task.unit for task in now.tasks}, {task.ls_id for task in now.tasks}
+    lost = [unit for unit in now.labels if unit not in there and task_of(unit) in tasks]
+    if not lost:
+        return ()
+    return (
+        f"{len(lost)} labels are of images that their tasks don't have (any more), such as image "
+        f"{item_of(lost[0]) + 1} of task {task_of(lost[0])}: they are left out",
     )

@@ -16,6 +16,7 @@ from model.groups import near_duplicate_groups
 from model.head_choice import Selection
 from model.targets import Value
 from store.artifacts import Arrays, Artifact
+from store.units import task_of
 from studio.config import LabelConfig
 from studio.controls import Control
 from worker.class_history import Since, leave_unsaid
@@ -35,7 +36,11 @@ HOLDOUT_LEAST = 60  # held-out labels that say more than out-of-fold evaluation 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Labelled, embedded tasks: `tasks` [N], their embeddings `x` [N, D] and labels."""
+    """Labelled, embedded units: `tasks` [N], their embeddings `x` [N, D] and labels.
+
+    A unit (`store.units`) is a task's image, or all images of a task together. Those of one task
+    are always on one side of an evaluation.
+    """
 
     tasks: Ints
     image_keys: Sequence[str]
@@ -44,10 +49,11 @@ class TrainingSet:
     holdout: frozenset[int]
     space: str
     tuned: bool = False  # whether the backbone was fitted on labels of these very tasks
-    labelled_at: Mapping[int, float] = field(default_factory=dict)  # {task: its newest annotation}
+    labelled_at: Mapping[int, float] = field(default_factory=dict)  # {unit: its newest annotation}
     since: Since = field(default_factory=dict)  # when classes came that were not there at first
     votes: Votes = field(default_factory=dict)  # who gave the labels
     pretrained: Floats | None = None  # [N, D'] of a backbone that has not seen them, when tuned
+    notes: tuple[str, ...] = ()  # on the labels, for people
 
     def digest(self, config: LabelConfig) -> str:
         """What a version was trained on, as a hash: the same digest gives the same heads."""
@@ -89,7 +95,7 @@ class TrainingSet:
         x = self.x
         if self.tuned:
             x = self.x[:0] if self.pretrained is None else self.pretrained
-        return near_duplicate_groups(x, self.image_keys)
+        return near_duplicate_groups(x, self.image_keys, list(map(task_of, self.tasks.tolist())))
 
     def of_control(self, control: Control, groups: Ints) -> ControlData:
         """The rows that have a label of this control; `groups` [N] are of all rows."""
@@ -180,7 +186,7 @@ def train(
     groups = data.groups()
     results: dict[str, ControlResult] = {}
     untrained: dict[str, str] = {}
-    notes: list[str] = []
+    notes = list(data.notes)
     for control in config.controls:
         rows = data.of_control(control, groups)
         reason = rows.labels.reason
@@ -224,30 +230,33 @@ def _contradictions(control: str, rows: ControlData, data: TrainingSet) -> list[
     count = "1 image is" if len(differing) == 1 else f"{len(differing)} images are"
     return [
         f"{control}: {count} in several tasks that are labelled differently, "
-        f"such as tasks {first} and {second}"
+        f"such as tasks {task_of(first)} and {task_of(second)}"
     ]
 
 
 def extend_holdout(data: TrainingSet, eligible: Mapping[int, bool], *, seed: int) -> frozenset[int]:
-    """Tasks to hold out from now on, whole near-duplicate groups at a time.
+    """What to hold out from now on, whole near-duplicate groups at a time.
 
     Args:
         eligible: {task: whether it is ground truth} of labels that nobody chose for being hard.
+
+    Returns:
+        Their units.
     """
     wanted = int(HOLDOUT_SHARE * len(data.tasks)) - len(data.holdout)
     if len(data.tasks) < HOLDOUT_FROM or wanted <= 0:
         return frozenset()
     groups = data.groups()
     members: dict[int, list[int]] = {}
-    for task, group in zip(data.tasks, groups, strict=True):
-        members.setdefault(int(group), []).append(int(task))
+    for unit, group in zip(data.tasks, groups, strict=True):
+        members.setdefault(int(group), []).append(int(unit))
     free = [
         group
-        for group, tasks in members.items()
-        if all(task in eligible and task not in data.holdout for task in tasks)
+        for group, units in members.items()
+        if all(task_of(unit) in eligible and unit not in data.holdout for unit in units)
     ]
     rng = np.random.default_rng(seed)
-    order = sorted(free, key=lambda g: (not eligible[members[g][0]], rng.random()))
+    order = sorted(free, key=lambda g: (not eligible[task_of(members[g][0])], rng.random()))
     taken: list[int] = []
     for group in order:
         if len(taken) >= wanted:

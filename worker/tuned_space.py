@@ -13,9 +13,11 @@ from model.gate import Verdict
 from store.spaces import backbone_of, is_tuned, pretrained_space
 from store.store import Store
 from store.tuned import Tuned, find_tuned
+from store.units import task_of
 from store.versions import Version
 from worker.judging import judge
 from worker.predictor import Predictor
+from worker.several import vectors_of
 from worker.snapshot import Snapshot, training_set
 from worker.training import HOLDOUT_LEAST, Trained, TrainingSet
 
@@ -73,7 +75,7 @@ def _with_pretrained(store: Store, project_id: int, data: TrainingSet, base: str
     keys = list(data.image_keys)
     with store.database.read() as db:
         space = pretrained_space(db, project_id, data.space, base)
-    known = store.embeddings.get(space, keys)
+    known = vectors_of(store, space, keys)
     whole = bool(keys) and all(key in known for key in keys)
     pretrained = np.stack([known[key] for key in keys]) if whole else None
     return replace(data, tuned=True, pretrained=pretrained)
@@ -81,9 +83,9 @@ def _with_pretrained(store: Store, project_id: int, data: TrainingSet, base: str
 
 def _held_out_of(data: TrainingSet, seen: frozenset[int], held: frozenset[int]) -> frozenset[int]:
     """The labelled tasks to measure a backbone on that has `seen` some and was chosen by `held`."""
-    honest = data.holdout - seen
+    honest = frozenset(unit for unit in data.holdout if task_of(unit) not in seen)
     if len(honest) < HOLDOUT_LEAST:
-        honest |= held.intersection(data.tasks.tolist())
+        honest |= {unit for unit in data.tasks.tolist() if task_of(unit) in held}
     return honest
 
 
@@ -107,7 +109,7 @@ def judge_anywhere(
 
 
 def _in_space(store: Store, data: TrainingSet, space: str) -> TrainingSet:
-    vectors = store.embeddings.get(space, list(data.image_keys))
+    vectors = vectors_of(store, space, data.image_keys)
     rows = [row for row, key in enumerate(data.image_keys) if key in vectors]
     keys = [data.image_keys[row] for row in rows]
     x = np.stack([vectors[key] for key in keys]) if keys else np.empty((0, 0), np.float16)

@@ -10,6 +10,7 @@ from model.consensus import NONE
 from model.encoding import Form, names_in
 from model.targets import Value
 from store.annotations import AnnotationRecord
+from store.units import unit_of
 from studio.config import LabelConfig
 from worker.labels import read_label
 
@@ -19,36 +20,40 @@ Annotator = int | None  # Label Studio's user id; None for all whose it doesn't 
 
 @dataclass(frozen=True)
 class Vote:
-    """One annotator's label of one task."""
+    """One annotator's label of one unit."""
 
     annotator: Annotator
     value: Value
     ground_truth: bool
 
 
-Votes = Mapping[int, Mapping[str, Sequence[Vote]]]  # {task: {control: one of each annotator}}
+Votes = Mapping[int, Mapping[str, Sequence[Vote]]]  # {unit: {control: one of each annotator}}
 
 
-def read_votes(annotations: Iterable[AnnotationRecord], config: LabelConfig) -> Votes:
+def read_votes(
+    annotations: Iterable[AnnotationRecord],
+    config: LabelConfig,
+    images: Mapping[int, int] | None = None,
+) -> Votes:
     """All votes, in order of time; of who annotated a task again the newest counts.
 
     Args:
         annotations: those that count, the oldest first.
+        images: {task: how many images it has}, of those with several.
     """
+    counts = images or {}
     votes: dict[int, dict[str, dict[Annotator, Vote]]] = {}
     for annotation in annotations:
+        task, by = annotation.task_ls_id, annotation.completed_by
         for control in config.controls:
-            value = read_label(annotation, control)
-            if value is None:
-                continue
-            of_control = votes.setdefault(annotation.task_ls_id, {}).setdefault(control.name, {})
-            of_control.pop(annotation.completed_by, None)
-            of_control[annotation.completed_by] = Vote(
-                annotation.completed_by, value, annotation.ground_truth
-            )
+            for item, value in read_label(annotation, control, counts.get(task, 1)).items():
+                of_unit = votes.setdefault(unit_of(task, item), {})
+                of_control = of_unit.setdefault(control.name, {})
+                of_control.pop(by, None)
+                of_control[by] = Vote(by, value, annotation.ground_truth)
     return {
-        task: {control: tuple(cast.values()) for control, cast in controls.items()}
-        for task, controls in votes.items()
+        unit: {control: tuple(cast.values()) for control, cast in controls.items()}
+        for unit, controls in votes.items()
     }
 
 

@@ -41,17 +41,25 @@ def _said(applied: Applied, out: Path | None) -> str:
     parts = ", ".join(f"{count} {source}" for source, count in counts.most_common())
     there = f" in {out}" if out is not None else ""
     going = f"; {applied.pushing} predictions are on their way to Label Studio"
-    return f"{applied.version}: {len(applied.rows)} tasks{there}: {parts}{going}"
+    tasks = len({row.task for row in applied.rows})
+    images = f", {len(applied.rows)} lines" if len(applied.rows) > tasks else ""
+    return f"{applied.version}: {tasks} tasks{images}{there}: {parts}{going}"
 
 
 def _csv(applied: Applied) -> str:
-    """One line a task; a control's column has its label, several classes joined by "; "."""
-    columns = [f"label:{name}" if name in FIELDS else name for name in applied.controls]
+    """One line a task, or an image of a task with several, numbered from 0.
+
+    A control's column has its label, several classes joined by "; ".
+    """
+    fields: tuple[str, ...] = FIELDS
+    if any(row.image is not None for row in applied.rows):
+        fields = ("task", "image", *FIELDS[1:])
+    columns = [f"label:{name}" if name in fields else name for name in applied.controls]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*FIELDS, *columns])
+    writer.writerow([*fields, *columns])
     for row in applied.rows:
-        plain = [getattr(row, name) for name in FIELDS]
+        plain = [getattr(row, name) for name in fields]
         writer.writerow([*plain, *(_cell(row.labels, name) for name in applied.controls)])
     return file.getvalue()
 

@@ -58,7 +58,7 @@ def _suspicious(labels: Sequence[SuspiciousLabel]) -> Table:
     table = plain_table("task", "control", "given", "by", "rather", "quality")
     for label in labels:
         table.add_row(
-            str(label.task),
+            _where(label.task, label.item),
             escape(label.control),
             _label(label.given),
             _who(label.annotator),
@@ -76,13 +76,17 @@ def _contested(labels: Sequence[ContestedLabel]) -> Table:
             for one in label.opinions
         ]
         table.add_row(
-            str(label.task),
+            _where(label.task, label.item),
             escape(label.control),
             "; ".join(sides),
             _label(label.likely),
             _share(label.quality),
         )
     return table
+
+
+def _where(task: int, item: int) -> str:
+    return f"{task}, image {item + 1}" if item > 0 else str(task)
 
 
 def _who(annotator: int | None) -> str:

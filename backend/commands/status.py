@@ -80,7 +80,8 @@ def _show_project(console: Console, status: Status) -> None:
         title += f" of {status.connection}"
     console.print(title, style="bold", markup=False)
     lines = Table.grid(padding=(0, 2))
-    embedded = f"{status.embedded} read"
+    images = f"{status.images} images, " if status.images > status.tasks else ""
+    embedded = f"{images}{status.embedded} read"
     broken = f", {status.broken} can't be used" if status.broken else ""
     lines.add_row("  tasks", f"{status.tasks} ({embedded}{broken})")
     lines.add_row("  labels", str(status.labels))
@@ -88,7 +89,7 @@ def _show_project(console: Console, status: Status) -> None:
     lines.add_row("  version", f"{status.version or 'none'}{held}")
     lines.add_row("  accuracy", _accuracy(status.accuracy))
     if status.moving is not None:
-        lines.add_row("  moving to", _plain(_moving(status.moving, status.tasks)))
+        lines.add_row("  moving to", _plain(_moving(status.moving, status.images)))
     if status.reason:
         lines.add_row("  no suggestion", f"[yellow]because {_plain(status.reason)}[/]")
     for left_out in status.not_learned:
@@ -146,10 +147,10 @@ def _accuracy(accuracy: AccuracyStatus | None) -> str:
     )
 
 
-def _moving(moving: MoveStatus, tasks: int) -> str:
+def _moving(moving: MoveStatus, images: int) -> str:
     if moving.error is not None:
         return f"{moving.backbone}, which can't be used: {moving.error}"
-    return f"{moving.backbone} ({moving.embedded} of {tasks} images embedded)"
+    return f"{moving.backbone} ({moving.embedded} of {images} images embedded)"
 
 
 def _plain(text: str) -> str:

@@ -11,6 +11,8 @@ from model.targets import ClassName, Path, TargetSchema, Value
 
 Results = Sequence[Mapping[str, Any]]
 
+MOST_IMAGES = 1_000  # of one task that are looked at
+
 
 class Control(Protocol):
     """A control tag that is learned."""
@@ -28,6 +30,14 @@ class Control(Protocol):
         """The key of a task's data that holds the image: "image" of `value="$image"`."""
 
     @property
+    def several(self) -> bool:
+        """Whether that key holds a list of images (`valueList`)."""
+
+    @property
+    def per_item(self) -> bool:
+        """Whether it labels each image of a task for itself; if not, all of them together."""
+
+    @property
     def schema(self) -> TargetSchema:
         """What is learned."""
 
@@ -42,7 +52,8 @@ class Control(Protocol):
     def read(self, results: Results) -> Value | None:
         """The label that an annotation's (or prediction's) `result` gives, None when it gives none.
 
-        None also for a class that the config no longer has.
+        None also for a class that the config no longer has. Which of a task's images a region
+        speaks of is for `studio.items` to know.
         """
 
     def write(self, value: Value, score: float) -> dict[str, Any]:
@@ -52,8 +63,8 @@ class Control(Protocol):
         has no region: ValueError.
         """
 
-    def image(self, data: Mapping[str, Any]) -> str | None:
-        """The URI of the image in a task's data, None when there is none."""
+    def images(self, data: Mapping[str, Any]) -> tuple[str | None, ...]:
+        """The URIs of the images in a task's data, None for one that isn't there; at least one."""
 
     def offered(self, data: Mapping[str, Any]) -> frozenset[ClassName] | None:
         """The classes that this task's data brings along; None when that doesn't depend on it."""
@@ -69,7 +80,7 @@ class Tag:
     attributes: Mapping[str, str]
     # All its choices or labels, in order, each from the root; an alias in place of the value.
     paths: tuple[Path, ...]
-    image_value: str  # the image tag's `value`, such as "$image"
+    image_value: str  # the image tag's `value`, or its `valueList`, such as "$image"
     variable: bool = False  # whether a choice's own value comes from the task's data
     image_attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -105,6 +116,8 @@ class ImageControl:
     to_name: str
     value_key: str
     kind: str  # the type of its regions, which is the key of their values too
+    several: bool
+    per_item: bool
 
     def values(self, results: Results) -> Iterator[Any]:
         """What the regions of this control say."""
@@ -125,23 +138,22 @@ class ImageControl:
             "score": round(score, 6),
         }
 
-    def image(self, data: Mapping[str, Any]) -> str | None:
-        """The URI of the image in a task's data."""
+    def images(self, data: Mapping[str, Any]) -> tuple[str | None, ...]:
+        """The URIs of the images in a task's data. What is no list is one image, as in the editor.
+
+        Of a list, the first MOST_IMAGES.
+        """
         value = data.get(self.value_key)
-        return value if isinstance(value, str) and value.strip() else None
+        listed = value[:MOST_IMAGES] if self.several and isinstance(value, list) else [value]
+        uris = tuple(uri if isinstance(uri, str) and uri.strip() else None for uri in listed)
+        return uris or (None,)
 
 
-def place(tag: Tag) -> tuple[str, str, str, str]:
-    """The fields of ImageControl. Raises NotLearnedError unless it labels one image of a task."""
+def place(tag: Tag) -> tuple[str, str, str, str, bool, bool]:
+    """The fields of ImageControl. Raises NotLearnedError unless it labels whole images."""
     if tag.flag("perRegion"):
         raise NotLearnedError("labels of single regions are not learned, only of whole images")
-    if "valueList" in tag.image_attributes:
-        raise NotLearnedError(
-            "several images in a task (valueList) are not learned: "
-            "give each image a task of its own"
-        )
-    if tag.flag("perItem"):
-        raise NotLearnedError("labels of each of several images (perItem) are not learned")
     if not tag.image_value.startswith("$") or len(tag.image_value) == 1:
         raise NotLearnedError('its image has no value of the form "$image"')
-    return tag.name, tag.to_name, tag.image_value[1:], tag.tag.lower()
+    several, per_item = "valueList" in tag.image_attributes, tag.flag("perItem")
+    return tag.name, tag.to_name, tag.image_value[1:], tag.tag.lower(), several, per_item

@@ -85,4 +85,4 @@ def test_what_label_studio_would_drop_is_not_written(
     ],
 )
 def test_the_image_of_a_task(control: Control, data: dict[str, Any], uri: str | None) -> None:
-    assert control.image(data) == uri
+    assert control.images(data) == (uri,)

@@ -59,7 +59,7 @@ def test_several_choices_are_several_controls() -> None:
     assert [(c.name, c.to_name) for c in config.controls] == [("one", "image"), ("two", "again")]
     assert config.control("two") is config.controls[1]
     assert config.control("three") is None
-    assert config.image({"picture": "/a.jpg"}) == "/a.jpg"
+    assert config.images({"picture": "/a.jpg"}) == ("/a.jpg",)
 
 
 def test_only_one_image_of_a_task_is_learned() -> None:

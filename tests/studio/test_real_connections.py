@@ -91,7 +91,7 @@ def test_uploads_are_loaded_with_the_token_and_decoded(studio: StudioClient) -> 
     loader = ImageLoader(studio)
     for name, data in files:
         task = studio.get_task(by_name[name])
-        uri = CONTROL.image(task.data)
+        (uri,) = CONTROL.images(task.data)
         assert uri is not None
         assert loader.fetch(uri, task.id) == data
         assert loader.fetch(studio.url + uri, task.id) == data

@@ -125,7 +125,7 @@ class _Finetuning:
                 raise CannotFinetuneError("no image with a label was read yet")
             plan = make_plan(
                 data,
-                {task.ls_id: task for task in now.tasks},
+                {image.unit: image for image in now.images},
                 now.config,
                 backbone=backbone,
                 asked_at=wish.wanted_at,

@@ -20,6 +20,7 @@ from store.reviews import save_review
 from store.spaces import cancel_move, finish_move, is_tuned, move_is_ready, move_stands
 from store.tasks import assign_holdout
 from store.tuned import Tuned
+from store.units import task_of
 from store.versions import START, Version, change_version
 from worker.accepting import accept
 from worker.advising import advise
@@ -156,7 +157,9 @@ class _Learning:
         more = extend_holdout(data, unseen_only(self.now.unbiased, tuned), seed=SEED)
         if more:
             project_id = self.now.project.id
-            self.store.database.write(lambda db: assign_holdout(db, project_id, more))
+            self.store.database.write(
+                lambda db: assign_holdout(db, project_id, {*map(task_of, more)})
+            )
         return replace(data, holdout=data.holdout | more)
 
     def _load(self, version: Version | None) -> Predictor | None:

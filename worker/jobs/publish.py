@@ -43,6 +43,7 @@ from worker.jobs.context import TIME_BOX, JobContext, running
 from worker.predictor import Predictor
 from worker.relabel import offer_again
 from worker.retiring import sweep_old_versions
+from worker.several import learned_of, unready
 from worker.studios import studio_for
 
 log = structlog.get_logger()
@@ -265,13 +266,15 @@ class _Publishing:
                 return
             served_id = self.project.served_version_id
             version = get_version(db, served_id) if served_id else None
-            tasks = list(get_tasks(db, self.project.id, owed).values())
+            images = list(get_tasks(db, self.project.id, owed).values())
         if version is None or version.kind == START:
             return
         predictor = Predictor.load(self.store, version)
-        hopeless = owed - {task.ls_id for task in tasks}
-        hopeless |= {task.ls_id for task in tasks if task.image_error}
-        ready = [task for task in tasks if task.embedded_space == version.embedding_space]
+        hopeless = owed - {image.ls_id for image in images if image.usable}
+        images.sort(key=lambda image: (image.ls_id, image.item))
+        tasks = learned_of(images, self.config)
+        waiting = unready(tasks, version.embedding_space)
+        ready = [task for task in tasks if task.usable and task.ls_id not in waiting]
         answers = suggest(self.store, self.project, ready, predictor, self.config)
         items = rest_items(list(answers), answers)
 

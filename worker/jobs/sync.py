@@ -272,11 +272,13 @@ def _batches(tasks: Iterator[TaskInfo]) -> Iterator[list[TaskInfo]]:
 
 
 def _task_record(task: TaskInfo, config: LabelConfig) -> TaskRecord:
+    uri, *more = config.images(task.data)
     return TaskRecord(
         ls_id=task.id,
         data=task.data,
-        uri=config.image(task.data),
+        uri=uri,
         updated_at=task.updated_at.timestamp() if task.updated_at else 0.0,
+        more=tuple(more),
     )
 
 
