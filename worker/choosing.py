@@ -199,10 +199,12 @@ def answers(
 
     Of a task with several images, all are to be there: it is left out while one is not embedded.
     """
+    if config.several:
+        tasks = [task for task in tasks if task.usable]
     kept, x = load_vectors(store, predictor.space, tasks)
     if config.several and len(kept) < len(tasks):
         there = {task.unit for task in kept}
-        waiting = {task.ls_id for task in tasks if task.usable and task.unit not in there}
+        waiting = {task.ls_id for task in tasks if task.unit not in there}
         rows = [row for row, task in enumerate(kept) if task.ls_id not in waiting]
         kept, x = [kept[row] for row in rows], x[rows]
     data = None

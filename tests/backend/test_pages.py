@@ -4,7 +4,6 @@ import pytest
 from sqlalchemy import insert
 from web_support import (
     CONFIG,
-    UID,
     Running,
     add_project,
     add_tasks,
@@ -21,7 +20,6 @@ from store.publications import owe
 from store.schema import job
 from store.versions import START
 from store.work import fail, postpone, want
-from studio.config import parse_label_config
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
@@ -207,26 +205,10 @@ def test_times_are_said_in_words(then, said):
 
 
 def test_what_is_left_out_of_the_label_config_is_said(web):
-    more = '<Choices name="each" toName="image" perItem="true"><Choice value="a"/></Choices></View>'
+    more = (
+        '<Choices name="each" toName="image" perRegion="true"><Choice value="a"/></Choices></View>'
+    )
     project = add_project(web.store, CONFIG.replace("</View>", more))
-    said = "Choices 'each': labels of each of several images (perItem) are not learned"
+    said = "Choices 'each': labels of single regions are not learned, only of whole images"
     assert status(web, project).not_learned == (said,)
     assert "Not learned: Choices &#39;each&#39;" in page(web)
-
-
-def test_several_images_in_a_task_are_a_reason_and_no_error(web):
-    config = CONFIG.replace('value="$image"', 'valueList="$images"')
-    project = add_project(web.store, config)
-    web.store.database.write(
-        lambda db: change_project(db, project.id, reason=parse_label_config(config).reason)
-    )
-    body = recorded("annotation_created")
-    body["annotation"]["result"][0] |= {"item_index": 1}
-    body["task"]["data"] = {"images": ["http://images/1.jpg", "http://images/2.jpg"]}
-    assert web.webhook(body).status_code == 200
-    tasks = {"tasks": [body["task"]], "project": UID, "label_config": config, "params": {}}
-    answer = web.post("/predict", tasks)
-    assert answer.status_code == 503  # the task opens, without a suggestion
-    assert "give each image a task of its own" in answer.json()["error"]
-    assert "give each image a task of its own" in page(web)
-    assert status(web, project).errors == ()

@@ -2,7 +2,7 @@
 
 import pytest
 from image_server import jpeg
-from web_support import LS_ID, add_project, predict_body, running, serve_version
+from web_support import CONFIG, LS_ID, add_project, predict_body, running, serve_version
 
 from store.connections import save_connection
 from store.projects import change_project
@@ -97,3 +97,79 @@ def test_what_is_not_ready_in_time_is_owed(served, images):
     assert [bool(entry["result"]) for entry in results] == [True, False]
     with web.store.database.read() as db:
         assert 3002 in owed_tasks(db, project.id)
+
+
+EACH = CONFIG.replace('value="$image"', 'valueList="$images"').replace(
+    'name="kind"', 'name="kind" perItem="true"'
+)
+
+
+def ask(web, *tasks: tuple[int, object]) -> list[dict]:
+    """/predict for tasks (id, images), where each image is asked about."""
+    body = predict_body([{"id": i, "data": {"images": images}} for i, images in tasks])
+    answer = web.post("/predict", body | {"label_config": EACH})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["results"]
+
+
+def places(entry: dict) -> list[int]:
+    return [region["item_index"] for region in entry["result"]]
+
+
+def test_every_image_of_a_task_is_embedded_and_answered_for(served, images):
+    web, project, space = served
+    images.files |= {f"/s/{n}.jpg": jpeg(20 + n, (64, 48)) for n in range(3)}
+    uris = [f"/s/{n}.jpg" for n in range(3)]
+    (entry,) = ask(web, (930, uris))
+    assert places(entry) == [0, 1, 2]
+    with web.store.database.read() as db:
+        known = get_tasks(db, project.id, [930])
+    assert [(image.uri, image.embedded_space) for image in known.values()] == [
+        (uri, space) for uri in uris
+    ]
+    assert ask(web, (930, uris)) == [entry]
+    assert [images.asked[uri] for uri in uris] == [1, 1, 1]
+
+
+def test_one_more_image_is_embedded_and_one_less_is_not_answered_for(served, images):
+    web, _, _ = served
+    images.files |= {f"/g/{n}.jpg": jpeg(30 + n, (64, 48)) for n in range(3)}
+    assert places(ask(web, (931, ["/g/0.jpg", "/g/1.jpg"]))[0]) == [0, 1]
+    assert places(ask(web, (931, ["/g/0.jpg", "/g/1.jpg", "/g/2.jpg"]))[0]) == [0, 1, 2]
+    assert places(ask(web, (931, ["/g/0.jpg"]))[0]) == [0]
+    assert [images.asked[f"/g/{n}.jpg"] for n in range(3)] == [1, 1, 1]
+
+
+def test_of_several_images_broken_ones_are_left_out_and_a_passing_fault_is_owed(served, images):
+    web, project, _ = served
+    images.files |= {"/h/good.jpg": jpeg(40, (64, 48)), "/h/text.jpg": b"text", "/h/down.jpg": b""}
+    images.status["/h/down.jpg"] = 502
+    results = ask(
+        web,
+        (940, ["/h/text.jpg", "/h/good.jpg", None]),
+        (941, ["/h/good.jpg", "/h/down.jpg"]),
+        (942, ["/h/text.jpg"]),
+        (943, []),
+        (944, None),
+        (945, "/h/good.jpg"),  # the editor shows what is no list too
+    )
+    assert list(map(places, results)) == [[1], [], [], [], [], [0]]
+    with web.store.database.read() as db:
+        assert owed_tasks(db, project.id) & set(range(940, 946)) == {941}
+        errors = [
+            image.image_error is not None for image in get_tasks(db, project.id, [940]).values()
+        ]
+    assert errors == [True, False, False]
+
+
+def test_all_images_together_have_one_answer(served, images):
+    web, _, _ = served
+    images.files |= {f"/w/{n}.jpg": jpeg(50 + n, (64, 48)) for n in range(2)}
+    task = {"id": 950, "data": {"images": ["/w/0.jpg", "/w/1.jpg"]}}
+    config = EACH.replace(' perItem="true"', "")
+    answer = web.post("/predict", predict_body([task]) | {"label_config": config})
+    (region,) = answer.json()["results"][0]["result"]
+    assert "item_index" not in region
+    assert web.post("/predict", predict_body([task]) | {"label_config": config}).json() == (
+        answer.json()
+    )

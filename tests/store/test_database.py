@@ -4,17 +4,22 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy import Engine, create_engine, event, func, inspect, select, text
 
+from store.database import MIGRATIONS
 from store.runtime import tell, told
-from store.schema import metadata, runtime
+from store.schema import metadata, project, runtime
 from store.settings import Settings
 from store.store import Store
+from store.tasks import Task, list_tasks
 
 
 def test_migrations_give_the_schema(store: Store) -> None:
@@ -31,6 +36,52 @@ def test_migrating_twice_keeps_what_is_there(store: Store) -> None:
     store.database.migrate()
     with store.database.read() as db:
         assert told(db, "a") == 1
+
+
+def migrate(settings: Settings, go: Callable[[Config, str], None], revision: str) -> None:
+    """Go up or down to a revision."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(settings.database)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        go(config, revision)
+        connection.commit()
+    engine.dispose()
+
+
+OLD = """
+INSERT INTO connection (id, url, token, secret, created_at) VALUES ('default', 'u', 't', 's', 1);
+INSERT INTO project (id, connection_id, ls_id, ls_created, title, label_config, tasks_cursor,
+    served_fence) VALUES (1, 'default', 5, 9, 'one', 'value="$image"', 3.0, 0),
+    (2, 'default', 6, 9, 'list', '<Image name="i" valueList="$images"/>', 3.0, 0);
+INSERT INTO task (id, project_id, ls_id, data, uri, image_key, embedded_space, retries, split,
+    updated_at) VALUES (4, 1, 7, '{"image": "/a"}', '/a', 'k', 'space', 2, 'holdout', 1.0),
+    (5, 2, 8, '{"images": ["/a"]}', NULL, NULL, NULL, 0, NULL, 1.0);
+"""
+
+
+def test_tasks_of_an_old_database_have_one_image_each(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    migrate(settings, command.upgrade, "0007")
+    engine = create_engine(settings.database)
+    with engine.begin() as connection:
+        for statement in OLD.split(";\n"):
+            connection.execute(text(statement))
+    engine.dispose()
+    for again in (False, True):
+        store = Store.open(settings, migrate=True)
+        with store.database.read() as db:
+            (known,) = list_tasks(db, 1)
+            cursors = dict(db.execute(select(project.c.id, project.c.tasks_cursor)).all())
+            (index,) = [i for i in inspect(db).get_indexes("task") if i["column_names"][1:]]
+        store.close()
+        assert known == Task(7, "/a", "k", "space", None, "holdout", 2)
+        assert known.item == 0
+        assert cursors == {1: 3.0, 2: None}  # where tasks have lists of images, they are read again
+        assert index["name"] == "ix_task_project_id_image_key"
+        if not again:
+            migrate(settings, command.downgrade, "0007")
 
 
 def test_a_failing_write_leaves_the_others_of_its_commit(store: Store) -> None:

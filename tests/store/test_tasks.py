@@ -8,7 +8,18 @@ from store.embedding_queue import mark_retry, next_retry, tasks_to_embed
 from store.projects import Project, find_project, save_project
 from store.publications import Choice, set_shortlist
 from store.store import Store
-from store.tasks import TaskRecord, count_tasks, get_tasks, mark_broken, mark_embedded, save_tasks
+from store.tasks import (
+    TaskRecord,
+    count_tasks,
+    get_tasks,
+    list_tasks,
+    mark_broken,
+    mark_embedded,
+    save_tasks,
+    task_data,
+    task_ids,
+)
+from store.units import unit_of
 from store.versions import START, add_version
 
 
@@ -104,3 +115,59 @@ def test_an_id_used_again_is_another_project(store: Store, project: Project) -> 
     assert found.id == newer.id
     assert old is not None
     assert old.gone_at is not None
+
+
+def save(store: Store, project: Project, *uris: str | None, data: dict | None = None) -> int:
+    """Task 7 with these images."""
+    record = TaskRecord(7, data or {"images": list(uris)}, uris[0], 1.0, uris[1:])
+    return store.database.write(lambda db: save_tasks(db, project.id, [record]))
+
+
+def images(store: Store, project: Project) -> list[tuple[int, str | None, str | None]]:
+    with store.database.read() as db:
+        listed = list_tasks(db, project.id)
+    return [(image.item, image.uri, image.image_key) for image in listed]
+
+
+def test_each_image_of_a_task_has_its_own_row(store: Store, project: Project) -> None:
+    assert save(store, project, "/a", "/b", None) == 3
+    units = [unit_of(7, item) for item in range(3)]
+    assert units[0] == 7
+    keys = {units[0]: "ka", units[1]: "kb"}
+    store.database.write(lambda db: mark_embedded(db, project.id, "space", keys))
+    assert images(store, project) == [(0, "/a", "ka"), (1, "/b", "kb"), (2, None, None)]
+    store.database.write(lambda db: mark_broken(db, project.id, {units[1]: "not an image"}))
+    with store.database.read() as db:
+        known = get_tasks(db, project.id, [7])
+        assert list(known) == units
+        assert [known[unit].image_error for unit in units] == [None, "not an image", None]
+        assert task_ids(db, project.id) == {7}
+        assert task_data(db, project.id, [7]) == {7: {"images": ["/a", "/b", None]}}
+        counts = count_tasks(db, project.id, "space")
+    assert (counts.tasks, counts.images, counts.embedded, counts.broken) == (1, 3, 2, 2)
+
+
+def test_a_list_that_grows_shrinks_and_grows_again(store: Store, project: Project) -> None:
+    save(store, project, "/a", "/b")
+    keys = {unit_of(7, item): f"k{item}" for item in range(2)}
+    store.database.write(lambda db: mark_embedded(db, project.id, "space", keys))
+    assert save(store, project, "/a", "/b") == 0
+    assert save(store, project, "/a", "/b", "/c") == 1
+    assert images(store, project) == [(0, "/a", "k0"), (1, "/b", "k1"), (2, "/c", None)]
+    assert save(store, project, "/a") == 2
+    assert images(store, project) == [(0, "/a", "k0")]
+    assert save(store, project, "/a", "/b") == 1
+    assert images(store, project) == [(0, "/a", "k0"), (1, "/b", None)]
+    assert save(store, project, "/b", "/a") == 2  # another order
+    assert images(store, project) == [(0, "/b", None), (1, "/a", None)]
+    store.database.write(lambda db: delete_tasks(db, project.id, [7]))
+    assert images(store, project) == []
+
+
+def test_a_passing_fault_of_one_image_puts_off_that_one(store: Store, project: Project) -> None:
+    save(store, project, "/a", "/b")
+    with store.database.read() as db:
+        known = get_tasks(db, project.id, [7])
+    store.database.write(lambda db: mark_retry(db, project.id, [known[unit_of(7, 1)]]))
+    with store.database.read() as db:
+        assert [image.item for image in tasks_to_embed(db, project.id, "space", 9)] == [0]

@@ -75,6 +75,57 @@ def test_only_one_image_of_a_task_is_learned() -> None:
     assert "another image of the task than 'one'" in str(config.skipped[0])
 
 
+SEVERAL = '<Image name="image" valueList="$pictures"/>'
+EACH = f'<Choices name="each" toName="image" perItem="true">{AB}</Choices>'
+ALL = '<Rating name="all" toName="image"/>'
+
+
+def test_of_several_images_each_and_all_together_are_learned() -> None:
+    config = parse_label_config(view(SEVERAL, EACH, ALL))
+    assert (config.reason, config.skipped, config.several) == (None, (), True)
+    assert [control.name for control in config.controls] == ["each", "all"]
+    assert [control.name for control in config.at(whole=False).controls] == ["each"]
+    assert [control.name for control in config.at(whole=True).controls] == ["all"]
+
+
+def test_one_image_may_be_asked_about_as_an_item() -> None:
+    config = parse_label_config(view(IMAGE, EACH))
+    assert (config.reason, config.several) == (None, False)
+    assert config.at(whole=False) is config.at(whole=True) is config
+    assert config.images({"picture": "/a.jpg"}) == ("/a.jpg",)
+
+
+def test_a_list_of_images_goes_before_one_image_as_in_the_editor() -> None:
+    both = '<Image name="image" value="$picture" valueList="$pictures"/>'
+    config = parse_label_config(view(both, EACH))
+    assert config.images({"picture": "/a.jpg", "pictures": ["/b.jpg"]}) == ("/b.jpg",)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "uris"),
+    [
+        (["/a.jpg", "/b.jpg"], ("/a.jpg", "/b.jpg")),
+        (["/a.jpg", None, " ", 7, {"url": "/x"}, "/f.jpg"], ("/a.jpg", *[None] * 4, "/f.jpg")),
+        ("/a.jpg", ("/a.jpg",)),  # the editor shows it
+        ([], (None,)),
+        (None, (None,)),
+        ({"0": "/a.jpg"}, (None,)),
+        (["/a.jpg"] * 5000, ("/a.jpg",) * 1000),
+    ],
+)
+def test_which_images_a_task_shows(pictures: object, uris: tuple[str | None, ...]) -> None:
+    config = parse_label_config(view(SEVERAL, EACH))
+    assert config.images({"pictures": pictures}) == uris
+    assert config.images({}) == (None,)
+
+
+def test_a_list_and_a_single_image_of_one_name_are_not_the_same() -> None:
+    single = '<Image name="single" value="$pictures"/>'
+    config = parse_label_config(view(SEVERAL, single, EACH, ALL.replace('"image"', '"single"')))
+    assert [control.name for control in config.controls] == ["each"]
+    assert "another image of the task than 'each'" in str(config.skipped[0])
+
+
 TREE = (
     '<Choice value="animal" alias="a"><Choice value="cat"/><Choice value="dog"/></Choice>'
     '<Choice value="thing"/>'
@@ -125,13 +176,12 @@ def test_leaves_of_one_name_in_two_branches_are_two_classes() -> None:
     ("tags", "said"),
     [
         ((IMAGE, f'<Choices name="k" toName="image" perRegion="true">{AB}</Choices>'), "regions"),
-        ((IMAGE, f'<Choices name="k" toName="image" perItem="true">{AB}</Choices>'), "several"),
         (
             (
-                '<Image name="image" valueList="$pictures"/>',
-                f'<Choices name="k" toName="image">{AB}</Choices>',
+                '<Image name="image" valueList="http://host/same.jpg"/>',
+                f'<Choices name="k" toName="image" perItem="true">{AB}</Choices>',
             ),
-            "several images",
+            "value of the form",
         ),
         ((IMAGE, '<Choices name="k" toName="image" apiUrl="http://x/"/>'), "another server"),
         (
@@ -192,7 +242,7 @@ def test_what_is_not_learned_does_not_hinder_the_rest() -> None:
     config = parse_label_config(
         view(
             IMAGE,
-            f'<Choices name="many" toName="image" perItem="true">{AB}</Choices>',
+            f'<Choices name="many" toName="image" perRegion="true">{AB}</Choices>',
             f'<Choices name="one" toName="image">{AB}</Choices>',
         )
     )
