@@ -1,7 +1,6 @@
 """One request to /predict under way: what is known of its tasks, and what each is given."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +16,7 @@ from store.versions import Version
 from studio.config import LabelConfig
 from worker.blind import is_blind, withheld
 from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
-from worker.several import asked_of, suggest_together
+from worker.several import asked_of, parts_of, suggest_together
 
 ROWS = 2000  # embeddings multiplied at a time
 NOTHING = Suggestion([], 1.0)
@@ -39,9 +38,8 @@ class Answering:
     known: dict[int, Task]  # by unit
     blind_share: float
     suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position
-    vectors: dict[int, Vector] = field(
-        default_factory=dict
-    )  # by an image's key, as all that follow
+    # By an image's key, as all that follow.
+    vectors: dict[int, Vector] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     passing: dict[int, str] = field(default_factory=dict)
     fresh: dict[int, Embedded] = field(default_factory=dict)  # embedded for this request
@@ -61,6 +59,8 @@ class Answering:
     @property
     def hopeless(self) -> list[Question]:
         """Questions of whose task no image can ever be used."""
+        if not self.broken:
+            return []
         return [q for q in self.questions if all(image.key in self.broken for image in q.images)]
 
     @property
@@ -70,16 +70,15 @@ class Answering:
 
     def waits(self, question: Question) -> bool:
         """Whether an image of its task can't be read now."""
-        return any(image.key in self.passing for image in question.images)
+        return bool(self.passing) and any(image.key in self.passing for image in question.images)
 
     def changed(self, question: Question) -> bool:
         """Whether the task is new to us, or shows other images than those that we know."""
-        after = unit_of(question.task.ls_id, len(question.task.uris))
-        known = [self.known.get(image.unit) for image in question.images]
-        return after in self.known or any(
-            task is None or task.uri != image.uri
-            for task, image in zip(known, question.images, strict=True)
-        )
+        for image in question.images:
+            known = self.known.get(image.unit)
+            if known is None or known.uri != image.uri:
+                return True
+        return unit_of(question.task.ls_id, len(question.images)) in self.known
 
     def suggest(self, min_confidence: float) -> None:
         """Answer what can be answered by the embeddings that are there."""
@@ -87,8 +86,7 @@ class Answering:
         for question in self.questions:
             if question.position not in self.suggestions:
                 rows += [(question, *row) for row in self._rows(question)]
-        for start, end in self._parts(rows):
-            part = rows[start:end]
+        for part in parts_of(rows, ROWS, lambda row: row[0].position):
             x = np.stack([vector for _, _, vector in part])
             reads = self.config.reads_task_data
             data = [question.task.data for question, _, _ in part] if reads else None
@@ -99,20 +97,11 @@ class Answering:
 
     def _rows(self, question: Question) -> list[tuple[int, Vector]]:
         """(item, embedding) of what is asked of a task, once all of its images are there."""
-        images = question.images
+        usable = [image for image in question.images if image.key not in self.broken]
         there = {
-            image.item: self.vectors[image.key] for image in images if image.key in self.vectors
+            image.item: self.vectors[image.key] for image in usable if image.key in self.vectors
         }
-        broken = sum(image.key in self.broken for image in images)
-        return asked_of(self.config, there) if len(there) + broken == len(images) else []
-
-    def _parts(self, rows: list[tuple[Question, int, Vector]]) -> Iterator[tuple[int, int]]:
-        """Stretches of about ROWS rows; those of a task stay together."""
-        start = 0
-        for end in range(1, len(rows) + 1):
-            if end == len(rows) or (end - start >= ROWS and rows[end][0] is not rows[end - 1][0]):
-                yield start, end
-                start = end
+        return asked_of(self.config, there) if len(there) == len(usable) else []
 
     def items(self) -> dict[int, Item]:
         """{position: what Label Studio is given for it}."""

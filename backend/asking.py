@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from backend.bodies import RequestError, kind
 from backend.payloads import ProjectRef, project_ref, task_record, text
@@ -51,29 +51,26 @@ class Question:
     @cached_property
     def images(self) -> list["AskedImage"]:
         """What the task shows, in order."""
-        return [AskedImage(self, item) for item in range(len(self.task.uris))]
+        return [
+            AskedImage(
+                self, item, uri, unit_of(self.task.ls_id, item), unit_of(self.position, item)
+            )
+            for item, uri in enumerate(self.task.uris)
+        ]
 
 
-@dataclass(frozen=True)
-class AskedImage:
-    """One image of a question's task; mostly the only one."""
+class AskedImage(NamedTuple):
+    """One image of a question's task; mostly the only one.
+
+    `unit` is task and image as one number, `key` is question and image: with one image, the task's
+    id and the question's position.
+    """
 
     question: Question
     item: int
-
-    @property
-    def uri(self) -> str | None:
-        return self.question.task.uris[self.item]
-
-    @property
-    def unit(self) -> int:
-        """Task and image as one number."""
-        return unit_of(self.question.task.ls_id, self.item)
-
-    @property
-    def key(self) -> int:
-        """Question and image as one number: with one image, the question's position."""
-        return unit_of(self.question.position, self.item)
+    uri: str | None
+    unit: int
+    key: int
 
 
 def read_questions(

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import structlog
@@ -135,7 +136,7 @@ def _taken(
         free = [task for task in free if task.ls_id not in partly]
     state = WANTED if goal.accept_writes else MARKED
     taken: list[Acceptance] = []
-    for part in parts_of(free, CHUNK):
+    for part in parts_of(free, CHUNK, attrgetter("ls_id")):
         found = answers(store, now.project, part, predictor, now.config, 0.0)
         tasks = [task for task, answer in found.items() if answer.result]
         sure = np.array([found[task].confidence for task in tasks], np.float64)

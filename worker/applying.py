@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from sqlalchemy import Connection, select
 
@@ -91,7 +92,8 @@ def apply(store: Store, project: Project, least: float | None = None) -> Applied
     except ArtifactError as error:
         raise ApplyError(f"{version.name} can't be read: {error}") from error
     suggestions: dict[int, Suggestion] = {}
-    for part in parts_of([task for task in now.tasks if task.ls_id not in now.annotated], PART):
+    free = [task for task in now.tasks if task.ls_id not in now.annotated]
+    for part in parts_of(free, PART, attrgetter("ls_id")):
         suggestions |= answers(store, project, part, predictor, now.config, least)
     learned = [one for one in now.config.controls if predictor.learned(one) is not None]
     read = _Reading(now, version, learned, least)
@@ -122,8 +124,7 @@ class _Reading:
         if task.ls_id in self.now.annotated:
             return Row(task.ls_id, SKIPPED, reason="an annotator skipped it, or said nothing")
         if suggestion is None or (self.now.config.several and not task.usable):
-            reason = task.image_error or "its image is not embedded yet"
-            return Row(task.ls_id, MISSING, reason=reason)
+            return Row(task.ls_id, MISSING, reason=self._why_not(task))
         asked = self._asked(task)
         labels = self._labels(suggestion, asked, task.item)
         sure, name = round(suggestion.confidence, 4), self.version.name
@@ -131,6 +132,14 @@ class _Reading:
             return Row(task.ls_id, SUGGESTED, labels, sure, name)
         source = SUGGESTED if labels else UNSURE
         return Row(task.ls_id, source, labels, sure, name, "less sure than was asked for")
+
+    def _why_not(self, task: Task) -> str:
+        """Why there is no suggestion."""
+        if self.now.config.several and task.uri is None:
+            return "the task has no such image"
+        several = task.embedded_space == self.now.space  # then another one is missing
+        pending = "not all of its images are" if several else "its image is not"
+        return task.image_error or f"{pending} embedded yet"
 
     def _asked(self, task: Task) -> Sequence[Control]:
         """What is asked of this row."""

@@ -54,13 +54,10 @@ def read_labels(
 def read_label(annotation: AnnotationRecord, control: Control, images: int = 1) -> dict[int, Value]:
     """{item: what one annotation says of it by a control}, of a task with so many `images`."""
     regions = by_item(control, annotation.result)
-    items = range(images) if control.per_item and control.absent is not None else ()
-    found = {}
-    for item in {**regions, **dict.fromkeys(items)}:
-        value = _read(control, regions.get(item, ()))
-        if value is not None:
-            found[item] = value
-    return found
+    if control.per_item and control.absent is not None:
+        regions = {item: regions.get(item, ()) for item in {*range(images), *regions}}
+    said = {item: _read(control, of_item) for item, of_item in regions.items()}
+    return {item: value for item, value in said.items() if value is not None}
 
 
 def _read(control: Control, results: Results) -> Value | None:

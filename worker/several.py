@@ -5,11 +5,11 @@ its own, whose embedding is the mean of theirs; it exists while a project is loo
 in the store.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from studio.config import LabelConfig
 from studio.items import WHOLE, at_item
 from worker.predictor import Predictor, Suggestion, TaskData
 
+T = TypeVar("T")
 Floats = npt.NDArray[np.floating[Any]]
 Vector = npt.NDArray[np.float16]
 
@@ -101,13 +102,15 @@ def _mean(vectors: Sequence[Vector]) -> Vector:
     return mean
 
 
-def parts_of(rows: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
-    """The rows, which are in order, in parts of about `size`; those of a task stay together."""
+def parts_of(rows: Sequence[T], size: int, owner: Callable[[T], int]) -> Iterator[Sequence[T]]:
+    """The rows in parts of about `size`; those in a row that have one owner stay together."""
     start = 0
-    for end in range(1, len(rows) + 1):
-        if end == len(rows) or (end - start >= size and rows[end].ls_id != rows[end - 1].ls_id):
-            yield rows[start:end]
-            start = end
+    while start < len(rows):
+        end = min(start + size, len(rows))
+        while end < len(rows) and owner(rows[end]) == owner(rows[end - 1]):
+            end += 1
+        yield rows[start:end]
+        start = end
 
 
 def suggest_together(

@@ -185,7 +185,8 @@ def _lost_labels(now: Snapshot) -> tuple[str, ...]:
     lost = [unit for unit in now.labels if unit not in there and task_of(unit) in tasks]
     if not lost:
         return ()
+    count = "1 label is" if len(lost) == 1 else f"{len(lost)} labels are"
     return (
-        f"{len(lost)} labels are of images that their tasks don't have (any more), such as image "
-        f"{item_of(lost[0]) + 1} of task {task_of(lost[0])}: they are left out",
+        f"{count} of images that their tasks don't show (any more), such as image "
+        f"{item_of(lost[0]) + 1} of task {task_of(lost[0])}: left out",
     )

@@ -343,7 +343,7 @@ def test_labels_of_images_that_are_not_there_harm_nothing_and_are_told(several: 
     version = several.learn()
     assert version.labels == 29 * IMAGES + 1  # what names no image is of the first
     (note,) = version.metrics["notes"]
-    assert note.startswith("1 labels are of images that their tasks don't have (any more)")
+    assert note.startswith("1 label is of images that their tasks don't show (any more)")
     assert "image 8 of task 30" in note
 
 
@@ -368,7 +368,8 @@ def test_tasks_without_a_list_are_left_out(several: Several) -> None:
     assert {79, 80}.isdisjoint(several.items())
     serve_newest(several)
     rows = {(row.task, row.image): row for row in apply(several.store, several.project).rows}
-    assert rows[79, 0].source == rows[80, 0].source == rows[80, 1].source == "missing"
+    assert {rows[79, 0].source, rows[80, 0].source, rows[80, 1].source} == {"missing"}
+    assert rows[79, 0].reason == rows[80, 1].reason == "the task has no such image"
 
 
 def test_of_several_classes_an_image_that_nobody_marked_has_none(several: Several) -> None:
