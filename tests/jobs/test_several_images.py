@@ -27,6 +27,7 @@ from store.schema import prediction
 from store.tasks import TaskRecord, list_tasks, mark_broken, mark_embedded, save_tasks
 from store.units import unit_of
 from store.versions import Version, newest_version
+from store.work import get_work
 from studio.errors import StudioUnreachable
 from studio.items import WHOLE
 from tests.jobs.serving import serve_newest
@@ -264,6 +265,25 @@ def test_what_is_asked_of_all_images_is_learned_on_their_mean(several: Several) 
     assert all(len(result) == 1 and "item_index" not in result[0] for result in said.values())
     alike = [result[0]["value"]["choices"][0] == several.kinds[t] for t, result in said.items()]
     assert np.mean(alike) > 0.8
+
+
+@pytest.mark.parametrize("tags", [EACH, ALL])
+def test_where_only_all_images_together_are_labelled_no_fine_tuning_is_tried(
+    several: Several, monkeypatch: pytest.MonkeyPatch, tags: str
+) -> None:
+    monkeypatch.setattr("worker.finetune_policy.LEAST_LABELS", 20)
+    monkeypatch.setattr("worker.finetune_policy.GOOD_ENOUGH", 1.1)
+    several.configure(tags)
+    several.submit(
+        {
+            t: [*several.regions(t), region("most", "choices", [several.kinds[t]])]
+            for t in range(1, 31)
+        }
+    )
+    several.learn()
+    with several.store.database.read() as db:
+        wish = get_work(db, several.project_id, "finetune")
+    assert (wish is not None) == (tags == EACH)
 
 
 def test_the_mean_is_of_the_images_that_can_be_used(several: Several) -> None:

@@ -283,7 +283,7 @@ class _Learning:
                 work.want(db, project_id, "embed")  # what the new space lacks
             elif self.move is Move.CANCEL:
                 cancel_move(db, project_id)
-            elif self.trained is not None:
+            elif self.trained is not None and self.now.config.at(whole=False).controls:
                 accuracy, labels = self.trained.accuracy.value, len(self.now.labels)
                 unread = self.now.unread
                 wish_where_it_may_pay(db, self.settings, project_id, labels, accuracy, unread)

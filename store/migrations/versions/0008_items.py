@@ -16,8 +16,6 @@ def upgrade() -> None:
         batch_op.create_unique_constraint(
             batch_op.f('uq_task_project_id_ls_id_item'), ['project_id', 'ls_id', 'item']
         )
-    with op.batch_alter_table('task', schema=None) as batch_op:
-        batch_op.alter_column('item', server_default=None)
     # Their tasks were remembered without images: they are read again.
     op.execute("UPDATE project SET tasks_cursor = NULL WHERE label_config LIKE '%valueList%'")
 
