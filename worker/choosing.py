@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from model.answers import Learned
 from model.registry import UnknownNameError
-from model.selection import AUTO, Pick, cold_start, shortlist
+from model.selection import AUTO, Pick, cold_start, finite_rows, shortlist
 from model.selection.registry import STRATEGIES
 from store.annotations import AnnotationRecord
 from store.projects import Project
@@ -164,6 +164,7 @@ def _one_image_each(pool: Pool, head: Learned | None) -> Pool:
     """
     if len(set(pool.tasks)) == len(pool.tasks):
         return pool
+    pool = pool.part(finite_rows(pool.x).tolist())
     sure = np.zeros(len(pool.tasks)) if head is None else head.spread(pool.x).max(axis=1)
     least: dict[int, int] = {}
     for row, task in enumerate(pool.tasks):
