@@ -54,8 +54,23 @@ def report(runs: Runs, sets: Sequence[str], out: Path) -> None:
             f"{arm}: mean rank {np.mean(ranks[arm]):.2f} of {len(whole)}, gain over random "
             f"{np.mean(gains[arm]):+.2f} points (worst {min(gains[arm]):+.2f})"
         )
+    for arm in arms:
+        if arm not in whole:
+            _fewer_seeds(runs, sets, arm)
     _labels_needed(runs, sets)
     _oracle(runs, sets)
+
+
+def _fewer_seeds(runs: Runs, sets: Sequence[str], arm: str) -> None:
+    """How far `auto` is from an arm that has not all seeds, on those that both have."""
+    parts = []
+    for name in sets:
+        seeds = _common(runs, name, [arm, "auto"])
+        if seeds:
+            ours, theirs = (_heights(runs, name, a, seeds).mean(axis=1) for a in ("auto", arm))
+            parts.append(f"{name} {_difference(ours - theirs)} ({len(seeds)} seeds)")
+    if parts:
+        print(f"auto − {arm}: {', '.join(parts)}")
 
 
 Means = Mapping[str, NDArray[np.float64]]  # [seeds] accuracy over some rounds, by arm
