@@ -76,9 +76,7 @@ task = Table(  # a row for each image of a task: one, where its data has no list
     Column("id", Integer, primary_key=True),
     _project(),
     Column("ls_id", Integer, nullable=False),
-    Column(
-        "item", Integer, nullable=False, server_default="0"
-    ),  # which of the task's images, from 0
+    Column("item", Integer, nullable=False, server_default="0"),  # which image of it, from 0
     Column("data", JSON, nullable=False),  # of the task; empty at all but its first image
     Column("uri", Text),  # of the image; null when the task has none
     Column("image_key", Text),  # SHA-256 of the image's bytes, once they were read

@@ -13,6 +13,7 @@ from store.runtime import tell
 from store.settings import Settings
 from store.store import Store
 from store.tasks import TaskRecord, mark_embedded, save_tasks
+from tests.jobs.several import Several, make_several
 from tests.jobs.workbench import CLASSES, SPACE, Workbench, label_config
 
 
@@ -44,3 +45,8 @@ def workbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workb
 
     yield Workbench(store, store.database.write(write), truth)
     store.close()
+
+
+@pytest.fixture
+def several(workbench: Workbench) -> Several:
+    return make_several(workbench)

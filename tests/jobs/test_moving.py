@@ -10,7 +10,7 @@ from store.projects import save_project
 from store.tasks import Task, TaskRecord, list_tasks, save_tasks
 from studio.images import ImageLoader
 from tests.jobs.test_embed import data_uri
-from tests.jobs.workbench import CLASSES, Workbench, label_config
+from tests.jobs.workbench import CLASSES, Workbench, label_config, use_small_backbone
 from worker.wishes import change_backbone
 
 pytestmark = pytest.mark.slow
@@ -38,11 +38,7 @@ def add(bench: Workbench, tasks: range) -> None:
 @pytest.fixture
 def bench(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     """A project of 60 images on the backbone `small:a`, which PyTorch runs."""
-    monkeypatch.setenv("APPRENTICE_BACKBONE", "small:a")
-    monkeypatch.setenv("APPRENTICE_PRECISION", "float32")
-    monkeypatch.setattr("model.embedding.embedder._on_openvino", lambda *_: None)
-    workbench.store.settings.backbone = "small:a"
-    workbench.store.settings.precision = "float32"
+    use_small_backbone(workbench, monkeypatch)
     project = workbench.store.database.write(
         lambda db: save_project(db, "default", 3, 3000, label_config=label_config())
     )

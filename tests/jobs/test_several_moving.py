@@ -12,7 +12,7 @@ from store.versions import FINETUNE, newest_version
 from tests.jobs.test_embed import data_uri
 from tests.jobs.test_learn import pretend_published
 from tests.jobs.test_moving import striped, wish
-from tests.jobs.workbench import CLASSES, Workbench, region
+from tests.jobs.workbench import CLASSES, Workbench, region, use_small_backbone
 from worker.finetune_plan import make_plan
 from worker.republishing import rollback
 from worker.snapshot import take_snapshot
@@ -54,11 +54,7 @@ def label(bench: Workbench, tasks: range) -> None:
 @pytest.fixture
 def bench(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     """A project on the backbone `small:a`; the last task has a broken image too."""
-    monkeypatch.setenv("APPRENTICE_BACKBONE", "small:a")
-    monkeypatch.setenv("APPRENTICE_PRECISION", "float32")
-    monkeypatch.setattr("model.embedding.embedder._on_openvino", lambda *_: None)
-    workbench.store.settings.backbone = "small:a"
-    workbench.store.settings.precision = "float32"
+    use_small_backbone(workbench, monkeypatch)
     project = workbench.store.database.write(
         lambda db: save_project(db, "default", 3, 3000, label_config=CONFIG)
     )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import pytest
+
 from store import work
 from store.annotations import AnnotationRecord, save_annotations
 from store.jobs import add_job
@@ -100,3 +102,12 @@ class Workbench:
 
         generation = self.store.database.write(prepare)
         import_module(f"worker.jobs.{kind}").run(self.project_id, generation)
+
+
+def use_small_backbone(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the project on the backbone `small:a`, which PyTorch runs."""
+    monkeypatch.setenv("APPRENTICE_BACKBONE", "small:a")
+    monkeypatch.setenv("APPRENTICE_PRECISION", "float32")
+    monkeypatch.setattr("model.embedding.embedder._on_openvino", lambda *_: None)
+    bench.store.settings.backbone = "small:a"
+    bench.store.settings.precision = "float32"
