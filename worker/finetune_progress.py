@@ -5,7 +5,8 @@ import time
 from model.finetuning import Progress
 from worker.jobs.context import JobContext
 
-SHOW_SECONDS = 0.5  # between two writes
+# Between two writes: who goes back behind all others holds the write lock long, and webhooks wait.
+SHOW_SECONDS = 5.0
 # What of the whole job each phase of the engine takes, roughly.
 PHASES = {"images": (0.0, 0.05), "features": (0.05, 0.1), "training": (0.1, 0.85)}
 CHOOSING = (0.85, 0.9)

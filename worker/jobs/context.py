@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
+from sqlalchemy import Connection
 
 from store import work
 from store.jobs import LOST, change_job, end_job
@@ -49,11 +50,11 @@ class JobContext:
 
     def progress(self, fraction: float, message: str) -> None:
         """Show how far the job is (0 to 1)."""
-        self.store.database.write(
-            lambda db: change_job(
-                db, self.job_id, progress=min(max(fraction, 0.0), 1.0), message=message
-            )
-        )
+        self.store.database.write(lambda db: self.note_progress(db, fraction, message))
+
+    def note_progress(self, db: Connection, fraction: float, message: str) -> None:
+        """The same as part of a transaction: each of their own is one more that others wait for."""
+        change_job(db, self.job_id, progress=min(max(fraction, 0.0), 1.0), message=message)
 
     def refresh(self) -> None:
         """Read the project again, after it was changed."""

@@ -201,9 +201,9 @@ class _Sync:
             self.changes.annotations += delete_annotations(db, self.project.id, sure)
             tell(db, self._position_name, vars(position))
             self._want(db)
+            self.context.note_progress(db, 0.5, f"read up to task {position.after}")
 
         self.database.write(write)
-        self.context.progress(0.5, f"read up to task {position.after}")
 
     def _want(self, db: Connection) -> None:
         if self.changes.annotations:
