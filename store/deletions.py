@@ -5,13 +5,17 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, delete, update
 
+from store.acceptances import forget_acceptances
 from store.annotations import delete_annotations, task_annotations
 from store.schema import prediction, selection, task
 from store.tasks import chunks
 
+DELETED = "deleted"  # in place of the strategy: what it chose is no more
+
 
 def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
-    """Mark the tasks and their annotations as deleted; forget what was suggested for them.
+    """Mark the tasks and their annotations as deleted; forget what was suggested,
+    accepted and drawn of them.
 
     Returns:
         How many tasks were not deleted already.
@@ -26,12 +30,13 @@ def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> in
         db.execute(
             update(selection)
             .where(selection.c.project_id == project_id, selection.c.task_ls_id.in_(ids))
-            .values(active=False)
+            .values(active=False, strategy=DELETED)
         )
         db.execute(
             delete(prediction).where(
                 prediction.c.project_id == project_id, prediction.c.task_ls_id.in_(ids)
             )
         )
+        forget_acceptances(db, project_id, ids)
         delete_annotations(db, project_id, task_annotations(db, project_id, ids))
     return deleted

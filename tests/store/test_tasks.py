@@ -2,11 +2,13 @@
 
 import time
 
+from store.acceptances import WANTED, Acceptance, list_acceptances, replace_unwritten
 from store.annotations import AnnotationRecord, annotated_tasks, save_annotations
 from store.deletions import delete_tasks
 from store.embedding_queue import mark_retry, next_retry, tasks_to_embed
 from store.projects import Project, find_project, save_project
 from store.publications import Choice, set_shortlist
+from store.selections import RANDOM, drawn_tasks
 from store.store import Store
 from store.tasks import (
     TaskRecord,
@@ -103,6 +105,37 @@ def test_a_deleted_task_takes_its_annotations_along(store: Store, project: Proje
     store.database.write(lambda db: delete_tasks(db, project.id, [1]))
     with store.database.read() as db:
         assert annotated_tasks(db, project.id) == {2}
+
+
+def test_a_task_under_a_deleted_ones_id_is_neither_drawn_nor_accepted(
+    store: Store, project: Project
+) -> None:
+    add(store, project, range(1, 4))
+
+    def write(db):
+        version = add_version(
+            db,
+            project.id,
+            kind=START,
+            status="served",
+            embedding_space="space",
+            labels=0,
+            labels_digest="",
+            metrics={},
+            verdict="",
+            artifact=None,
+        )
+        drawn = [Choice(task, RANDOM, 0.1) for task in (1, 2)]
+        set_shortlist(db, project.id, version.id, drawn)
+        taken = [Acceptance(task, version.id, 0.99, [], WANTED, None, 0.0) for task in (2, 3)]
+        replace_unwritten(db, project.id, version.id, taken)
+        delete_tasks(db, project.id, [2])
+
+    store.database.write(write)
+    add(store, project, range(2, 3), uri="/another/{}.jpg")
+    with store.database.read() as db:
+        assert set(drawn_tasks(db, project.id)) == {1}
+        assert [item.task for item in list_acceptances(db, project.id)] == [3]
 
 
 def test_an_id_used_again_is_another_project(store: Store, project: Project) -> None:
