@@ -25,6 +25,7 @@ FRACTIONS = np.array([0.0, 0.03, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.82, 0.9, 0.
 NONE_WEIGHT = 0.5  # of the stake on no errors at all; the others share the rest
 WEIGHTS = np.full(len(FRACTIONS), (1 - NONE_WEIGHT) / (len(FRACTIONS) - 1))
 WEIGHTS[0] = NONE_WEIGHT
+MOST_ITEMS = 2**40  # a target that takes more is out of reach
 STEPS = 24  # bisections: bounds are exact to 1e-7
 
 
@@ -79,9 +80,15 @@ def mean_interval(values: Values, *, level: float = LEVEL) -> Measure:
 @cache
 def least_items(target: float, alpha: float) -> int:
     """How many items without any error it takes to show that at most `target` of all are wrong."""
-    n = 1
-    while upper_bound(np.zeros(n), alpha=alpha) > target:
-        n += max(n // 50, 1)
-    while n > 1 and upper_bound(np.zeros(n - 1), alpha=alpha) <= target:
-        n -= 1
-    return n
+
+    def suffice(n: int) -> bool:
+        return bool(_log_wealth(np.ones(1), np.array([n]), 1 - target) >= -np.log(alpha))
+
+    most = 1
+    while most < MOST_ITEMS and not suffice(most):
+        most *= 2
+    least = most // 2  # too few
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if suffice(middle) else (middle, most)
+    return most

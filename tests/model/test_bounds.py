@@ -1,5 +1,7 @@
 """Bounds that hold at every look, and what is told by them: the audit, and what may be accepted."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,14 @@ def test_no_error_takes_a_few_more_items_than_a_single_look_would(
     assert least < needed < 1.2 * least
     assert is_below(np.zeros(needed), target, alpha=0.05)
     assert not is_below(np.zeros(needed - 1), target, alpha=0.05)
+
+
+def test_a_tiny_target_is_answered_at_once() -> None:
+    began = time.monotonic()
+    needed = least_items(1e-6, EACH)
+    assert time.monotonic() - began < 1
+    assert upper_bound(np.zeros(needed), alpha=EACH) <= 1.2e-6
+    assert 3.6e6 < needed < 4.5e6
 
 
 def test_looking_after_every_item_rarely_misleads() -> None:
