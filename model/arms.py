@@ -50,11 +50,13 @@ def compare_arms(
 ) -> Arms | None:
     """Compare on rows: `common` teach both arms; `chosen` [C] and `random` [R] are the arms' own.
 
-    None with fewer than LEAST_RANDOM random picks, or fewer chosen ones than half of them.
+    Each arm is taught half of the random picks, or all chosen ones if those are fewer. None with
+    fewer than LEAST_RANDOM random picks, or fewer chosen ones than half of LEAST_RANDOM.
     """
     random = random[-MOST:]
     half = len(random) // 2
-    if len(random) < LEAST_RANDOM or len(chosen) < half:
+    labels = min(half, len(chosen))
+    if len(random) < LEAST_RANDOM or labels < LEAST_RANDOM // 2:
         return None
     rng = np.random.default_rng(seed)
     total, means = np.zeros(len(random)), []
@@ -64,8 +66,8 @@ def compare_arms(
             (shuffled[:half], shuffled[half:]),
             (shuffled[half:], shuffled[:half]),
         ):
-            picked = rng.choice(chosen, half, replace=False)
-            by_chance = losses(np.concatenate([common, random[taught[:half]]]), random[asked])
+            picked = rng.choice(chosen, labels, replace=False)
+            by_chance = losses(np.concatenate([common, random[taught[:labels]]]), random[asked])
             by_choice = losses(np.concatenate([common, picked]), random[asked])
             saved = np.asarray(by_chance - by_choice, np.float64)
             total[asked] += saved
@@ -76,4 +78,4 @@ def compare_arms(
     # The halves of one split, and the splits, share labels: taken for what they differ by at most.
     of_models = T_VALUE * float(np.std(means, ddof=1)) / 2**0.5
     reach = float(np.hypot(of_images, of_models))
-    return Arms(gain, gain - reach, gain + reach, len(random), half)
+    return Arms(gain, gain - reach, gain + reach, len(random), labels)

@@ -109,3 +109,18 @@ def test_arms_are_told_apart_when_they_differ(worth: float, pays: bool | None) -
 def test_few_random_picks_tell_nothing() -> None:
     rows = np.arange(LEAST_RANDOM - 1)
     assert compare_arms(lambda a, b: np.zeros(len(b)), rows, rows, rows, seed=0) is None
+
+
+def test_where_all_is_drawn_the_chosen_ones_are_compared_all_the_same() -> None:
+    common, chosen, random = np.arange(20), np.arange(20, 80), np.arange(100, 400)
+
+    def losses(training: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        assert np.isin(training, chosen).sum() in (0, 60)
+        assert len(training) == 80
+        assert not np.isin(training, asked).any()
+        return np.where(np.isin(training, chosen).any(), 0.5, 1.0) + asked / 1e6
+
+    arms = compare_arms(losses, common, chosen, random, seed=0)
+    assert arms is not None
+    assert (arms.n, arms.labels, arms.pays) == (300, 60, True)
+    assert compare_arms(losses, common, chosen[:19], random, seed=0) is None
