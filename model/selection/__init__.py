@@ -62,8 +62,9 @@ def shortlist(
     unbiased audit, however far the list is worked off, and though it be replaced after one label.
     (When two near-duplicates are drawn, the second is given up.) `drawn_before` are rows of the
     pool that an earlier list drew and nobody has labelled, with their probabilities: they come
-    first among the drawn ones, since a draw that is dropped where a strategy likes the image is no
-    fair draw. The others are the strategy's. Fewer than k when the pool has fewer; near-duplicates
+    first among the drawn ones, and those that find no place wait for the next list, since a draw
+    that is dropped where a strategy likes the image is no fair draw. The others are the
+    strategy's. Fewer than k when the pool has fewer; near-duplicates
     of a chosen image come only after all others. Rows that hold NaN or infinity are never chosen.
     Raises UnknownNameError.
     """
@@ -78,10 +79,11 @@ def shortlist(
     earlier = drawn_before or {}
     there = np.isin(np.array([*earlier], np.intp), usable)
     before = [Pick(row, RANDOM, p) for row, p in earlier.items()]
-    drawn = [pick for pick, usual in zip(before, there, strict=True) if usual][:wanted]
-    again = np.array([pick.index for pick in drawn], np.intp)
+    waiting = [pick for pick, usual in zip(before, there, strict=True) if usual]
+    again = np.array([pick.index for pick in waiting], np.intp)
+    drawn = waiting[:wanted]
     drawn += _drawn(x, usable, wanted - len(drawn), again, seed)
-    audited = np.array([pick.index for pick in drawn], np.intp)
+    audited = np.union1d(again, np.array([pick.index for pick in drawn], np.intp))
     rows = np.union1d(_part(usable, seed), audited)
     looked_at = x[rows]
     controls = tuple(p[rows] for p in known or ())
@@ -89,7 +91,8 @@ def shortlist(
         controls = ask(looked_at)
     pool = Pool(looked_at, controls, seed, _finite(labelled, x), ask)
     name = scheduled(pool) if strategy == AUTO else strategy
-    chosen = rows_by(name, pool, k - len(audited), np.searchsorted(rows, audited))
+    chosen = rows_by(name, pool, k - len(drawn), np.searchsorted(rows, audited))
+    drawn += waiting[wanted:][: k - len(drawn) - len(chosen)]  # when there is nothing else
     picks = [Pick(int(rows[row]), name, None) for row in chosen]
     return _interspersed(picks, drawn, np.random.default_rng([seed, 5]).random())
 

@@ -155,6 +155,23 @@ def test_draws_of_an_earlier_list_come_first_among_the_drawn_ones() -> None:
     assert {pick.probability for pick in drawn[2:]} == {2 / 198}
 
 
+def test_draws_that_find_no_place_are_left_to_the_next_list_not_to_the_strategy() -> None:
+    x, _ = blobs([200])
+    p = confident(200)
+    waiting = dict.fromkeys(range(40, 60), 0.1)
+    p[40:60] = 1 / 3  # a strategy would like them
+    picks = shortlist(x, p, 40, seed=0, drawn_before=waiting, strategy="margin")
+    listed = {pick.index: pick.strategy for pick in picks}
+
+    assert [row for row in listed if row in waiting] == [40, 41, 42, 43]
+    assert all(listed[row] == "random" for row in (40, 41, 42, 43))
+    assert len(picks) == len(listed) == 40
+
+    rest = shortlist(x[30:62], p[30:62], 40, seed=0, drawn_before=dict.fromkeys(range(10, 30), 0.1))
+    assert sorted(indices(rest)) == list(range(32))
+    assert {pick.strategy for pick in rest if 10 <= pick.index < 30} == {"random"}
+
+
 def test_a_list_that_is_replaced_after_one_label_is_audited_as_well() -> None:
     x, _ = blobs([100])
     first = [shortlist(x, confident(100), 20, seed=seed)[0].strategy for seed in range(300)]
