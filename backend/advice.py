@@ -88,8 +88,8 @@ def advice_status(db: Connection, project: Project) -> AdviceStatus:
 
 
 def _stop(found: Advice, goal: Goal) -> bool:
-    if goal.accuracy is not None and found.accuracy is not None:
-        return found.accuracy.low >= goal.accuracy
+    if goal.accuracy is not None:
+        return found.accuracy is not None and found.accuracy.low >= goal.accuracy
     outlook = found.outlook
     return found.stable and outlook is not None and outlook.gain.high < LITTLE
 

@@ -151,7 +151,7 @@ def _outlook(learners: Learners, order: Ints, now: Snapshot) -> Outlook | None:
     curve = fit_curve(sizes, right, seed=0)
     if curve is None:
         return None
-    labels = len(order)
+    labels = len(data.tasks)
     return Outlook(
         labels=len(now.labels),
         more=MORE,

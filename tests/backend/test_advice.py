@@ -93,6 +93,21 @@ def test_a_goal_is_set_and_compared_with(web: Running, project: Project) -> None
     assert web.http.put(f"{base}/goal", json={"accuracy": 2}).status_code == 400
 
 
+def test_a_goal_that_nothing_is_known_of_is_no_reason_to_stop(
+    web: Running, project: Project
+) -> None:
+    gain = Interval(0.001, 0.0, 0.002, 90)
+    outlook = Outlook(200, 100, gain, Interval(0.8, 0.7, 0.9, 90), False, (0.1, 0.5))
+    found = Advice(1000.0, 220, None, None, None, outlook, stable=True)
+    web.store.database.write(lambda db: save_advice(db, project.id, found))
+    base = f"/api/v1/projects/{project.id}"
+    assert web.http.get(f"{base}/advice").json()["stop"]
+    web.http.put(f"{base}/goal", json={"accuracy": 0.95})
+    advice = web.http.get(f"{base}/advice").json()
+    assert "is not known yet" in " ".join(advice["sentences"])
+    assert not advice["stop"]
+
+
 def test_what_is_accepted_is_told_with_its_bound(web: Running, project: Project) -> None:
     advised(web, project)
     version = serve_version(web.store, project)

@@ -104,6 +104,21 @@ def test_the_outlook_is_measured_once_there_are_labels_for_it(begun: Workbench) 
     assert advice_of(begun).agreement[-1].kappa > 0.8
 
 
+def test_the_outlook_is_for_all_labels_though_the_newest_alone_are_looked_at(
+    begun: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.advising.MOST_CURVE", 80)
+    for task in shortlist_of(begun)[:24]:  # what is learned at first is wrong
+        begun.annotate({task: "fox"}, at=9.0)
+    label_lists(begun, 4, 15)
+    outlook = advice_of(begun).outlook
+    assert outlook is not None
+    b, c = outlook.rise
+    assert b > 0
+    expected = b * (outlook.labels**-c - (outlook.labels + outlook.more) ** -c)
+    assert outlook.gain.value == pytest.approx(expected, abs=1e-5)
+
+
 def test_seconds_come_from_lead_times(begun: Workbench) -> None:
     assert advice_of(begun).seconds_per_label is None
     record = AnnotationRecord(999, 200, 20.0, 20.0, [], completed_by=1, lead_time=7.5)
