@@ -8,6 +8,7 @@ testing; Angelopoulos et al., Learn then test, 2021). Where the strictest has to
 looser one comes first, and another one later: for that, the bound is at half the level.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,7 @@ class Rule:
 
     `bound` is what the share of wrong ones is below, `wrong` of `audited` the picks that say so.
     In another state than ON they say why nothing may be taken: of the strictest threshold tried.
+    What was taken by an earlier rule may stay if it was at least as sure as `stays`.
     """
 
     state: str
@@ -54,6 +56,7 @@ class Rule:
     wrong: int
     excluded: tuple[str, ...]
     needed: int  # picks without any error that the target takes
+    stays: float = 0.0
 
     def takes(self, confidence: NDArray[np.floating], group: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Which suggestions [N] may be taken."""
@@ -87,7 +90,21 @@ def decide(audited: Audited, target: float) -> Rule:
     sure = audited.part(audited.confidence >= threshold)
     bound = upper_bound(sure.wrong, alpha=EACH)
     bad = _excluded(sure, target, needed) if state == ON else ()
-    return Rule(state, threshold, bound, len(sure.wrong), int(sure.wrong.sum()), bad, needed)
+    stays, wrong = _stays(audited, target, needed), int(sure.wrong.sum())
+    return Rule(state, threshold, bound, len(sure.wrong), wrong, bad, needed, stays)
+
+
+def _stays(audited: Audited, target: float, needed: int) -> float:
+    """From which confidence on at most `target` of the picks are wrong, as far as that is told."""
+    stays = math.inf
+    for threshold in THRESHOLDS:
+        wrong = audited.wrong[audited.confidence >= threshold]
+        if len(wrong) < needed:
+            continue
+        if wrong.mean() > target:
+            return stays
+        stays = threshold
+    return 0.0
 
 
 def _excluded(sure: Audited, target: float, needed: int) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ is known again whatever happens to this table. It is no label: nothing is learne
 is measured by it. Once a person has changed or confirmed it, it is theirs.
 """
 
-import time
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,25 +85,32 @@ def count_acceptances(db: Connection, project_id: int) -> dict[str, int]:
     return {row.state: row.many for row in rows}
 
 
-def replace_unwritten(
-    db: Connection, project_id: int, version_id: int, accepted: Sequence[Acceptance]
-) -> None:
-    """Let these, and what Label Studio has or may have, be all that is accepted."""
+def forget_unwritten(db: Connection, project_id: int) -> None:
+    """Drop all but what Label Studio has or may have."""
     db.execute(
         delete(acceptance).where(
             acceptance.c.project_id == project_id, acceptance.c.state.in_((MARKED, WANTED))
         )
     )
-    there = {item.task for item in list_acceptances(db, project_id)}
+
+
+def add_acceptances(db: Connection, project_id: int, accepted: Sequence[Acceptance]) -> None:
+    """Add these, but for tasks that have one."""
+    there: set[int] = set()
+    for ids in chunks([item.task for item in accepted]):
+        query = select(acceptance.c.task_ls_id).where(
+            acceptance.c.project_id == project_id, acceptance.c.task_ls_id.in_(ids)
+        )
+        there.update(db.execute(query).scalars())
     rows = [
         {
             "project_id": project_id,
             "task_ls_id": item.task,
-            "version_id": version_id,
+            "version_id": item.version_id,
             "confidence": item.confidence,
             "result": item.result,
             "state": item.state,
-            "at": time.time(),
+            "at": item.at,
         }
         for item in accepted
         if item.task not in there
@@ -113,24 +120,33 @@ def replace_unwritten(
 
 
 def set_state(
-    db: Connection, project_id: int, task: int, state: str, annotation: int | None = None
-) -> None:
-    """Note how far one is."""
+    db: Connection,
+    project_id: int,
+    task: int,
+    state: str,
+    annotation: int | None = None,
+    *,
+    was: str | None = None,
+) -> bool:
+    """Note how far one is. Returns whether it was there, and as far as `was` if that is given."""
     values: dict[str, Any] = {"state": state}
     if annotation is not None:
         values["annotation_ls_id"] = annotation
-    db.execute(
-        update(acceptance)
-        .where(acceptance.c.project_id == project_id, acceptance.c.task_ls_id == task)
-        .values(**values)
-    )
+    known = [acceptance.c.project_id == project_id, acceptance.c.task_ls_id == task]
+    if was is not None:
+        known.append(acceptance.c.state == was)
+    return db.execute(update(acceptance).where(*known).values(**values)).rowcount > 0
 
 
-def withdraw_all(db: Connection, project_id: int) -> int:
-    """Have everything that was written deleted again; how many."""
+def withdraw(db: Connection, project_id: int, below: float = math.inf) -> int:
+    """Have what was written that is less sure than `below` deleted again; how many."""
     return db.execute(
         update(acceptance)
-        .where(acceptance.c.project_id == project_id, acceptance.c.state.in_((SENT, WRITTEN)))
+        .where(
+            acceptance.c.project_id == project_id,
+            acceptance.c.state.in_((SENT, WRITTEN)),
+            acceptance.c.confidence < below,
+        )
         .values(state=WITHDRAWN)
     ).rowcount
 

@@ -7,6 +7,7 @@ call begins: after a crash the task is read, and an annotation with our mark is 
 from collections.abc import Sequence
 
 import structlog
+from sqlalchemy import Connection
 
 from store.acceptances import (
     SENT,
@@ -20,6 +21,8 @@ from store.acceptances import (
     set_state,
 )
 from store.annotations import annotated_tasks
+from store.publications import get_shortlist
+from store.selections import drawn_tasks
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
 from studio.records import AnnotationInfo
@@ -35,7 +38,7 @@ def write_accepted(context: JobContext, studio: StudioClient) -> bool:
     database, project_id = context.store.database, context.project.id
     with database.read() as db:
         waiting = list_acceptances(db, project_id, (WITHDRAWN, SENT, WANTED), BATCH + 1)
-        annotated = annotated_tasks(db, project_id) if waiting else set()
+        peoples = _left_to_people(db, project_id) if waiting else set()
     for item in waiting[:BATCH]:
         if context.seconds > TIME_BOX:
             return True
@@ -44,25 +47,33 @@ def write_accepted(context: JobContext, studio: StudioClient) -> bool:
             if item.state == WITHDRAWN:
                 _delete(context, studio, item)
             else:
-                _write(context, studio, item, item.task in annotated)
+                _write(context, studio, item, item.task in peoples)
         except StudioNotFound:  # the task is gone
             _forget(context, item)
     return len(waiting) > BATCH
 
 
-def _write(context: JobContext, studio: StudioClient, item: Acceptance, annotated: bool) -> None:
+def _left_to_people(db: Connection, project_id: int) -> set[int]:
+    """Annotated tasks, those that are to be annotated next, and those that were drawn for it."""
+    annotated = annotated_tasks(db, project_id)
+    return annotated.union(get_shortlist(db, project_id), drawn_tasks(db, project_id))
+
+
+def _write(context: JobContext, studio: StudioClient, item: Acceptance, peoples: bool) -> None:
     database, project_id, task = context.store.database, context.project.id, item.task
     ours = None
     if item.state == SENT:
         ours = _untouched(studio.get_task(task).annotations)
-    if ours is None and annotated:
-        _forget(context, item)  # a person was faster
+    if ours is None and peoples:
+        _forget(context, item)  # a person is, or is to be, faster
         return
     if ours is None:
-        database.write(lambda db: set_state(db, project_id, task, SENT))
+        if not database.write(lambda db: set_state(db, project_id, task, SENT, was=item.state)):
+            return  # it was given up meanwhile
         ours = studio.create_annotation(task, item.result).id
     written = ours
-    database.write(lambda db: set_state(db, project_id, task, WRITTEN, written))
+    # What was withdrawn meanwhile stays so, and is deleted next.
+    database.write(lambda db: set_state(db, project_id, task, WRITTEN, written, was=SENT))
 
 
 def _delete(context: JobContext, studio: StudioClient, item: Acceptance) -> None:

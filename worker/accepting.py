@@ -2,36 +2,39 @@
 
 The rule (`model/accepting.py`) is decided anew at every look, from random picks that people have
 labelled. A tenth of what it takes stays open, so that it goes on being audited. When the bound
-breaks, nothing more is taken and marks are removed; when more than the target of the picks are
-wrong, what was written to Label Studio is deleted there again, unless a person has touched it.
+breaks, nothing more is taken and marks are removed; when more than the target of the picks that are
+as sure are wrong, what was written to Label Studio is deleted there again, unless a person has
+touched it.
 """
 
 import hashlib
+import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 
 import numpy as np
 import structlog
 from sqlalchemy import Connection
 
-from model.accepting import FAILED, OFF, ON, Audited, Rule, decide
+from model.accepting import OFF, ON, Audited, Rule, decide
 from model.targets import Value
 from store import work
 from store.acceptances import (
     MARKED,
     WANTED,
     Acceptance,
+    add_acceptances,
     count_acceptances,
-    list_acceptances,
+    forget_unwritten,
     marked,
-    replace_unwritten,
-    withdraw_all,
+    withdraw,
 )
 from store.advice import Advice, get_advice
 from store.goals import Goal, get_goal
 from store.publications import get_shortlist
+from store.runtime import tell, told
 from store.store import Store
 from store.versions import REFUSED, Version, newest_version
 from studio.config import LabelConfig
@@ -45,6 +48,7 @@ from worker.snapshot import Snapshot
 log = structlog.get_logger()
 
 CHUNK = 5_000  # tasks whose embeddings are in memory at a time
+ROWS = 2_000  # written at a time: webhooks wait for it
 RESERVED = 0.1  # of what the rule takes: it stays in the queue
 
 
@@ -78,39 +82,52 @@ def standing(goal: Goal, advice: Advice | None, config: LabelConfig) -> Standing
 def accept(store: Store, now: Snapshot) -> None:
     """Take what may be taken of the open tasks, and give up what may not be any more."""
     project_id = now.project.id
+    name = f"accepted:{project_id}"
     with store.database.read() as db:
         goal, advice = get_goal(db, project_id), get_advice(db, project_id)
         counts = count_acceptances(db, project_id)
         version = newest_version(db, project_id)
         shortlist = set(get_shortlist(db, project_id))
-        unwritten = list_acceptances(db, project_id, (MARKED, WANTED), 1)
+        looked = told(db, name)
     if goal.accept_error is None and not counts:
         return
     rule = standing(goal, advice, now.config).rule
-    accepted: list[Acceptance] = []
     if version is not None and (version.status == REFUSED or now.project.held_at is not None):
         version = now.served
-    if version is not None and rule.state == ON and _is_known(unwritten, version, goal):
+    waiting = any(task.usable and task.embedded_space != now.space for task in now.tasks)
+    looking = {  # while it is the same, all was looked at
+        "version": version.id if version is not None else None,
+        "goal": goal.changed_at,
+        "threshold": rule.threshold if rule.state == ON else None,
+        "excluded": list(rule.excluded),
+        "stays": rule.stays if rule.stays < math.inf else None,
+        "tasks": len(now.tasks) if not waiting else None,
+    }
+    if looked == looking:
         return
+    accepted: list[Acceptance] = []
     if rule.state == ON and version is not None and version.artifact is not None:
         accepted = _taken(store, now, version, rule, goal, shortlist)
-    broken = rule.state == FAILED and (rule.rate or 0.0) > (goal.accept_error or 0.0)
-    version_id = version.id if version is not None else 0
 
-    def write(db: Connection) -> int:
-        replace_unwritten(db, project_id, version_id, accepted)
-        withdrawn = withdraw_all(db, project_id) if broken else 0
-        if withdrawn or any(item.state == WANTED for item in accepted):
+    def give_up(db: Connection) -> int:
+        forget_unwritten(db, project_id)
+        withdrawn = withdraw(db, project_id, rule.stays)
+        if withdrawn:
             work.want(db, project_id, "publish")
         return withdrawn
 
-    withdrawn = store.database.write(write)
+    withdrawn = store.database.write(give_up)
+    for start in range(0, len(accepted), ROWS):
+        part = accepted[start : start + ROWS]
+        store.database.write(partial(add_acceptances, project_id=project_id, accepted=part))
+
+    def finish(db: Connection) -> None:
+        tell(db, name, looking)
+        if any(item.state == WANTED for item in accepted):
+            work.want(db, project_id, "publish")
+
+    store.database.write(finish)
     log.info("accepted", state=rule.state, tasks=len(accepted), withdrawn=withdrawn)
-
-
-def _is_known(accepted: Sequence[Acceptance], version: Version, goal: Goal) -> bool:
-    """Whether all that this version says was looked at under this goal."""
-    return any(item.version_id == version.id and item.at > goal.changed_at for item in accepted)
 
 
 def _taken(
@@ -122,7 +139,7 @@ def _taken(
     shortlist: set[int],
 ) -> list[Acceptance]:
     predictor = Predictor.load(store, version)
-    if not set(predictor.heads) >= {control.name for control in now.config.controls}:
+    if not all(map(predictor.learned, now.config.controls)):
         return []  # half an answer is none
     free = [
         task

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from store.acceptances import MARKED, Acceptance, replace_unwritten
+from store.acceptances import MARKED, Acceptance, add_acceptances
 from store.advice import (
     Advice,
     Agreement,
@@ -114,7 +114,7 @@ def test_what_is_accepted_is_told_with_its_bound(web: Running, project: Project)
     base = f"/api/v1/projects/{project.id}"
     web.http.put(f"{base}/goal", json={"accept_error": 0.05})
     item = Acceptance(7, version.id, 0.99, [{"id": "apprentice-0"}], MARKED, None, 0.0)
-    web.store.database.write(lambda db: replace_unwritten(db, project.id, version.id, [item]))
+    web.store.database.write(lambda db: add_acceptances(db, project.id, [item]))
     found = web.http.get(f"{base}/advice").json()["accepting"]
     assert (found["state"], found["audited"], found["wrong"]) == ("on", 200, 1)
     assert found["bound"] <= 0.05

@@ -9,16 +9,18 @@ from store.acceptances import (
     WITHDRAWN,
     WRITTEN,
     Acceptance,
+    add_acceptances,
     is_accepted,
     list_acceptances,
     marked,
-    replace_unwritten,
     set_state,
-    withdraw_all,
+    withdraw,
 )
 from store.annotations import current_annotations, save_annotations
 from store.connections import DEFAULT, save_connection
 from store.projects import change_project, save_project
+from store.publications import Choice, set_shortlist
+from store.selections import RANDOM
 from store.versions import SERVED, START, add_version
 from studio.client import StudioClient
 from studio.records import AnnotationInfo, ProjectInfo
@@ -60,7 +62,7 @@ def bench(
             artifact=None,
         )
         items = [Acceptance(task, version.id, 0.99, RESULT, WANTED, None, 0.0) for task in tasks]
-        replace_unwritten(db, project.id, version.id, items)
+        add_acceptances(db, project.id, items)
         return project.id
 
     project_id = workbench.store.database.write(write)
@@ -104,13 +106,25 @@ def test_what_a_person_labelled_meanwhile_is_left_alone(
     assert [a.id for a in studio.get_task(mine).annotations] == [human.id]
 
 
+def test_what_was_drawn_meanwhile_is_left_to_people(bench: Workbench, studio: StudioClient) -> None:
+    drawn, *others = bench.truth
+    with bench.store.database.read() as db:
+        version = list_acceptances(db, bench.project_id)[0].version_id
+    bench.store.database.write(
+        lambda db: set_shortlist(db, bench.project_id, version, [Choice(drawn, RANDOM, 0.1)])
+    )
+    bench.run("publish")
+    assert states(bench) == dict.fromkeys(others, WRITTEN)
+    assert studio.get_task(drawn).annotations == ()
+
+
 def test_what_is_withdrawn_is_deleted_and_a_deleted_task_forgotten(
     bench: Workbench, studio: StudioClient
 ) -> None:
     bench.run("publish")
     gone, *left = bench.truth
     studio.delete_task(gone)
-    bench.store.database.write(lambda db: withdraw_all(db, bench.project_id))
+    bench.store.database.write(lambda db: withdraw(db, bench.project_id))
     assert set(states(bench).values()) == {WITHDRAWN}
     bench.run("publish")
     assert states(bench) == {}

@@ -6,15 +6,24 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from store.acceptances import MARKED, WANTED, WITHDRAWN, is_accepted, list_acceptances, set_state
+from store.acceptances import (
+    MARKED,
+    WANTED,
+    WITHDRAWN,
+    WRITTEN,
+    is_accepted,
+    list_acceptances,
+    set_state,
+)
 from store.advice import Advice, AuditedPick, get_advice, save_advice
 from store.annotations import AnnotationRecord, save_annotations
 from store.goals import change_goal
 from store.projects import change_project
 from store.publications import get_shortlist
 from store.selections import drawn_tasks
+from store.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions import mark_served, newest_version
-from tests.jobs.workbench import Workbench
+from tests.jobs.workbench import SPACE, Workbench
 from worker.accepting import reserved
 from worker.snapshot import take_snapshot
 
@@ -192,6 +201,48 @@ def test_a_broken_bound_takes_everything_back(begun: Workbench) -> None:
     sure_picks(begun, 300, 30)
     learn(begun)
     assert accepted(begun) == {written: WITHDRAWN}
+
+
+def test_a_stricter_rule_takes_back_what_it_does_not_take_any_more(begun: Workbench) -> None:
+    label_lists(begun, 2, 12)
+    sure_picks(begun, 300, 0)
+    goal(begun, accept_error=0.05, accept_writes=True)
+    learn(begun)
+    with begun.store.database.read() as db:
+        taken = {item.task: item.confidence for item in list_acceptances(db, begun.project_id)}
+    least, most = min(taken, key=taken.__getitem__), max(taken, key=taken.__getitem__)
+    assert taken[least] < 0.95 < taken[most]
+
+    def write(db: Connection) -> None:
+        set_state(db, begun.project_id, least, WRITTEN, 5)
+        set_state(db, begun.project_id, most, WRITTEN, 6)
+        picks = [AuditedPick(10_000 + i, 0.96 - i % 2 / 50, i % 2 == 1, "cat") for i in range(300)]
+        save_advice(db, begun.project_id, replace(advice_of(begun), picks=picks))
+
+    begun.store.database.write(write)
+    learn(begun)  # of the same labels: under the same version
+    now = accepted(begun)
+    assert (now.pop(least), now.pop(most)) == (WITHDRAWN, WRITTEN)
+    assert set(now) == {t for t in taken if taken[t] >= 0.95} - {most}
+
+
+def test_images_that_come_later_are_looked_at_as_well(begun: Workbench) -> None:
+    label_lists(begun, 2, 12)
+    sure_picks(begun, 300, 0)
+    goal(begun, accept_error=0.05)
+    learn(begun)
+    before = set(accepted(begun))
+    more = {task: f"image{task - 300}" for task in range(301, 341)}
+    records = [TaskRecord(task, {"image": f"/{task}"}, f"/{task}", 1.0) for task in more]
+
+    def write(db: Connection) -> None:
+        save_tasks(db, begun.project_id, records)
+        mark_embedded(db, begun.project_id, SPACE, more)
+
+    begun.store.database.write(write)
+    learn(begun)
+    assert len(set(accepted(begun)) & set(more)) > 20
+    assert before <= set(accepted(begun)) | set(shortlist_of(begun))
 
 
 def test_accepted_annotations_teach_nothing_until_a_person_touches_them(begun: Workbench) -> None:

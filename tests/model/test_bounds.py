@@ -100,6 +100,17 @@ def test_errors_among_the_surest_end_it() -> None:
     assert not rule.takes(np.array([1.0]), np.array(["a"])).any()
 
 
+def test_what_was_taken_stays_as_far_as_the_picks_keep_the_target() -> None:
+    confidence = np.repeat([0.995, 0.92], 150)
+    for wrong, stays in ((0, 0.0), (12, 0.0), (30, 0.95)):
+        rule = decide(
+            audited(confidence, np.concatenate([np.zeros(150), answers(wrong, 150)])), 0.05
+        )
+        assert (rule.state, rule.stays) == (ON, stays)
+    rule = decide(audited(confidence, np.concatenate([answers(30, 150), np.zeros(150)])), 0.05)
+    assert (rule.state, rule.stays) == (FAILED, np.inf)
+
+
 def test_a_class_that_is_worse_than_the_target_is_left_out() -> None:
     good, bad = audited(np.full(500, 0.99), np.zeros(500)), answers(4, 10)
     both = Audited(

@@ -2,7 +2,7 @@
 
 import time
 
-from store.acceptances import WANTED, Acceptance, list_acceptances, replace_unwritten
+from store.acceptances import WANTED, Acceptance, add_acceptances, list_acceptances
 from store.annotations import AnnotationRecord, annotated_tasks, save_annotations
 from store.deletions import delete_tasks
 from store.embedding_queue import mark_retry, next_retry, tasks_to_embed
@@ -128,7 +128,7 @@ def test_a_task_under_a_deleted_ones_id_is_neither_drawn_nor_accepted(
         drawn = [Choice(task, RANDOM, 0.1) for task in (1, 2)]
         set_shortlist(db, project.id, version.id, drawn)
         taken = [Acceptance(task, version.id, 0.99, [], WANTED, None, 0.0) for task in (2, 3)]
-        replace_unwritten(db, project.id, version.id, taken)
+        add_acceptances(db, project.id, taken)
         delete_tasks(db, project.id, [2])
 
     store.database.write(write)
