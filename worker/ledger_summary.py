@@ -73,8 +73,9 @@ def suggestions_in_words(found: Summary) -> str:
     parts = [f"{count / found.suggested:.0%} {name}" for name, count in fates.items()]
     text = f"{', '.join(parts)} of {found.suggested}"
     if found.saved is not None:
-        than = "than blind tasks" if found.against == "blind" else "than tasks without, a hint only"
-        text += f"; {abs(found.saved):.1f} s {'faster' if found.saved >= 0 else 'slower'} {than}"
+        others = "blind tasks" if found.against == "blind" else "tasks without, a hint only"
+        by, way = f"{abs(found.saved):.1f}", "faster" if found.saved > 0 else "slower"
+        text += f"; as fast as {others}" if by == "0.0" else f"; {by} s {way} than {others}"
         text += f" ({found.low:+.1f} to {found.high:+.1f} s saved)"
     if found.slow:
         text += f"; they slow people down at {', '.join(found.slow)}"

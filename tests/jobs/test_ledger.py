@@ -20,7 +20,7 @@ from store.versions import CANDIDATE, HEAD, Version, add_version
 from tests.jobs.workbench import SPACE, Workbench, region
 from worker.blind import is_blind
 from worker.ledger import Ledger, read_ledger
-from worker.ledger_summary import kept_summary, suggestions_in_words
+from worker.ledger_summary import Summary, kept_summary, suggestions_in_words
 
 
 def cat(name: str = "cat") -> list[dict[str, object]]:
@@ -263,3 +263,17 @@ def test_a_learning_keeps_the_ledger_for_the_status_page(story: Story) -> None:
     assert words.startswith(
         "75% kept, 0% edited, 25% rejected of 8; 2.4 s faster than tasks without"
     )
+
+
+@pytest.mark.parametrize(
+    ("saved", "words"),
+    [
+        (0.04, "; as fast as blind tasks (+0.0 to +0.1 s saved)"),
+        (-0.04, "; as fast as blind tasks (-0.1 to +0.0 s saved)"),
+        (0.06, "; 0.1 s faster than blind tasks (+0.0 to +0.1 s saved)"),
+        (-2.0, "; 2.0 s slower than blind tasks (-2.0 to -1.9 s saved)"),
+    ],
+)
+def test_times_that_hardly_differ_are_called_the_same(saved: float, words: str) -> None:
+    found = Summary(10, 8, 8, 0, 0, saved, saved - 0.04, saved + 0.06, "blind", ())
+    assert suggestions_in_words(found).endswith(words)
