@@ -53,6 +53,11 @@ def is_accepted(result: Sequence[Mapping[str, Any]], created_at: float, updated_
     return all(str(region.get("id", "")).startswith(MARK) for region in result)
 
 
+def began_accepted(result: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an annotation was an accepted suggestion once, though a person has touched it."""
+    return any(str(region.get("id", "")).startswith(MARK) for region in result)
+
+
 def list_acceptances(
     db: Connection, project_id: int, states: Collection[str] | None = None, limit: int | None = None
 ) -> list[Acceptance]:

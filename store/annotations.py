@@ -198,6 +198,24 @@ def first_received(db: Connection, project_id: int) -> dict[int, float]:
     return {row.task_ls_id: row.at for row in rows}
 
 
+def first_lead_times(db: Connection, project_id: int) -> dict[tuple[int, float], float | None]:
+    """{(annotation, when it was made): its lead time then}, of those that were written again.
+
+    Label Studio adds the time of each later look at it.
+    """
+    first = (
+        select(func.min(annotation.c.id))
+        .where(annotation.c.project_id == project_id)
+        .group_by(annotation.c.ls_id, annotation.c.created_at)
+    )
+    rows = db.execute(
+        select(annotation.c.ls_id, annotation.c.created_at, annotation.c.lead_time).where(
+            annotation.c.id.in_(first), ~annotation.c.current
+        )
+    )
+    return {(row.ls_id, row.created_at): row.lead_time for row in rows}
+
+
 def annotated_tasks(db: Connection, project_id: int) -> set[int]:
     """Tasks with any annotation that is not deleted: a skipped task isn't offered again."""
     rows = db.execute(

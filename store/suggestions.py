@@ -6,9 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from store.annotations import AnnotationRecord
 from store.publications import SWEPT
-from store.schema import prediction
+from store.schema import annotation, prediction
 from store.tasks import chunks
 
 Result = Sequence[Mapping[str, Any]]
@@ -26,8 +25,14 @@ class Suggested:
     withheld: Result | None  # of a blind task: what it would have shown
 
 
-def suggestions_by_task(db: Connection, project_id: int) -> dict[int, list[Suggested]]:
-    """{task: what it was given, the oldest first}."""
+def suggestions_by_task(
+    db: Connection, project_id: int, *, annotated_only: bool = False
+) -> dict[int, list[Suggested]]:
+    """{task: what it was given, the oldest first}, of all or of those that were ever annotated."""
+    asked = [prediction.c.project_id == project_id]
+    if annotated_only:
+        annotated = select(annotation.c.task_ls_id).where(annotation.c.project_id == project_id)
+        asked.append(prediction.c.task_ls_id.in_(annotated))
     rows = db.execute(
         select(
             prediction.c.task_ls_id,
@@ -36,7 +41,7 @@ def suggestions_by_task(db: Connection, project_id: int) -> dict[int, list[Sugge
             prediction.c.result,
             prediction.c.withheld,
         )
-        .where(prediction.c.project_id == project_id)
+        .where(*asked)
         .order_by(prediction.c.at, prediction.c.id)
     )
     found: dict[int, list[Suggested]] = {}
@@ -60,12 +65,10 @@ def _of(version_id: int, ls_ids: Collection[int]) -> tuple[ColumnElement[bool], 
     return prediction.c.version_id == version_id, prediction.c.task_ls_id.in_(ls_ids)
 
 
-def seen(given: Sequence[Suggested], annotation: AnnotationRecord) -> Suggested | None:
-    """What the annotator had before them: the newest when the task was opened.
+def seen(given: Sequence[Suggested], opened: float) -> Suggested | None:
+    """What the annotator had before them: the newest when the task was `opened`.
 
-    Label Studio names the prediction by an id of its own, which bulk imports don't tell us. It was
-    opened `lead_time` before the annotation was made.
+    Label Studio names the prediction by an id of its own, which bulk imports don't tell us.
     """
-    opened = annotation.created_at - (annotation.lead_time or 0.0)
     there = [suggested for suggested in given if suggested.at <= opened + LATE]
     return there[-1] if there else None

@@ -18,7 +18,8 @@ from model.comparing import LEAST, more_often, time_saved, typical, usable
 from model.encoding import form_of, names_in
 from model.intervals import Measure, share
 from model.targets import Value
-from store.annotations import AnnotationRecord, current_annotations
+from store.acceptances import began_accepted
+from store.annotations import AnnotationRecord, current_annotations, first_lead_times
 from store.projects import Project
 from store.suggestions import Result, Suggested, seen, suggestions_by_task
 from studio.config import LabelConfig, parse_label_config
@@ -128,16 +129,22 @@ def read_ledger(
     if annotations is None:
         annotations = current_annotations(db, project.id)
     config = parse_label_config(project.label_config)
-    given = suggestions_by_task(db, project.id)
-    return _ledger(
-        [
-            _entry(annotation, seen(given.get(annotation.task_ls_id, ()), annotation), config)
-            for annotation in annotations
-        ]
-    )
+    given = suggestions_by_task(db, project.id, annotated_only=True)
+    times = first_lead_times(db, project.id)
+    entries = []
+    for annotation in annotations:
+        # It was opened so long before it was made; what was worked on it later counts beside.
+        worked = times.get((annotation.ls_id, annotation.created_at), annotation.lead_time)
+        opened = annotation.created_at - (worked or 0.0)
+        was = seen(given.get(annotation.task_ls_id, ()), opened)
+        entries.append(_entry(annotation, was, config))
+    return _ledger(entries)
 
 
 def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelConfig) -> _Entry:
+    seconds = annotation.lead_time
+    if began_accepted(annotation.result):  # it was there before the person came
+        was = seconds = None
     shown = was.result if was is not None and annotation.parent_prediction is not None else ()
     withheld = was.withheld if was is not None else None
     outcome = _outcome(annotation, shown, config.controls) if shown else None
@@ -146,7 +153,7 @@ def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelCon
     proposes = _classes((control, read_items(control, shown)) for control in config.controls)
     return _Entry(
         annotator=annotation.completed_by,
-        seconds=annotation.lead_time,
+        seconds=seconds,
         outcome=outcome,
         blind=bool(withheld),
         agrees=None if compared is None else compared is Outcome.KEPT,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from store.acceptances import marked
 from store.annotations import AnnotationRecord, save_annotations
 from store.projects import change_project
 from store.publications import (
@@ -67,12 +68,13 @@ class Story:
         seconds: float | None = None,
         by: int | None = None,
         at: float = 4e9,  # after whatever was given
+        changed: float | None = None,
     ) -> None:
         record = AnnotationRecord(
             ls_id=task,
             task_ls_id=task,
             created_at=at,
-            updated_at=at,
+            updated_at=at if changed is None else changed,
             result=result,
             completed_by=by,
             lead_time=seconds,
@@ -154,6 +156,26 @@ def test_the_version_counts_that_the_task_showed_when_it_was_opened(story: Story
     assert newer.at >= given.at
     story.annotate(1, cat("fox"), parent=5, seconds=1, at=newer.at + 100)
     assert story.ledger().total.kept == 1
+
+
+def test_what_is_corrected_later_was_opened_when_it_was(story: Story) -> None:
+    story.give(1, cat("dog"))
+    with story.bench.store.database.read() as db:
+        (given,) = suggestions_by_task(db, story.bench.project_id)[1]
+    made = given.at + 30
+    story.annotate(1, cat("dog"), parent=5, seconds=10, at=made)
+    story.annotate(1, cat(), parent=5, seconds=10 + 60, at=made, changed=made + 4_000)
+    assert story.ledger().total.rejected == 1
+    assert story.ledger().total.suggested == 1
+
+
+def test_an_accepted_suggestion_that_a_person_confirms_is_no_blind_answer(story: Story) -> None:
+    story.give(1, [], cat())
+    story.annotate(1, marked(cat()), seconds=1, at=4e9, changed=4e9 + 600)
+    story.give(2, [], cat())
+    story.annotate(2, cat(), seconds=9)
+    ledger = story.ledger()
+    assert (ledger.annotations, ledger.blind) == (2, 1)
 
 
 def test_predictions_that_leave_label_studio_stay_in_the_ledger(story: Story) -> None:
