@@ -226,6 +226,18 @@ def annotated_tasks(db: Connection, project_id: int) -> set[int]:
     return set(rows.scalars())
 
 
+def annotated_since(db: Connection, project_id: int, at: float) -> set[int]:
+    """Tasks of whose annotations we heard anything after `at`, in seconds since 1970."""
+    rows = db.execute(
+        select(annotation.c.task_ls_id).where(
+            annotation.c.project_id == project_id,
+            annotation.c.current,
+            annotation.c.received_at > at,
+        )
+    )
+    return set(rows.scalars())
+
+
 def parent_predictions(db: Connection, project_id: int) -> set[int]:
     """Label Studio ids of all predictions that any annotation, ever, was pre-filled from."""
     rows = db.execute(

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from store.schema import annotation, review
+from store.annotations import annotated_since
+from store.schema import review
 from store.tasks import task_ids
 
 Plain = str | float | list[str]  # a label: a class, a number, or classes
@@ -81,14 +82,7 @@ def get_review(db: Connection, project_id: int) -> Review:
     row = db.execute(select(review).where(review.c.project_id == project_id)).first()
     if row is None:
         return Review(None, (), (), ())
-    since = db.execute(
-        select(annotation.c.task_ls_id).where(
-            annotation.c.project_id == project_id,
-            annotation.c.current,
-            annotation.c.received_at > row.at,
-        )
-    )
-    current = task_ids(db, project_id) - set(since.scalars())
+    current = task_ids(db, project_id) - annotated_since(db, project_id, row.at)
     suspicious = [item for item in row.found["suspicious"] if item["task"] in current]
     contested = [item for item in row.found["contested"] if item["task"] in current]
     return Review(

@@ -4,11 +4,13 @@ The open edition's label stream never hands out a task again to someone who anno
 its overlap; in a tab, people open the tasks one after another and correct what is wrong.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 
 import structlog
 
 from model.targets import Paths, SingleLabel
+from store.annotations import annotated_since
 from store.reviews import Review, get_review
 from store.runtime import tell, told
 from studio.client import StudioClient
@@ -21,8 +23,12 @@ log = structlog.get_logger()
 TITLE = "Apprentice: check these labels"
 
 
-def worst_labels(found: Review, config: LabelConfig, most: int) -> list[int]:
+def worst_labels(
+    found: Review, config: LabelConfig, most: int, checked: Collection[int] = ()
+) -> list[int]:
     """The tasks (Label Studio's ids) that another label would help most; at most `most`, in order.
+
+    None of those that people have `checked` already: what looks wrong may be right.
 
     By ActiveLab's score of labelled images (Goh, Mueller: ActiveLab: Active learning with
     re-labeling by multiple annotators, 2023, arXiv 2301.11856), with equal weights: the quality of
@@ -38,7 +44,8 @@ def worst_labels(found: Review, config: LabelConfig, most: int) -> list[int]:
         # Of as many weights as there are voters, the model's, and that of an average annotator.
         score = ((voters + 1) * quality + _chance(config, control)) / (voters + 2)
         scores[task] = min(score, scores.get(task, 1.0))
-    return sorted(scores, key=lambda task: (scores[task], task))[:most]
+    left = scores.keys() - checked
+    return sorted(left, key=lambda task: (scores[task], task))[:most]
 
 
 def _chance(config: LabelConfig, name: str) -> float:
@@ -55,12 +62,14 @@ def _chance(config: LabelConfig, name: str) -> float:
 def offer_again(context: JobContext, studio: StudioClient) -> None:
     """Bring the tab in line with the last review, where that changed."""
     store, project = context.store, context.project
-    name = f"relabel:{project.id}"
+    name, now = f"relabel:{project.id}", time.time()
     with store.database.read() as db:
-        known = told(db, name) or {"tab": None, "tasks": []}
+        known = {"tab": None, "tasks": [], "checked": [], "at": now} | (told(db, name) or {})
+        again = annotated_since(db, project.id, known["at"]).intersection(known["tasks"])
+        checked = again.union(known["checked"])
         most = store.settings.relabel_most
         config = parse_label_config(project.label_config)
-        tasks = worst_labels(get_review(db, project.id), config, most) if most else []
+        tasks = worst_labels(get_review(db, project.id), config, most, checked) if most else []
     if tasks == known["tasks"]:
         return
     context.check()
@@ -69,7 +78,8 @@ def offer_again(context: JobContext, studio: StudioClient) -> None:
     except StudioRejected as error:
         log.info("Label Studio takes no tab for labels to check", error=str(error))
         return
-    store.database.write(lambda db: tell(db, name, {"tab": tab, "tasks": tasks}))
+    offered = {"tab": tab, "tasks": tasks, "checked": sorted(checked), "at": now}
+    store.database.write(lambda db: tell(db, name, offered))
 
 
 def _show(studio: StudioClient, project: int, tasks: Sequence[int], tab: int | None) -> int | None:

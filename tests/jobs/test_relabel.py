@@ -7,6 +7,7 @@ import pytest
 from cleanlab.multiannotator import get_active_learning_scores
 
 from backend.demo.label_studio import LabelStudioServer
+from store.annotations import AnnotationRecord, save_annotations
 from store.connections import DEFAULT, save_connection
 from store.projects import change_project
 from store.reviews import ContestedLabel, Opinion, Review, SuspiciousLabel, save_review
@@ -15,7 +16,7 @@ from store.tasks import TaskRecord, save_tasks
 from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.records import ProjectInfo
-from tests.jobs.workbench import Workbench, label_config
+from tests.jobs.workbench import Workbench, label_config, region
 from worker.relabel import worst_labels
 
 SIDES = (Opinion("cat", [1]), Opinion("dog", [2]))
@@ -93,7 +94,13 @@ def test_the_tab_follows_the_review(
     tab = published(found({tasks[0]: 0.1, tasks[3]: 0.2, tasks[5]: 0.3}))
     assert tab is not None
     assert studio.tab_tasks(studio_project.id, tab) == [tasks[0], tasks[3]]
-    assert published(found({tasks[4]: 0.1})) == tab
+    confirmed = AnnotationRecord(1, tasks[0], 1.0, 2.0, [region("kind", "choices", ["cat"])])
+    workbench.store.database.write(
+        lambda db: save_annotations(db, workbench.project_id, [confirmed])
+    )
+    assert published(found({tasks[0]: 0.1, tasks[3]: 0.2, tasks[5]: 0.3})) == tab
+    assert studio.tab_tasks(studio_project.id, tab) == [tasks[3], tasks[5]]
+    assert published(found({tasks[4]: 0.1, tasks[0]: 0.2})) == tab
     assert studio.tab_tasks(studio_project.id, tab) == [tasks[4]]
     studio.delete_tab(tab)  # an admin closes it
     other = published(found({tasks[1]: 0.1}))
