@@ -40,7 +40,7 @@ from worker.snapshot import Snapshot
 Ints = npt.NDArray[np.integer[Any]]
 
 MORE = 100  # labels that the outlook is for
-GROWN = 1.15  # labels since the last time, before curve and arms are measured again
+GROWN = 1.15  # more labels than the last time, or fewer: then curve and arms are measured again
 FOLDS = 3
 RANDOM_ENOUGH = 60  # random picks from which on the curve is measured on them alone
 MOST_CURVE = 4_000  # labels, of the newest: more would take longer than they tell
@@ -64,7 +64,7 @@ def advise(
 ) -> Advice:
     """Look at a candidate's honest answers, and keep what they tell.
 
-    What takes long is measured again only when there are more labels than the last time.
+    What takes long is measured again only when there are clearly more or fewer labels than then.
 
     Args:
         previous: the version that was served before it.
@@ -75,7 +75,7 @@ def advise(
     outlook, choosing = (None, None) if last is None else (last.outlook, last.choosing)
     control = candidate.trained.hardest
     rows = candidate.trained.results[control].honest
-    if outlook is None or len(now.labels) >= GROWN * outlook.labels:
+    if outlook is None or not 1 / GROWN < len(now.labels) / outlook.labels < GROWN:
         learners, order = Learners(rows, seed=0), _in_order(rows, candidate.data.labelled_at)
         outlook = _outlook(learners, order, now) or outlook
         choosing = _choosing(learners, order, now, choosing) or choosing

@@ -16,7 +16,7 @@ from store.acceptances import (
     set_state,
 )
 from store.advice import Advice, AuditedPick, get_advice, save_advice
-from store.annotations import AnnotationRecord, save_annotations
+from store.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.goals import change_goal
 from store.projects import change_project
 from store.publications import get_shortlist
@@ -126,6 +126,18 @@ def test_the_outlook_is_for_all_labels_though_the_newest_alone_are_looked_at(
     assert b > 0
     expected = b * (outlook.labels**-c - (outlook.labels + outlook.more) ** -c)
     assert outlook.gain.value == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_outlook_is_measured_again_when_labels_are_deleted(begun: Workbench) -> None:
+    label_lists(begun, 5, 12)
+    before = advice_of(begun).outlook
+    assert before is not None
+    gone = list(take_snapshot(begun.store, begun.project_id).labels)[:24]
+    begun.store.database.write(lambda db: delete_annotations(db, begun.project_id, gone))
+    learn(begun)
+    outlook = advice_of(begun).outlook
+    assert outlook is not None
+    assert outlook.labels == before.labels - 24 == 48
 
 
 def test_seconds_come_from_lead_times(begun: Workbench) -> None:
