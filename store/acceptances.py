@@ -90,6 +90,16 @@ def count_acceptances(db: Connection, project_id: int) -> dict[str, int]:
     return {row.state: row.many for row in rows}
 
 
+def written_confidences(db: Connection, project_id: int) -> dict[int, float]:
+    """{task: how sure its suggestion was}, of those that Label Studio has."""
+    rows = db.execute(
+        select(acceptance.c.task_ls_id, acceptance.c.confidence).where(
+            acceptance.c.project_id == project_id, acceptance.c.state == WRITTEN
+        )
+    )
+    return {row.task_ls_id: row.confidence for row in rows}
+
+
 def forget_unwritten(db: Connection, project_id: int) -> None:
     """Drop all but what Label Studio has or may have."""
     db.execute(

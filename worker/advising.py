@@ -108,18 +108,19 @@ def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
 
 def _audit(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | None:
     """The accuracy by the drawn tasks; None when none of them is labelled."""
-    # What is skipped, or accepted unseen, is neither labelled nor can it be drawn.
-    usable = dict.fromkeys(
+    known = _known_right(now, answers)
+    # What is skipped is neither labelled nor can it be drawn.
+    usable = {
         task.ls_id
         for task in now.tasks
-        if task.image_error is None and (task.ls_id in answers or task.ls_id not in now.annotated)
-    )
+        if task.image_error is None and (task.ls_id in known or task.ls_id not in now.annotated)
+    }
     came = now.received
-    labelled = sorted((t for t in usable if t in answers), key=lambda t: (came.get(t, 0.0), t))
-    picks = [task for task in labelled if task in now.drawn]
+    labelled = sorted(usable & known.keys(), key=lambda t: (came.get(t, 0.0), t))
+    picks = [task for task in labelled if task in now.drawn and task in answers]
     if not picks:
         return None
-    right = np.array([answers[task].right for task in labelled], np.float64)
+    right = np.array([known[task] for task in labelled], np.float64)
     so_far = np.concatenate([[0.0], np.cumsum(right)])
     times = np.array([came.get(task, 0.0) for task in labelled])
     before = np.searchsorted(times, [now.drawn[task].at for task in picks])
@@ -131,6 +132,24 @@ def _audit(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | None:
     return audit(
         draws, images=len(usable), labelled=len(labelled), labelled_right=float(right.sum())
     )
+
+
+def _known_right(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> dict[int, float]:
+    """{task: how right suggestions are} where it can't be drawn any more.
+
+    What was accepted unseen is as right as the drawn tasks that are as sure: without it, the
+    draws from before it was taken would speak for what is left, which is harder.
+    """
+    known = {task: float(answer.right) for task, answer in answers.items()}
+    least = min(now.accepted.values(), default=0.0)
+    as_sure = [
+        answers[task].right
+        for task in now.drawn
+        if task in answers and answers[task].confidence >= least
+    ]
+    if as_sure:
+        known |= dict.fromkeys(now.accepted.keys() - known.keys(), float(np.mean(as_sure)))
+    return known
 
 
 def _in_order(data: ControlData, labelled_at: Mapping[int, float]) -> Ints:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sqlalchemy import Connection, func, select
 
+from store.acceptances import written_confidences
 from store.advice import Advice, get_advice
 from store.annotations import (
     AnnotationRecord,
@@ -52,6 +53,7 @@ class Snapshot:
     advice: Advice | None  # of the last learning
     drawn: dict[int, Draw]  # at random, labelled or not
     received: dict[int, float]  # {labelled task: when we first heard of its label}
+    accepted: dict[int, float]  # {task labelled by an accepted suggestion alone: its confidence}
 
     @property
     def open(self) -> list[Task]:
@@ -113,7 +115,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
         config = parse_label_config(project.label_config)
         annotations = current_annotations(db, project_id)
         served_id = project.served_version_id
-        drawn = drawn_tasks(db, project_id)
+        annotated, drawn = annotated_tasks(db, project_id), drawn_tasks(db, project_id)
         images = list_tasks(db, project_id)
         return Snapshot(
             project=project,
@@ -121,7 +123,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
             space=project.embedding_space or "",
             config=config,
             annotations=annotations,
-            annotated=annotated_tasks(db, project_id),
+            annotated=annotated,
             labels=read_labels(annotations, config, image_counts(images)),
             images=images,
             tasks=learned_of(images, config),
@@ -133,7 +135,17 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
             advice=get_advice(db, project_id),
             drawn=drawn,
             received=first_received(db, project_id),
+            accepted=_accepted(db, project_id, annotated, annotations),
         )
+
+
+def _accepted(
+    db: Connection, project_id: int, annotated: set[int], annotations: list[AnnotationRecord]
+) -> dict[int, float]:
+    """Without what a person has changed or confirmed, or deleted."""
+    alone = annotated - {annotation.task_ls_id for annotation in annotations}
+    written = written_confidences(db, project_id)
+    return {task: sure for task, sure in written.items() if task in alone}
 
 
 def _unbiased(

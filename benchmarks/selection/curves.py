@@ -54,6 +54,7 @@ ARMS = (
     "BatchBALD",
     "ProbabilisticAL",
     "CostEmbeddingAL",
+    "FourDs",
 )
 
 

@@ -11,8 +11,11 @@ from store.acceptances import (
     WANTED,
     WITHDRAWN,
     WRITTEN,
+    Acceptance,
+    add_acceptances,
     is_accepted,
     list_acceptances,
+    marked,
     set_state,
 )
 from store.advice import Advice, AuditedPick, get_advice, save_advice
@@ -23,7 +26,7 @@ from store.publications import get_shortlist
 from store.selections import drawn_tasks
 from store.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions import mark_served, newest_version
-from tests.jobs.workbench import SPACE, Workbench
+from tests.jobs.workbench import SPACE, Workbench, region
 from worker.accepting import reserved
 from worker.snapshot import take_snapshot
 
@@ -98,6 +101,59 @@ def test_random_picks_alone_make_the_audit(begun: Workbench) -> None:
     assert found.accuracy.n == len(picks)
     assert found.accuracy.low < found.accuracy.value <= found.accuracy.high
     assert found.labels == len(now.labels) == 48
+
+
+def test_what_is_accepted_unseen_leaves_the_audit_as_it_was(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_AUDIT_SHARE", "1")
+    monkeypatch.setenv("APPRENTICE_HEAD", "ridge")
+    bench, rng = workbench, np.random.default_rng(1)
+    add_tasks(bench, {task: str(rng.choice(["cat", "dog"])) for task in range(301, 421)})
+    learn(bench)
+    label_lists(bench, 4, 40)
+    before, now = advice_of(bench), take_snapshot(bench.store, bench.project_id)
+    assert before.accuracy is not None
+    assert before.open_accuracy is not None
+    easy = [task for task in bench.truth if task < 300 and task not in now.annotated]
+    draws = [task for task in easy if task in now.drawn]
+    results = {task: marked([region("kind", "choices", [bench.truth[task]])]) for task in easy}
+    items = [Acceptance(t, 1, 0.9, results[t], WRITTEN, t, 50.0) for t in easy if t not in draws]
+    records = [AnnotationRecord(i.task, i.task, 50.0, 50.0, i.result) for i in items]
+
+    def write(db: Connection) -> None:
+        add_acceptances(db, bench.project_id, items)
+        save_annotations(db, bench.project_id, records)
+
+    bench.store.database.write(write)
+    bench.annotate({task: bench.truth[task] for task in draws}, at=60.0)
+    learn(bench)
+    after = advice_of(bench)
+    assert after.accuracy is not None
+    assert after.open_accuracy is not None
+    assert after.accuracy.value == pytest.approx(before.accuracy.value, abs=0.06)
+    assert 0.8 < after.accuracy.value < 0.95
+    assert after.open_accuracy.value < 0.75 < before.open_accuracy.value
+
+
+def add_tasks(bench: Workbench, truth: dict[int, str]) -> None:
+    """Images half-way between cats and dogs, of which no head can tell what they are."""
+    rng = np.random.default_rng(2)
+    found = bench.store.embeddings.get(SPACE, [f"image{task}" for task in bench.truth])
+    of = {name: [found[f"image{t}"] for t in bench.tasks_of(name, 240)] for name in ("cat", "dog")}
+    middle = (np.mean(of["cat"], axis=0) + np.mean(of["dog"], axis=0)) / 2
+    vectors = {
+        f"image{task}": (middle + rng.normal(size=len(middle))).astype(np.float16) for task in truth
+    }
+    bench.store.embeddings.put(SPACE, vectors)
+    records = [TaskRecord(task, {"image": f"/{task}"}, f"/{task}", 1.0) for task in truth]
+
+    def write(db: Connection) -> None:
+        save_tasks(db, bench.project_id, records)
+        mark_embedded(db, bench.project_id, SPACE, {task: f"image{task}" for task in truth})
+
+    bench.store.database.write(write)
+    bench.truth.update(truth)
 
 
 def test_the_outlook_is_measured_once_there_are_labels_for_it(begun: Workbench) -> None:
