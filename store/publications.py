@@ -222,6 +222,34 @@ def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[int
     return set(db.execute(query).scalars())
 
 
+def scores_of(db: Connection, project_id: int, version_id: int) -> dict[int, float]:
+    """{task: its score in Label Studio} under a version, pushed or on the way there."""
+    held = db.execute(
+        select(prediction.c.task_ls_id, prediction.c.score).where(
+            prediction.c.project_id == project_id,
+            prediction.c.version_id == version_id,
+            prediction.c.source != SWEPT,
+        )
+    )
+    coming = coming_scores(db, project_id, version_id)
+    return coming | {row.task_ls_id: row.score for row in held}
+
+
+def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[int, float]:
+    """{task: score} of what is still to be pushed of a version's shortlist."""
+    pending = db.execute(
+        select(publication_chunk.c["items"])
+        .join(publication)
+        .where(
+            publication.c.project_id == project_id,
+            publication.c.version_id == version_id,
+            publication.c.state == "pending",
+            publication.c.reason.in_(("version", "refill")),
+        )
+    ).scalars()
+    return {item["task"]: float(item["score"]) for items in pending for item in items}
+
+
 def latest_predictions(db: Connection, project_id: int) -> dict[int, int]:
     """{task: id of the newest version of which Label Studio holds a prediction}."""
     rows = db.execute(

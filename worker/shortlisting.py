@@ -16,6 +16,7 @@ def choose_next(
     predictor: Predictor,
     hardest: str | None,
     shown: Collection[int] = (),
+    listed: Collection[int] = (),
     *,
     strategy: str,
     seed: int,
@@ -25,12 +26,17 @@ def choose_next(
     Args:
         hardest: the control that counts first.
         shown: tasks that are not chosen, since the prediction that they have stands.
+        listed: tasks that stay on the list, and that aren't chosen again.
     """
     store, settings = context.store, context.store.settings
     with context.step("pool"):
-        pool = load_pool(store, predictor.space, now.open, seed=seed)
+        always = {*now.waiting, *listed}
+        pool = load_pool(store, predictor.space, now.open, seed=seed, always=always)
         if shown:
-            pool = pool.part([row for row, task in enumerate(pool.tasks) if task not in shown])
+            stay = {*listed}
+            pool = pool.part(
+                [r for r, task in enumerate(pool.tasks) if task not in shown or task in stay]
+            )
     labelled = [task for task in now.tasks if task.unit in now.labels]
     with context.step("choose"):
         return choose(
@@ -43,4 +49,5 @@ def choose_next(
             labelled=load_labelled(store, predictor.space, labelled, seed=seed),
             random_share=random_share(settings, now.advice),
             drawn_before=now.waiting,
+            listed=listed,
         )

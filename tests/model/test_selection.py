@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.registry import UnknownNameError
 from model.selection import cold_start, shortlist
+from model.selection.registry import STRATEGIES
 
 F16 = NDArray[np.float16]
 
@@ -153,6 +154,38 @@ def test_draws_of_an_earlier_list_come_first_among_the_drawn_ones() -> None:
     assert len(drawn) == 4
     assert len(set(indices(picks))) == 40
     assert {pick.probability for pick in drawn[2:]} == {2 / 198}
+
+
+def test_draws_that_are_too_many_wait_and_no_strategy_has_them() -> None:
+    x, _ = blobs([200])
+    p = confident(200)
+    p[:30] = 1 / 3
+    waiting = dict.fromkeys(range(30), 0.1)
+    picks = shortlist(x, p, 40, seed=0, drawn_before=waiting, strategy="margin")
+
+    assert {pick.index: pick.strategy for pick in picks if pick.index < 30} == dict.fromkeys(
+        range(4), "random"
+    )
+    assert len(set(indices(picks))) == 40
+
+    few = shortlist(x[:50], p[:50], 40, seed=0, drawn_before=waiting)
+    assert len(set(indices(few))) == 40  # what else is there doesn't fill the list
+    assert {pick.strategy for pick in few if pick.index < 30} == {"random"}
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_what_is_listed_already_is_not_chosen_again_nor_what_looks_like_it(name: str) -> None:
+    x, _ = blobs([100])
+    twice = np.concatenate([x, x])
+    listed = list(range(40))
+    for picks in (
+        cold_start(twice, 50, seed=0, listed=listed, strategy=name),
+        shortlist(twice, confident(200), 50, seed=0, listed=listed, random_share=0, strategy=name),
+    ):
+        assert len({pick.index % 100 for pick in picks} - {*listed}) == 50
+
+    everything = shortlist(x, confident(100), 100, seed=0, listed=[*listed, *listed])
+    assert sorted(indices(everything)) == list(range(40, 100))
 
 
 def test_a_list_that_is_replaced_after_one_label_is_audited_as_well() -> None:
