@@ -151,8 +151,35 @@ def begin_chunk(db: Connection, chunk: Chunk) -> None:
     )
 
 
-def end_chunk(db: Connection, published: Publication, chunk: Chunk, seconds: float) -> None:
-    """Note that Label Studio holds it, and what it took of Label Studio's time."""
+def was_begun(db: Connection, version_id: int, but: int) -> bool:
+    """Whether another publication than `but` has sent something of a version, or may have."""
+    query = (
+        select(publication_chunk.c.id)
+        .join(publication)
+        .where(
+            publication.c.version_id == version_id,
+            publication.c.id != but,
+            publication_chunk.c.attempts > 0,
+        )
+    )
+    return db.execute(query.limit(1)).first() is not None
+
+
+def end_chunk(
+    db: Connection,
+    published: Publication,
+    chunk: Chunk,
+    seconds: float,
+    *,
+    sent: Sequence[Item],
+    held: Sequence[Item] = (),
+) -> None:
+    """Note that Label Studio holds it, and what it took of Label Studio's time.
+
+    Args:
+        sent: what of it Label Studio was given now.
+        held: what of it was there already: it stays as it is on record, if it is.
+    """
     db.execute(
         update(publication_chunk)
         .where(publication_chunk.c.id == chunk.id)
@@ -163,7 +190,15 @@ def end_chunk(db: Connection, published: Publication, chunk: Chunk, seconds: flo
         .where(publication.c.id == published.id)
         .values(seconds=publication.c.seconds + seconds)
     )
-    save_predictions(db, published.project_id, published.version_id, chunk.items, "pushed")
+    query = select(prediction.c.task_ls_id).where(
+        prediction.c.project_id == published.project_id,
+        prediction.c.version_id == published.version_id,
+        prediction.c.task_ls_id.in_([item.task for item in held]),
+        prediction.c.source != SWEPT,
+    )
+    known = set(db.execute(query).scalars())
+    new = [*sent, *(item for item in held if item.task not in known)]
+    save_predictions(db, published.project_id, published.version_id, new, "pushed")
 
 
 def end_publication(db: Connection, publication_id: int) -> None:
