@@ -20,6 +20,7 @@ def choose_next(
     *,
     strategy: str,
     seed: int,
+    only_missing: bool = False,
 ) -> list[Choice]:
     """The tasks to be labelled next, in order.
 
@@ -27,6 +28,7 @@ def choose_next(
         hardest: the control that counts first.
         shown: tasks that are not chosen, since the prediction that they have stands.
         listed: tasks that stay on the list, and that aren't chosen again.
+        only_missing: so many as a whole list lacks, instead of as many as a list has.
     """
     store, settings = context.store, context.store.settings
     with context.step("pool"):
@@ -37,13 +39,16 @@ def choose_next(
             pool = pool.part(
                 [r for r, task in enumerate(pool.tasks) if task not in shown or task in stay]
             )
+    size = shortlist_size(settings, now.annotations)
+    if only_missing:
+        size = max(size - len(listed), 0)
     labelled = [task for task in now.tasks if task.unit in now.labels]
     with context.step("choose"):
         return choose(
             pool,
             predictor,
             hardest,
-            shortlist_size(settings, now.annotations),
+            size,
             seed=seed + len(now.annotations),  # random picks differ from one time to the next
             strategy=strategy,
             labelled=load_labelled(store, predictor.space, labelled, seed=seed),

@@ -90,7 +90,8 @@ def shortlist(
     before = np.intersect1d(usable, np.array(listed, np.intp))
     free = np.setdiff1d(usable, before)
     k = min(k, len(free))
-    wanted = round(random_share * k)
+    # By chance where it is no whole number: of short lists too it is that share.
+    wanted = int(random_share * k + np.random.default_rng([seed, 6]).random())
     earlier = drawn_before or {}
     there = np.isin(np.array([*earlier], np.intp), free)
     known_draws = [Pick(row, RANDOM, p) for row, p in earlier.items()]

@@ -1,5 +1,7 @@
 """learn: what is decided for which labels, and that it is written as one."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -151,13 +153,31 @@ def test_a_worse_version_is_refused_and_says_why(
     other = dict(zip(CLASSES, ("dog", "fox", "cat"), strict=True))
     rest = {task for name in CLASSES for task in workbench.tasks_of(name, 50)} - truths.keys()
     workbench.annotate({task: other[workbench.truth[task]] for task in rest}, at=3.0)
-    workbench.run("learn")
+    skip(workbench, shortlist_of(workbench)[:10])
     newest = versions(workbench)[0]
     assert newest.status == REFUSED
     assert newest.verdict
     assert workbench.project.served_version_id == served
     refill = pushed(workbench, "refill")
-    assert refill, "a refused version refreshes the shortlist of the served one"
+    assert len(refill) == 10, "a refused version tops up the shortlist of the served one"
+
+
+def test_versions_that_wait_while_another_is_held_only_top_the_list_up(
+    workbench: Workbench,
+) -> None:
+    label(workbench, 6)
+    workbench.run("learn")
+    pretend_published(workbench)
+    workbench.store.database.write(
+        lambda db: change_project(db, workbench.project_id, held_at=time.time())
+    )
+    for _ in range(4):
+        tasks = shortlist_of(workbench)[:5]
+        workbench.annotate({task: workbench.truth[task] for task in tasks})
+        workbench.run("learn")
+        assert len(pushed(workbench, "refill")) == 5
+        pretend_published(workbench)
+        assert len(shortlist_of(workbench)) == 50
 
 
 def test_what_is_left_of_the_shortlist_goes_on_under_the_new_version(

@@ -143,6 +143,13 @@ def test_a_tenth_is_drawn_from_everything_and_stands_evenly() -> None:
     assert all(len([place for place in drawn if place < n]) >= n // 10 - 1 for n in range(101))
 
 
+def test_of_short_lists_too_a_tenth_is_drawn() -> None:
+    x, _ = blobs([100])
+    picks = [pick for seed in range(200) for pick in shortlist(x, confident(100), 4, seed=seed)]
+
+    assert 50 < sum(pick.strategy == "random" for pick in picks) < 110  # 80 are expected
+
+
 def test_draws_of_an_earlier_list_come_first_among_the_drawn_ones() -> None:
     x, _ = blobs([200])
     p = confident(200)

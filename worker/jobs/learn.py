@@ -177,6 +177,8 @@ class _Learning:
         hardest: str | None,
         shown: Collection[int] = (),
         listed: Collection[int] = (),
+        *,
+        only_missing: bool = False,
     ) -> list[Choice]:
         return choose_next(
             self.context,
@@ -187,6 +189,7 @@ class _Learning:
             listed,
             strategy=self.strategy,
             seed=SEED,
+            only_missing=only_missing,
         )
 
     def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
@@ -251,7 +254,8 @@ class _Learning:
                 shown = predicted_tasks(db, now.project.id, served.id) if served else set()
                 first = next_place(db, now)
             hardest = hardest_control(served) if served else None
-            choices = self._choose(predictor, hardest, shown, now.remaining)
+            listed = now.remaining
+            choices = self._choose(predictor, hardest, shown, listed, only_missing=enough)
             # What never got there under this version is pushed with the others.
             new = [choice for choice in kept if choice.task not in shown] + choices
             answers = self._suggest(predictor, {choice.task for choice in new})
