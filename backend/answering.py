@@ -15,7 +15,7 @@ from store.units import unit_of
 from store.versions import Version
 from studio.config import LabelConfig
 from worker.blind import is_blind, withheld
-from worker.predictor import Predictor, Suggestion, rest_score, shortlist_score
+from worker.predictor import Predictor, Suggestion, rest_score
 from worker.several import asked_of, parts_of, suggest_together
 
 ROWS = 2000  # embeddings multiplied at a time
@@ -34,7 +34,7 @@ class Answering:
     config: LabelConfig
     predictor: Predictor
     questions: list[Question]
-    ranks: dict[int, int]  # {task: its place in the shortlist}
+    listed: dict[int, float]  # {task of the shortlist: its score}
     known: dict[int, Task]  # by unit
     blind_share: float
     suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position
@@ -115,7 +115,7 @@ class Answering:
             suggestion, confidence = None, 1.0
         if suggestion and is_blind(self.project, task, self.blind_share):
             suggestion = withheld(suggestion)
-        rank = self.ranks.get(task) if suggestion else None
-        score = rest_score(confidence) if rank is None else shortlist_score(rank, len(self.ranks))
+        listed = self.listed.get(task) if suggestion else None
+        score = rest_score(confidence) if listed is None else listed
         shown = suggestion or NOTHING
         return Item(task, score, shown.result, shown.withheld)

@@ -19,12 +19,13 @@ from backend.bodies import RequestError
 from backend.context import Web
 from backend.inference_client import Embedded, Failed, Wanted
 from store.projects import find_project, save_project
-from store.publications import Item, get_shortlist, owe, save_predictions
+from store.publications import Item, coming_scores, get_shortlist, owe, save_predictions
 from store.spaces import backbone_of
 from store.tasks import get_tasks, mark_broken, mark_embedded, save_tasks
 from store.versions import START, get_version
 from store.work import want
 from studio.config import parse_label_config
+from worker.predictor import shortlist_score
 
 log = structlog.get_logger()
 
@@ -97,13 +98,17 @@ def _look(web: Web, connection_id: str, request: PredictRequest) -> Answering:
         config = parse_label_config(request.label_config or project.label_config)
         questions, malformed = read_questions(request, config)
         known = get_tasks(db, project.id, {question.task.ls_id for question in questions})
-        ranks = {task: rank for rank, task in enumerate(get_shortlist(db, project.id))}
+        coming = coming_scores(db, project.id, version.id)
+        listed = {
+            task: coming.get(task, shortlist_score(rank))
+            for rank, task in enumerate(get_shortlist(db, project.id))
+        }
     for position, reason in malformed.items():
         log.warning("malformed task", project=project.id, position=position, reason=reason)
     predictor = web.predictor(version)
     # An editor that asks for help gets it: only what is shown unasked may be withheld.
     share = 0.0 if request.interactive else web.settings.blind_share
-    state = Answering(request, project, version, config, predictor, questions, ranks, known, share)
+    state = Answering(request, project, version, config, predictor, questions, listed, known, share)
     _use_known(web, state)
     return state
 

@@ -34,8 +34,10 @@ def near_duplicate_groups(
         unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
         for start in range(0, len(unit), BLOCK):
             close = unit[start : start + BLOCK] @ unit.T >= THRESHOLD
-            for left, right in zip(*np.nonzero(close), strict=True):
-                _join(parent, start + int(left), int(right))
+            for left, near in enumerate(close, start):
+                # By groups, not by rows: of n frames of one scene there are n² pairs.
+                for right in np.unique(parent[near]):
+                    _join(parent, left, int(right))
     groups = _groups(parent)
     if owners is None or len(set(owners)) == len(owners):
         return groups

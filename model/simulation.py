@@ -64,9 +64,8 @@ def by_name(arm: str) -> Chooser:
     A strategy that needs predictions leaves the first batch to `auto`. UnknownNameError.
     """
     first, _, then = arm.partition(JOINT)
-    for name in (first, then):
-        if name:
-            STRATEGIES.get(name)
+    for name in (first, then) if then else (first,):
+        STRATEGIES.get(name)
 
     def choose(asked: Asked) -> NDArray[np.intp]:
         name = first if not then or asked.head is None else then

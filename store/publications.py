@@ -151,8 +151,35 @@ def begin_chunk(db: Connection, chunk: Chunk) -> None:
     )
 
 
-def end_chunk(db: Connection, published: Publication, chunk: Chunk, seconds: float) -> None:
-    """Note that Label Studio holds it, and what it took of Label Studio's time."""
+def was_begun(db: Connection, version_id: int, but: int) -> bool:
+    """Whether another publication than `but` has sent something of a version, or may have."""
+    query = (
+        select(publication_chunk.c.id)
+        .join(publication)
+        .where(
+            publication.c.version_id == version_id,
+            publication.c.id != but,
+            publication_chunk.c.attempts > 0,
+        )
+    )
+    return db.execute(query.limit(1)).first() is not None
+
+
+def end_chunk(
+    db: Connection,
+    published: Publication,
+    chunk: Chunk,
+    seconds: float,
+    *,
+    sent: Sequence[Item],
+    held: Sequence[Item] = (),
+) -> None:
+    """Note that Label Studio holds it, and what it took of Label Studio's time.
+
+    Args:
+        sent: what of it Label Studio was given now.
+        held: what of it was there already: it stays as it is on record, if it is.
+    """
     db.execute(
         update(publication_chunk)
         .where(publication_chunk.c.id == chunk.id)
@@ -163,7 +190,15 @@ def end_chunk(db: Connection, published: Publication, chunk: Chunk, seconds: flo
         .where(publication.c.id == published.id)
         .values(seconds=publication.c.seconds + seconds)
     )
-    save_predictions(db, published.project_id, published.version_id, chunk.items, "pushed")
+    query = select(prediction.c.task_ls_id).where(
+        prediction.c.project_id == published.project_id,
+        prediction.c.version_id == published.version_id,
+        prediction.c.task_ls_id.in_([item.task for item in held]),
+        prediction.c.source != SWEPT,
+    )
+    known = set(db.execute(query).scalars())
+    new = [*sent, *(item for item in held if item.task not in known)]
+    save_predictions(db, published.project_id, published.version_id, new, "pushed")
 
 
 def end_publication(db: Connection, publication_id: int) -> None:
@@ -220,6 +255,34 @@ def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[int
         prediction.c.source != SWEPT,
     )
     return set(db.execute(query).scalars())
+
+
+def scores_of(db: Connection, project_id: int, version_id: int) -> dict[int, float]:
+    """{task: its score in Label Studio} under a version, pushed or on the way there."""
+    held = db.execute(
+        select(prediction.c.task_ls_id, prediction.c.score).where(
+            prediction.c.project_id == project_id,
+            prediction.c.version_id == version_id,
+            prediction.c.source != SWEPT,
+        )
+    )
+    coming = coming_scores(db, project_id, version_id)
+    return coming | {row.task_ls_id: row.score for row in held}
+
+
+def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[int, float]:
+    """{task: score} of what is still to be pushed of a version's shortlist."""
+    pending = db.execute(
+        select(publication_chunk.c["items"])
+        .join(publication)
+        .where(
+            publication.c.project_id == project_id,
+            publication.c.version_id == version_id,
+            publication.c.state == "pending",
+            publication.c.reason.in_(("version", "refill")),
+        )
+    ).scalars()
+    return {item["task"]: float(item["score"]) for items in pending for item in items}
 
 
 def latest_predictions(db: Connection, project_id: int) -> dict[int, int]:

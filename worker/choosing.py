@@ -1,7 +1,7 @@
 """Which tasks are labelled next, and what Label Studio is given for them."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +44,11 @@ class Pool:
         return Pool([self.tasks[row] for row in rows], self.x[rows], self.share)
 
 
-def load_pool(store: Store, space: str, tasks: Sequence[Task], *, seed: int) -> Pool:
-    """The tasks' images with their embeddings; of more than POOL, those of a random part."""
-    listed = _part(tasks, POOL, seed)
+def load_pool(
+    store: Store, space: str, tasks: Sequence[Task], *, seed: int, always: Collection[int] = ()
+) -> Pool:
+    """The tasks' images with their embeddings; of more than POOL, a random part and `always`."""
+    listed = _part(tasks, POOL, seed, always)
     kept, x = load_vectors(store, space, listed)
     share = len({task.ls_id for task in listed}) / max(len({task.ls_id for task in tasks}), 1)
     return Pool([task.ls_id for task in kept], x, share)
@@ -57,14 +59,17 @@ def load_labelled(store: Store, space: str, tasks: Sequence[Task], *, seed: int)
     return load_vectors(store, space, _part(tasks, LABELLED, seed))[1]
 
 
-def _part(tasks: Sequence[Task], most: int, seed: int) -> list[Task]:
-    """All images of as many tasks, drawn at random, as together have at most about `most`."""
+def _part(tasks: Sequence[Task], most: int, seed: int, always: Collection[int] = ()) -> list[Task]:
+    """All images of as many tasks, drawn at random, as together have at most about `most`.
+
+    Those of the tasks `always` are there as well.
+    """
     if len(tasks) <= most:
         return list(tasks)
     ids = list(dict.fromkeys(task.ls_id for task in tasks))
     count = max(1, most * len(ids) // len(tasks))
     drawn = np.random.default_rng(seed).choice(len(ids), count, replace=False)
-    taken = {ids[i] for i in drawn}
+    taken = {*always, *(ids[i] for i in drawn)}
     return [task for task in tasks if task.ls_id in taken]
 
 
@@ -105,6 +110,7 @@ def choose(
     labelled: Floats | None = None,
     random_share: float = 0.1,
     drawn_before: Mapping[int, float | None] | None = None,
+    listed: Collection[int] = (),
 ) -> list[Choice]:
     """The shortlist in order: by a strategy where there is a head, else the most typical images.
 
@@ -114,13 +120,16 @@ def choose(
         labelled: the embeddings [L, D] of labelled tasks.
         random_share: of the tasks, that is drawn at random.
         drawn_before: {task: probability} of draws that nobody has labelled yet.
+        listed: tasks that stay on the list, and which these are to follow.
     """
     if not pool.tasks:
         return []
     pool = _one_image_each(pool, predictor.heads.get(hardest) if hardest else None)
+    rows = {task: row for row, task in enumerate(pool.tasks)}
+    before = [rows[task] for task in listed if task in rows]
     picks: list[Pick]
     if hardest is None or hardest not in predictor.heads:
-        picks = cold_start(pool.x, size, seed=seed, strategy=strategy)
+        picks = cold_start(pool.x, size, seed=seed, strategy=strategy, listed=before)
     else:
         first = predictor.heads[hardest]
         heads = [first, *(head for head in predictor.heads.values() if head is not first)]
@@ -128,8 +137,6 @@ def choose(
         def ask(x: Floats) -> tuple[Floats, ...]:
             return tuple(head.spread(x) for head in heads)
 
-        before = drawn_before or {}
-        rows = {task: row for row, task in enumerate(pool.tasks)}
         picks = shortlist(
             pool.x,
             None,
@@ -142,9 +149,10 @@ def choose(
             # Their chance counts how they came into the pool already.
             drawn_before={
                 rows[task]: None if p is None else p / pool.share
-                for task, p in before.items()
+                for task, p in (drawn_before or {}).items()
                 if task in rows
             },
+            listed=before,
         )
     return [
         Choice(
@@ -218,17 +226,17 @@ def answers(
 
 
 def shortlist_items(
-    choices: Sequence[Choice], suggestions: dict[int, Suggestion], *, after: float = 0.0
+    choices: Sequence[Choice], suggestions: dict[int, Suggestion], *, first: int = 0
 ) -> list[Item]:
-    """What to push for a shortlist; `after` is the score of what stands before it."""
+    """What to push for a shortlist that begins at the place `first`."""
     return [
         Item(
             choice.task,
-            shortlist_score(rank, len(choices), after=after),
+            shortlist_score(place),
             suggestions[choice.task].result,
             suggestions[choice.task].withheld,
         )
-        for rank, choice in enumerate(choices)
+        for place, choice in enumerate(choices, first)
         if choice.task in suggestions
     ]
 

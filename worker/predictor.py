@@ -16,11 +16,19 @@ from store.versions import Version
 from studio.config import LabelConfig
 from studio.controls import Control
 
-__all__ = ["CalibratedHead", "Predictor", "Suggestion", "rest_score", "shortlist_score"]
+__all__ = [
+    "CalibratedHead",
+    "Predictor",
+    "Suggestion",
+    "place_after",
+    "rest_score",
+    "shortlist_score",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 TaskData = Mapping[str, Any]
 
+PLACES = 1_000  # in the shortlist, which take half of its range of scores
 FORMAT = 1  # of the artifact; raised when an older reader can't read it
 
 
@@ -136,9 +144,17 @@ class Predictor:
         return learned if learned is not None and fits(learned.form, control.schema) else None
 
 
-def shortlist_score(rank: int, count: int, *, after: float = 0.0) -> float:
-    """Label Studio's score for the shortlist: it hands out the lowest first. In [after, 0.5)."""
-    return after + (0.5 - after) * (rank + 1) / (count + 2)
+def shortlist_score(place: int) -> float:
+    """Label Studio's score for a place in the shortlist: the lowest comes first. In [0, 0.5).
+
+    There is room for more behind every place, since a version's list may be filled up often.
+    """
+    return 0.5 * (place + 1) / (place + 1 + PLACES)
+
+
+def place_after(score: float) -> int:
+    """A place in the shortlist that comes after a score in [0, 0.5), and hardly more."""
+    return round(score * PLACES / max(0.5 - score, 1e-9))
 
 
 def rest_score(confidence: float) -> float:

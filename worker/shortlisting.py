@@ -16,31 +16,43 @@ def choose_next(
     predictor: Predictor,
     hardest: str | None,
     shown: Collection[int] = (),
+    listed: Collection[int] = (),
     *,
     strategy: str,
     seed: int,
+    only_missing: bool = False,
 ) -> list[Choice]:
     """The tasks to be labelled next, in order.
 
     Args:
         hardest: the control that counts first.
         shown: tasks that are not chosen, since the prediction that they have stands.
+        listed: tasks that stay on the list, and that aren't chosen again.
+        only_missing: so many as a whole list lacks, instead of as many as a list has.
     """
     store, settings = context.store, context.store.settings
     with context.step("pool"):
-        pool = load_pool(store, predictor.space, now.open, seed=seed)
+        always = {*now.waiting, *listed}
+        pool = load_pool(store, predictor.space, now.open, seed=seed, always=always)
         if shown:
-            pool = pool.part([row for row, task in enumerate(pool.tasks) if task not in shown])
+            stay = {*listed}
+            pool = pool.part(
+                [r for r, task in enumerate(pool.tasks) if task not in shown or task in stay]
+            )
+    size = shortlist_size(settings, now.annotations)
+    if only_missing:
+        size = max(size - len(listed), 0)
     labelled = [task for task in now.tasks if task.unit in now.labels]
     with context.step("choose"):
         return choose(
             pool,
             predictor,
             hardest,
-            shortlist_size(settings, now.annotations),
+            size,
             seed=seed + len(now.annotations),  # random picks differ from one time to the next
             strategy=strategy,
             labelled=load_labelled(store, predictor.space, labelled, seed=seed),
             random_share=random_share(settings, now.advice),
             drawn_before=now.waiting,
+            listed=listed,
         )

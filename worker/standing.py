@@ -4,8 +4,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from store.publications import scores_of
 from store.versions import CANDIDATE, START, Version, add_version, find_version, get_version
-from worker.predictor import shortlist_score
+from worker.predictor import place_after, rest_score
 from worker.snapshot import Snapshot
 from worker.training import Trained
 
@@ -36,10 +37,13 @@ def pool_has_grown(now: Snapshot) -> bool:
     return served.kind == START and len(now.open) > 2 * known
 
 
-def last_score(now: Snapshot) -> float:
-    """The score after which a refill stands in Label Studio's order."""
-    left, total = len(now.remaining), len(now.shortlist)
-    return shortlist_score(total - 1, total) if left else 0.0
+def next_place(db: Connection, now: Snapshot) -> int:
+    """The place in Label Studio's order after what is left of the served version's shortlist."""
+    if now.served is None:
+        return 0
+    scores = scores_of(db, now.project.id, now.served.id)
+    left = [scores[task] for task in now.remaining if task in scores]
+    return max((place_after(score) for score in left if score < rest_score(0)), default=0)
 
 
 def hardest_control(version: Version) -> str | None:

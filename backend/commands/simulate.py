@@ -1,10 +1,12 @@
 """`apprentice simulate`."""
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import typer
@@ -61,6 +63,10 @@ def _run(
         raise CommandError(str(error), code=2) from None
     if not names:
         raise CommandError("give --strategies, for instance auto,random", code=2)
+    if not out.parent.is_dir():
+        raise CommandError(f"there is no folder {out.parent}", code=2)
+    if _drawing(out) == out:
+        raise CommandError(f"{out} is the picture's name: give --out FILE.json", code=2)
     curves: list[Curve] = []
     console = Console(stderr=True, highlight=False)
     with Progress(console=console, transient=True) as progress:
@@ -88,9 +94,12 @@ def _of_file(file: Path) -> Callable[[int], Replay]:
         CommandError: it can't be read, or its arrays don't go together.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as opened:
+            arrays = np.load(opened, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise CommandError(f"{file} is no .npz file: it holds one array", code=2)
             known = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise CommandError(f"{file} can't be read: {first_line(error)}", code=2) from None
     x, labels = _pair(file, known, "features", "labels")
     if "test_features" not in known:
@@ -119,7 +128,8 @@ def _pair(
             f"they are {x.dtype} {list(x.shape)} and {list(y.shape)}",
             code=2,
         )
-    x = x if x.dtype.kind == "f" else x.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large is left out as infinite
+        x = x.astype(np.float32)
     kept = np.isfinite(x).all(axis=1)
     if kept.sum() < (LEAST_ROWS if features == "features" else 1):
         raise CommandError(f"{file}: {features} has {kept.sum()} usable rows, too few", code=2)
@@ -163,7 +173,7 @@ def _write(curves: Sequence[Curve], given: Replay, source: str, batch: int, out:
             for curve in curves
         ],
     }
-    drawing = out.with_suffix(".svg")
+    drawing = _drawing(out)
     title = f"accuracy by labels, {source}, {len(given.test_x)} images tested on"
     try:
         out.write_text(json.dumps(plain, indent=1) + "\n")
@@ -172,6 +182,10 @@ def _write(curves: Sequence[Curve], given: Replay, source: str, batch: int, out:
         raise CommandError(f"{out} can't be written: {first_line(error)}") from None
     _show(Console(highlight=False), curves)
     typer.echo(f"{out}, {drawing}")
+
+
+def _drawing(out: Path) -> Path:
+    return out.with_suffix(".svg")
 
 
 def _show(console: Console, curves: Sequence[Curve]) -> None:

@@ -27,16 +27,27 @@ LOOKED_AT = 20_000
 BLOCK = 20_000  # rows that are looked through at a time
 
 
-def cold_start(x: NDArray[np.floating], k: int, *, seed: int, strategy: str = AUTO) -> list[Pick]:
+def cold_start(
+    x: NDArray[np.floating],
+    k: int,
+    *,
+    seed: int,
+    strategy: str = AUTO,
+    listed: Sequence[int] = (),
+) -> list[Pick]:
     """The k images to label first, of embeddings [N, D], in order; nothing is predicted yet.
 
-    Fewer when the pool has fewer. Near-duplicates of a chosen image come only after all others.
+    Fewer when the pool has fewer. `listed` are rows that were chosen before: they are not chosen
+    again. Near-duplicates of those, or of a chosen image, come only after all others.
     Rows that hold NaN or infinity are never chosen. Raises UnknownNameError.
     """
-    usable = _part(finite_rows(x), seed)
-    pool = Pool(x[usable], (), seed)
+    usable = finite_rows(x)
+    before = np.intersect1d(usable, np.array(listed, np.intp))
+    rows = np.union1d(_part(usable, seed), before)
+    pool = Pool(x[rows], (), seed)
     name = scheduled(pool) if strategy == AUTO else strategy
-    return [Pick(int(usable[row]), name, None) for row in rows_by(name, pool, k)]
+    chosen = rows_by(name, pool, k, np.searchsorted(rows, before))
+    return [Pick(int(rows[row]), name, None) for row in chosen]
 
 
 def shortlist(
@@ -50,22 +61,24 @@ def shortlist(
     labelled: NDArray[np.floating] | None = None,
     ask: Ask | None = None,
     drawn_before: Mapping[int, float | None] | None = None,
+    listed: Sequence[int] = (),
 ) -> list[Pick]:
     """The k images to label next, in order, of embeddings [N, D] and their probabilities [N, C].
 
     With several controls, there are probabilities for each, those of the one known least first.
     `ask` says them of any embeddings; with None for `probabilities`, only where that is needed.
-    `labelled` [L, D] are the embeddings of labelled images.
+    `labelled` [L, D] are the embeddings of labelled images, `listed` rows of the pool that were
+    chosen before and that this list goes on from: they are not chosen again.
 
     `random_share` of the picks are drawn uniformly from the whole pool, each with its probability,
     and stand at even distances among the others, the first of them anywhere in its stretch: an
     unbiased audit, however far the list is worked off, and though it be replaced after one label.
     (When two near-duplicates are drawn, the second is given up.) `drawn_before` are rows of the
     pool that an earlier list drew and nobody has labelled, with their probabilities: they come
-    first among the drawn ones, and those that find no place wait for the next list, since a draw
-    that is dropped where a strategy likes the image is no fair draw. The others are the
-    strategy's. Fewer than k when the pool has fewer; near-duplicates
-    of a chosen image come only after all others. Rows that hold NaN or infinity are never chosen.
+    first among the drawn ones, and those that are too many wait for a later list. The strategy has
+    none of them, since a draw that is dropped where a strategy likes the image is no fair draw. The
+    others are the strategy's. Fewer than k when the pool has fewer; near-duplicates of a listed or
+    chosen image come only after all others. Rows that hold NaN or infinity are never chosen.
     Raises UnknownNameError.
     """
     known = (probabilities,) if isinstance(probabilities, np.ndarray) else probabilities
@@ -74,26 +87,29 @@ def shortlist(
     usable = finite_rows(x)
     for p in known or ():
         usable = usable[np.isfinite(p[usable]).all(axis=1)]
-    k = min(k, len(usable))
-    wanted = round(random_share * k)
+    before = np.intersect1d(usable, np.array(listed, np.intp))
+    free = np.setdiff1d(usable, before)
+    k = min(k, len(free))
+    # By chance where it is no whole number: of short lists too it is that share.
+    wanted = int(random_share * k + np.random.default_rng([seed, 6]).random())
     earlier = drawn_before or {}
-    there = np.isin(np.array([*earlier], np.intp), usable)
-    before = [Pick(row, RANDOM, p) for row, p in earlier.items()]
-    waiting = [pick for pick, usual in zip(before, there, strict=True) if usual]
-    again = np.array([pick.index for pick in waiting], np.intp)
-    drawn = waiting[:wanted]
-    drawn += _drawn(x, usable, wanted - len(drawn), again, seed)
-    audited = np.union1d(again, np.array([pick.index for pick in drawn], np.intp))
-    rows = np.union1d(_part(usable, seed), audited)
+    there = np.isin(np.array([*earlier], np.intp), free)
+    known_draws = [Pick(row, RANDOM, p) for row, p in earlier.items()]
+    waiting = [pick for pick, usual in zip(known_draws, there, strict=True) if usual]
+    drawn = waiting[:wanted] + _drawn(x, free, wanted - len(waiting), _rows(waiting), seed)
+    audited = _rows(drawn)
+    taken = np.union1d(audited, before)
+    left = np.setdiff1d(free, _rows(waiting[wanted:]))
+    rows = np.union1d(_part(left, seed), taken)
     looked_at = x[rows]
     controls = tuple(p[rows] for p in known or ())
     if known is None and ask is not None:
         controls = ask(looked_at)
     pool = Pool(looked_at, controls, seed, _finite(labelled, x), ask)
     name = scheduled(pool) if strategy == AUTO else strategy
-    chosen = rows_by(name, pool, k - len(drawn), np.searchsorted(rows, audited))
-    drawn += waiting[wanted:][: k - len(drawn) - len(chosen)]  # when there is nothing else
+    chosen = rows_by(name, pool, k - len(audited), np.searchsorted(rows, taken))
     picks = [Pick(int(rows[row]), name, None) for row in chosen]
+    drawn += waiting[wanted:][: k - len(picks) - len(drawn)]
     return _interspersed(picks, drawn, np.random.default_rng([seed, 5]).random())
 
 
@@ -142,12 +158,16 @@ def _part(rows: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng([seed, 3]).choice(rows, LOOKED_AT, replace=False))
 
 
+def _rows(picks: Sequence[Pick]) -> NDArray[np.intp]:
+    return np.array([pick.index for pick in picks], np.intp)
+
+
 def _drawn(
     x: NDArray[np.floating], rows: NDArray[np.intp], count: int, avoid: NDArray[np.intp], seed: int
 ) -> list[Pick]:
     """`count` of the rows drawn uniformly from those not in `avoid`, no second near-duplicate."""
     free = np.setdiff1d(rows, avoid)
-    count = min(count, len(free))
+    count = min(max(count, 0), len(free))
     # Not the strategy's own stream of random numbers: what it draws must not depend on these.
     drawn = np.random.default_rng([seed, 1]).choice(free, count, replace=False)
     sample = np.random.default_rng([seed, 4]).choice(rows, min(len(rows), 500), replace=False)

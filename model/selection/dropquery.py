@@ -36,6 +36,8 @@ class DropQuery:
         order = np.lexsort((rng.random(len(free)), -wavering))
         most = max(int((wavering >= 0.5).sum()), k)
         candidates = distinct(pool, free[order], min(most, CANDIDATES * k), avoid)
+        if not len(candidates):  # all are near-duplicates of what is chosen already
+            return []
         rows = usual_rows(pool, pool.x[candidates])
         cluster, distance = clusters(rows, k, rng)
         nearest = np.lexsort((distance, cluster))

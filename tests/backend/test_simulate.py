@@ -66,6 +66,7 @@ def test_a_test_set_of_its_own_is_tested_on(tmp_path: Path) -> None:
     [
         ({"labels": np.zeros(3)}, r"features must be numbers \[N, D\] and labels \[N\]"),
         ({"features": np.full((60, 4), np.nan)}, "0 usable rows, too few"),
+        ({"features": np.full((60, 4), 1e300)}, "0 usable rows, too few"),
         ({"test_features": np.ones((5, 12))}, "has no array test_labels"),
         (
             {"test_features": np.ones((5, 3)), "test_labels": np.array(["cat"] * 5)},
@@ -83,12 +84,21 @@ def test_arrays_that_do_not_fit_are_refused(
 
 def test_what_can_not_be_replayed_is_refused(tmp_path: Path) -> None:
     file = features(tmp_path / "f.npz")
-    text = tmp_path / "t.npz"
+    text, empty, cut = (tmp_path / name for name in ("t.npz", "empty.npz", "cut.npz"))
     text.write_text("no arrays")
+    empty.touch()
+    cut.write_bytes(file.read_bytes()[:-40])
+    np.save(alone := tmp_path / "alone.npy", np.eye(9))
     for arguments, complaint in (
         (["--features", str(file), "--strategies", "autoo"], "did you mean auto"),
         (["--features", str(file), "--strategies", " , "], "give --strategies"),
+        (["--features", str(file), "--strategies", "+random"], "selection strategy is called ''"),
+        (["--features", str(file), "--out", str(tmp_path / "no" / "c.json")], "no folder .*no"),
+        (["--features", str(file), "--out", str(tmp_path / "c.svg")], "c.svg is the picture's"),
         (["--features", str(text)], "can't be read"),
+        (["--features", str(empty)], "can't be read"),
+        (["--features", str(cut)], "can't be read"),
+        (["--features", str(alone)], "no .npz file"),
         (["--features", str(tmp_path / "none.npz")], "can't be read"),
         ([], "give --features FILE or --project ID"),
     ):

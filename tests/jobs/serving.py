@@ -19,7 +19,7 @@ def serve_newest(bench: Workbench) -> None:
         for published in pending_publications(db, bench.project_id):
             while (chunk := next_chunk(db, published.id)) is not None:
                 begin_chunk(db, chunk)
-                end_chunk(db, published, chunk, 0.0)
+                end_chunk(db, published, chunk, 0.0, sent=chunk.items)
             end_publication(db, published.id)
             serve(db, bench.project_id, published.version_id, published.id)
             version = get_version(db, published.version_id)

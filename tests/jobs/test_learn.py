@@ -1,5 +1,7 @@
 """learn: what is decided for which labels, and that it is written as one."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -12,13 +14,15 @@ from store.publications import (
     next_chunk,
     pending_publications,
     save_predictions,
+    scores_of,
 )
-from store.tasks import list_tasks
+from store.tasks import list_tasks, mark_embedded
 from store.versions import REFUSED, Version, get_version, list_versions, mark_served
 from store.work import get_work
 from studio.config import parse_label_config
 from tests.jobs.workbench import CLASSES, SPACE, Workbench, label_config
 from worker.predictor import Predictor
+from worker.snapshot import take_snapshot
 
 
 def versions(bench: Workbench) -> list[Version]:
@@ -149,13 +153,31 @@ def test_a_worse_version_is_refused_and_says_why(
     other = dict(zip(CLASSES, ("dog", "fox", "cat"), strict=True))
     rest = {task for name in CLASSES for task in workbench.tasks_of(name, 50)} - truths.keys()
     workbench.annotate({task: other[workbench.truth[task]] for task in rest}, at=3.0)
-    workbench.run("learn")
+    skip(workbench, shortlist_of(workbench)[:10])
     newest = versions(workbench)[0]
     assert newest.status == REFUSED
     assert newest.verdict
     assert workbench.project.served_version_id == served
     refill = pushed(workbench, "refill")
-    assert refill, "a refused version refreshes the shortlist of the served one"
+    assert len(refill) == 10, "a refused version tops up the shortlist of the served one"
+
+
+def test_versions_that_wait_while_another_is_held_only_top_the_list_up(
+    workbench: Workbench,
+) -> None:
+    label(workbench, 6)
+    workbench.run("learn")
+    pretend_published(workbench)
+    workbench.store.database.write(
+        lambda db: change_project(db, workbench.project_id, held_at=time.time())
+    )
+    for _ in range(4):
+        tasks = shortlist_of(workbench)[:5]
+        workbench.annotate({task: workbench.truth[task] for task in tasks})
+        workbench.run("learn")
+        assert len(pushed(workbench, "refill")) == 5
+        pretend_published(workbench)
+        assert len(shortlist_of(workbench)) == 50
 
 
 def test_what_is_left_of_the_shortlist_goes_on_under_the_new_version(
@@ -190,6 +212,82 @@ def test_below_half_the_shortlist_is_filled_up_under_the_same_version(
     assert all(item.score < 0.5 for item in items)
     with workbench.store.database.read() as db:
         assert get_shortlist(db, workbench.project_id)[:20] == chosen[30:]
+
+
+def shortlist_of(bench: Workbench) -> list[int]:
+    with bench.store.database.read() as db:
+        return get_shortlist(db, bench.project_id)
+
+
+def skip(bench: Workbench, tasks: list[int]) -> None:
+    bench.annotate({task: bench.truth[task] for task in tasks}, was_cancelled=True)
+    bench.run("learn")
+
+
+def test_a_list_that_is_filled_up_again_and_again_is_handed_out_in_its_order(
+    workbench: Workbench,
+) -> None:
+    label(workbench, 6)
+    workbench.run("learn")
+    pretend_published(workbench)
+    gone = shortlist_of(workbench)[1:20]
+    workbench.store.database.write(lambda db: delete_tasks(db, workbench.project_id, gone))
+    for count in (20, 40):
+        skip(workbench, shortlist_of(workbench)[:count])
+        assert pushed(workbench, "refill")
+        pretend_published(workbench)
+    listed = shortlist_of(workbench)
+    with workbench.store.database.read() as db:
+        given = scores_of(db, workbench.project_id, versions(workbench)[0].id)
+    assert len(listed) > 60
+    assert sorted(listed, key=given.__getitem__) == listed
+    assert len({given[task] for task in listed}) == len(listed)
+    assert all(0 <= given[task] < 0.5 for task in listed)
+
+
+def test_filling_up_offers_no_near_duplicate_of_what_is_left(workbench: Workbench) -> None:
+    label(workbench, 6)
+    workbench.run("learn")
+    pretend_published(workbench)
+    listed = shortlist_of(workbench)
+    left = listed[26:]
+    others = [task for task in list(workbench.truth)[18:] if task not in listed]
+    copies = dict(zip(others, left, strict=False))
+    keys = {copy: f"image{task}" for copy, task in copies.items()}
+    workbench.store.database.write(lambda db: mark_embedded(db, workbench.project_id, SPACE, keys))
+    skip(workbench, listed[:26])
+    new = [item.task for item in pushed(workbench, "refill")]
+    assert len(others) > len(copies) + len(new)
+    assert len(copies.keys() & {*new}) <= 5, "only random draws may be"
+
+
+def test_what_is_listed_and_not_pushed_yet_is_not_listed_again(workbench: Workbench) -> None:
+    label(workbench, 6)
+    workbench.run("learn")
+    pretend_published(workbench)
+    skip(workbench, shortlist_of(workbench)[:30])
+    on_the_way = {item.task for item in pushed(workbench, "refill")}
+    skip(workbench, shortlist_of(workbench)[:42])  # while Label Studio takes its time
+    listed = shortlist_of(workbench)
+    assert on_the_way & {*listed}
+    assert len(listed) == len(set(listed))
+
+
+def test_draws_stay_on_the_list_in_a_pool_of_which_a_part_is_looked_at(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.choosing.POOL", 60)
+    label(workbench, 6)
+    workbench.run("learn")
+    pretend_published(workbench)
+    drawn = take_snapshot(workbench.store, workbench.project_id).waiting
+    assert len(drawn) == 5
+    for each in range(7, 11):
+        label(workbench, each)
+        workbench.run("learn")
+        pretend_published(workbench)
+    now = take_snapshot(workbench.store, workbench.project_id)
+    assert set(drawn) - now.annotated <= set(now.shortlist)
 
 
 def test_a_class_that_was_removed_is_not_suggested(workbench: Workbench) -> None:

@@ -19,9 +19,11 @@ from store.publications import (
     owed_tasks,
     pending_publications,
     save_predictions,
+    scores_of,
     set_shortlist,
 )
 from store.runtime import WEB_STARTED, tell
+from store.suggestions import suggestions_by_task
 from store.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions import (
     CANDIDATE,
@@ -223,6 +225,51 @@ def test_an_answer_that_is_on_record_is_not_pushed_again(published: Published) -
     published.decide(version, [answered, other], "refill")
     published.bench.run("publish")
     assert {p.task for p in published.held()} == {*published.tasks[:3], other}
+
+
+def test_what_was_given_before_stays_on_record_as_it_was_given(published: Published) -> None:
+    version, tasks = published.version(), published.tasks
+    published.decide(version, tasks[:3])
+    published.bench.run("publish")
+    database, project = published.bench.store.database, published.bench.project_id
+    given = NewPrediction(tasks[3], tuple(RESULT), 0.7, version.name)
+    published.studio.import_predictions(published.info.id, [given])
+    item = Item(tasks[3], 0.7, RESULT)
+    database.write(lambda db: save_predictions(db, project, version.id, [item], "answered"))
+    with database.read() as db:
+        (before,) = suggestions_by_task(db, project)[tasks[3]]
+    published.studio.delete_task(tasks[5])
+    published.decide(version, tasks[3:7], "refresh")
+    published.bench.run("publish")
+    with database.read() as db:
+        after = suggestions_by_task(db, project)
+        scores = scores_of(db, project, version.id)
+    assert after[tasks[3]] == [before], "the ledger tells by it what an annotator saw"
+    assert scores[tasks[3]] == 0.7
+    assert tasks[5] not in after, "nothing may stay that speaks of a deleted task"
+    assert {tasks[4], tasks[6]} <= after.keys()
+
+
+def test_a_version_that_was_superseded_half_way_has_one_prediction_a_task(
+    published: Published,
+) -> None:
+    first, tasks = published.version(), published.tasks
+    published.decide(first, tasks[:6])
+    database = published.bench.store.database
+    with database.read() as db:
+        (pending,) = pending_publications(db, published.bench.project_id)
+        chunk = next_chunk(db, pending.id)
+    assert chunk is not None
+    database.write(lambda db: begin_chunk(db, chunk))
+    sent = [NewPrediction(i.task, tuple(i.result), i.score, first.name) for i in chunk.items]
+    published.studio.import_predictions(published.info.id, sent[:4])
+    published.decide(published.version(), tasks[:2])
+    published.bench.run("publish")
+    published.decide(first, tasks[:6])  # a person promotes it
+    published.bench.run("publish")
+    assert published.shown == first.name
+    counts = published.counts()
+    assert {task: counts[task, first.name] for task in tasks[:6]} == dict.fromkeys(tasks[:6], 1)
 
 
 def test_refreshing_waits_while_little_of_our_share_is_left(published: Published) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.registry import UnknownNameError
 from model.selection import cold_start, shortlist
+from model.selection.registry import STRATEGIES
 
 F16 = NDArray[np.float16]
 
@@ -142,6 +143,13 @@ def test_a_tenth_is_drawn_from_everything_and_stands_evenly() -> None:
     assert all(len([place for place in drawn if place < n]) >= n // 10 - 1 for n in range(101))
 
 
+def test_of_short_lists_too_a_tenth_is_drawn() -> None:
+    x, _ = blobs([100])
+    picks = [pick for seed in range(200) for pick in shortlist(x, confident(100), 4, seed=seed)]
+
+    assert 50 < sum(pick.strategy == "random" for pick in picks) < 110  # 80 are expected
+
+
 def test_draws_of_an_earlier_list_come_first_among_the_drawn_ones() -> None:
     x, _ = blobs([200])
     p = confident(200)
@@ -170,6 +178,38 @@ def test_draws_that_find_no_place_are_left_to_the_next_list_not_to_the_strategy(
     rest = shortlist(x[30:62], p[30:62], 40, seed=0, drawn_before=dict.fromkeys(range(10, 30), 0.1))
     assert sorted(indices(rest)) == list(range(32))
     assert {pick.strategy for pick in rest if 10 <= pick.index < 30} == {"random"}
+
+
+def test_draws_that_are_too_many_wait_and_no_strategy_has_them() -> None:
+    x, _ = blobs([200])
+    p = confident(200)
+    p[:30] = 1 / 3
+    waiting = dict.fromkeys(range(30), 0.1)
+    picks = shortlist(x, p, 40, seed=0, drawn_before=waiting, strategy="margin")
+
+    assert {pick.index: pick.strategy for pick in picks if pick.index < 30} == dict.fromkeys(
+        range(4), "random"
+    )
+    assert len(set(indices(picks))) == 40
+
+    few = shortlist(x[:50], p[:50], 40, seed=0, drawn_before=waiting)
+    assert len(set(indices(few))) == 40  # what else is there doesn't fill the list
+    assert {pick.strategy for pick in few if pick.index < 30} == {"random"}
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_what_is_listed_already_is_not_chosen_again_nor_what_looks_like_it(name: str) -> None:
+    x, _ = blobs([100])
+    twice = np.concatenate([x, x])
+    listed = list(range(40))
+    for picks in (
+        cold_start(twice, 50, seed=0, listed=listed, strategy=name),
+        shortlist(twice, confident(200), 50, seed=0, listed=listed, random_share=0, strategy=name),
+    ):
+        assert len({pick.index % 100 for pick in picks} - {*listed}) == 50
+
+    everything = shortlist(x, confident(100), 100, seed=0, listed=[*listed, *listed])
+    assert sorted(indices(everything)) == list(range(40, 100))
 
 
 def test_a_list_that_is_replaced_after_one_label_is_audited_as_well() -> None:

@@ -68,6 +68,7 @@ def test_every_strategy_bears_images_that_are_all_equal(name: str) -> None:
         pool = Pool(same, asking(head)(same), 0, same[:5], asking(head))
 
         assert len(set(rows_by(name, pool, 12).tolist())) == 12
+        assert len({*rows_by(name, pool, 12, np.array([2, 7])).tolist()} - {2, 7}) == 12
 
 
 @pytest.mark.parametrize("name", ALL)

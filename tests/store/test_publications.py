@@ -56,7 +56,7 @@ def test_chunks_come_in_order_until_all_are_sent(store: Store, project: Project)
         if chunk is None:
             break
         store.database.write(lambda db, c=chunk: begin_chunk(db, c))
-        store.database.write(lambda db, p=pending, c=chunk: end_chunk(db, p, c, 0.5))
+        store.database.write(lambda db, p=pending, c=chunk: end_chunk(db, p, c, 0.5, sent=c.items))
         sizes.append(len(chunk.items))
     store.database.write(lambda db: end_publication(db, publication_id))
     assert sizes == [200, 200, 50]

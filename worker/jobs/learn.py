@@ -33,7 +33,7 @@ from worker.predictor import Predictor, Suggestion
 from worker.review import review
 from worker.shortlisting import choose_next
 from worker.snapshot import Snapshot, take_snapshot
-from worker.standing import hardest_control, last_score, outdated, pool_has_grown, start_version
+from worker.standing import hardest_control, next_place, outdated, pool_has_grown, start_version
 from worker.training import Trained, TrainingSet, extend_holdout, train
 from worker.tuned_space import judge_anywhere, labelled_set, measurable, unseen_only
 
@@ -172,10 +172,24 @@ class _Learning:
             return None
 
     def _choose(
-        self, predictor: Predictor, hardest: str | None, shown: Collection[int] = ()
+        self,
+        predictor: Predictor,
+        hardest: str | None,
+        shown: Collection[int] = (),
+        listed: Collection[int] = (),
+        *,
+        only_missing: bool = False,
     ) -> list[Choice]:
         return choose_next(
-            self.context, self.now, predictor, hardest, shown, strategy=self.strategy, seed=SEED
+            self.context,
+            self.now,
+            predictor,
+            hardest,
+            shown,
+            listed,
+            strategy=self.strategy,
+            seed=SEED,
+            only_missing=only_missing,
         )
 
     def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
@@ -231,19 +245,22 @@ class _Learning:
             predictor = Predictor({}, now.space)
         half_left = len(now.remaining) >= max(len(now.shortlist), 1) / 2
         enough = half_left and not pool_has_grown(now)
+        kept = now.kept()
         choices: list[Choice] = []
         items: list[Item] = []
         known = len(now.open)
         if unpublished or not enough:
             with self.store.database.read() as db:
                 shown = predicted_tasks(db, now.project.id, served.id) if served else set()
+                first = next_place(db, now)
             hardest = hardest_control(served) if served else None
-            choices = self._choose(predictor, hardest, shown)
-            answers = self._suggest(predictor, {choice.task for choice in choices})
-            after = last_score(now)
-            items = shortlist_items(choices, answers, after=after)
+            listed = now.remaining
+            choices = self._choose(predictor, hardest, shown, listed, only_missing=enough)
+            # What never got there under this version is pushed with the others.
+            new = [choice for choice in kept if choice.task not in shown] + choices
+            answers = self._suggest(predictor, {choice.task for choice in new})
+            items = shortlist_items(new, answers, first=first)
         artifact = self._keep(unpublished) if unpublished else ""
-        kept = now.kept()
 
         def write(db: Connection) -> None:
             if unpublished:

@@ -27,6 +27,7 @@ from store.publications import (
     predicted_tasks,
     published_tasks,
     settle,
+    was_begun,
 )
 from store.runtime import WEB_STARTED, told
 from store.tasks import get_tasks
@@ -153,11 +154,13 @@ class _Publishing:
         self.database.write(begin)
         spent = self.studio.seconds_spent
         items = list(chunk.items)
-        again = published.reason == "version" and version.published_at is not None
+        again = published.reason == "version" and self._was_pushed(published, version)
         if again or chunk.attempts > 0 or _replaces_empty(published):
             items = self._missing(items, version, replace_empty=_replaces_empty(published))
         elif published.reason != "version":
             items = self._not_answered(items, version)
+        new = {item.task for item in items}
+        held = [item for item in chunk.items if item.task not in new]
         try:
             self._import(items, version)
         except StudioRejected as error:
@@ -165,7 +168,15 @@ class _Publishing:
             items = self._still_there(items)
             self._import(items, version)
         seconds = self.studio.seconds_spent - spent
-        self.database.write(lambda db: end_chunk(db, published, chunk, seconds))
+        self.database.write(
+            lambda db: end_chunk(db, published, chunk, seconds, sent=items, held=held)
+        )
+
+    def _was_pushed(self, published: Publication, version: Version) -> bool:
+        """Whether Label Studio may hold predictions of it: another publication was begun."""
+        with self.database.read() as db:
+            begun = was_begun(db, version.id, published.id)
+        return begun or version.published_at is not None
 
     def _import(self, items: Sequence[Item], version: Version) -> None:
         predictions = [NewPrediction(i.task, tuple(i.result), i.score, version.name) for i in items]
