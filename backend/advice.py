@@ -54,7 +54,9 @@ class AdviceStatus:
 def advice_status(db: Connection, project: Project) -> AdviceStatus:
     """What is known of the project, and what is advised."""
     goal, found = get_goal(db, project.id), get_advice(db, project.id)
-    now = standing(goal, found, parse_label_config(project.label_config))
+    now = standing(
+        goal, found, parse_label_config(project.label_config), held=project.held_at is not None
+    )
     counts = count_acceptances(db, project.id)
     accepting = AcceptingStatus(
         state=now.rule.state,

@@ -10,7 +10,7 @@ touched it.
 import hashlib
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 
@@ -63,8 +63,14 @@ class Standing:
 NOTHING = Rule(OFF, None, None, 0, 0, (), 0)
 
 
-def standing(goal: Goal, advice: Advice | None, config: LabelConfig) -> Standing:
-    """Decide the rule from what is remembered of the random picks."""
+def standing(
+    goal: Goal, advice: Advice | None, config: LabelConfig, *, held: bool = False
+) -> Standing:
+    """Decide the rule from what is remembered of the random picks.
+
+    Args:
+        held: a person chose what is served. The picks tell of newer versions, not of that one.
+    """
     if goal.accept_error is None:
         return Standing(NOTHING, "no error target is set")
     if config.skipped:
@@ -76,7 +82,11 @@ def standing(goal: Goal, advice: Advice | None, config: LabelConfig) -> Standing
         np.array([pick.wrong for pick in picks], np.bool_),
         np.array([pick.group for pick in picks], np.str_),
     )
-    return Standing(decide(audited, goal.accept_error), None)
+    rule = decide(audited, goal.accept_error)
+    if held:
+        why = "the served version was chosen by a person, and the random picks tell of newer ones"
+        return Standing(replace(rule, state=OFF, threshold=None), why)
+    return Standing(rule, None)
 
 
 def accept(store: Store, now: Snapshot) -> None:
@@ -91,8 +101,9 @@ def accept(store: Store, now: Snapshot) -> None:
         looked = told(db, name)
     if goal.accept_error is None and not counts:
         return
-    rule = standing(goal, advice, now.config).rule
-    if version is not None and (version.status == REFUSED or now.project.held_at is not None):
+    held = now.project.held_at is not None
+    rule = standing(goal, advice, now.config, held=held).rule
+    if version is not None and version.status == REFUSED:
         version = now.served
     waiting = any(task.usable and task.embedded_space != now.space for task in now.tasks)
     looking = {  # while it is the same, all was looked at

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
+from backend.advice import advice_status
 from store.acceptances import (
     MARKED,
     WANTED,
@@ -311,6 +312,29 @@ def test_images_that_come_later_are_looked_at_as_well(begun: Workbench) -> None:
     learn(begun)
     assert len(set(accepted(begun)) & set(more)) > 20
     assert before <= set(accepted(begun)) | set(shortlist_of(begun))
+
+
+def test_nothing_is_accepted_while_a_person_has_chosen_what_is_served(begun: Workbench) -> None:
+    label_lists(begun, 2, 12)
+    sure_picks(begun, 300, 0)
+    goal(begun, accept_error=0.05, accept_writes=True)
+    learn(begun)
+    written = next(iter(accepted(begun)))
+
+    def write(db: Connection) -> None:
+        set_state(db, begun.project_id, written, WRITTEN, 5)
+        change_project(db, begun.project_id, held_at=1.0)
+
+    begun.store.database.write(write)
+    learn(begun)
+    assert accepted(begun) == {written: WRITTEN}
+    with begun.store.database.read() as db:
+        told = advice_status(db, begun.project)
+    assert told.accepting.reason is not None
+    assert "chosen by a person" in told.accepting.reason
+    begun.store.database.write(lambda db: change_project(db, begun.project_id, held_at=None))
+    learn(begun)
+    assert len(accepted(begun)) > 20
 
 
 def test_accepted_annotations_teach_nothing_until_a_person_touches_them(begun: Workbench) -> None:
