@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.backbone_names import WrongBackboneError, checked
-from backend.commands.common import CommandError, find_or_fail, load_settings, open_store
+from backend.commands.common import CommandError, open_project
 from backend.versions import version_records
 from store.projects import Project
 from store.store import Store
@@ -37,9 +37,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Ask for training, and with `wait` stay until its version is published or refused."""
-    settings = load_settings()
-    with open_store(settings) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
         named = None if backbone is None else _change_backbone(store, known, backbone)
         wish = store.database.write(lambda db: wish_for(db, known.id, kind))
         wish = replace(wish, backbone=named)
@@ -54,8 +52,7 @@ def run(
 
 def run_cancel(project: int, connection: str, *, as_json: bool) -> None:
     """Stop the project's fine-tuning."""
-    with open_store(load_settings()) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
         stopped = store.database.write(lambda db: cancel(db, known.id))
     if as_json:
         typer.echo(json.dumps({"project": project, "cancelled": stopped}))

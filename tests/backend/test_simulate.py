@@ -91,6 +91,9 @@ def test_what_can_not_be_replayed_is_refused(tmp_path: Path) -> None:
         (["--features", str(text)], "can't be read"),
         (["--features", str(tmp_path / "none.npz")], "can't be read"),
         ([], "give --features FILE or --project ID"),
+        (["--features", str(file), "--out", str(tmp_path / "c.svg")], "names the JSON file"),
+        (["--features", str(file), "--out", str(tmp_path / "no" / "c.json")], "can't be written"),
+        (["--features", str(file), "--out", str(tmp_path)], "can't be written"),
     ):
         with pytest.raises(CommandError, match=complaint):
             simulate(*arguments)
