@@ -14,6 +14,7 @@ from backend.commands.common import CommandError, open_project
 from backend.versions import version_records
 from store.projects import Project
 from store.store import Store
+from store.versions import START
 from worker.wishes import (
     Outcome,
     TrainingKind,
@@ -108,6 +109,6 @@ def _in_words(store: Store, project: Project, wish: Wish, found: Outcome) -> str
     if found.state != "finished":
         return f"{wish.kind.value} {found.state}: {found.message}"
     version = _newest(store, project)
-    if version is None:
-        return found.message or "Nothing was learned: there are too few labels."
+    if version is None or version["kind"] == START:
+        return f"Nothing was learned: `apprentice status --project {project.ls_id}` says why."
     return f"{version['name']} ({version['kind']}) is {version['status']}: {version['verdict']}"
