@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
 
-from backend.bodies import RequestError
+from backend.bodies import Body, RequestError
 from backend.context import Web, project_or_404, web_of
 from backend.metrics import CONTENT_TYPE_LATEST
 from backend.status import (
@@ -36,7 +35,7 @@ class ProjectSummary:
     title: str
 
 
-class VersionWish(BaseModel):
+class VersionWish(Body):
     """Which version; without a name the one that is near: before, or newest."""
 
     version: str | None = None

@@ -1,10 +1,11 @@
 """Our JSON API for what is advised: how good, what next, when to stop, what is accepted unseen."""
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import Connection
 
 from backend.advice import AdviceStatus, advice_status
+from backend.bodies import Body
 from backend.context import project_or_404
 from store import work
 from store.acceptances import Acceptance, list_acceptances
@@ -15,7 +16,7 @@ router = APIRouter(prefix="/api/v1/projects/{project_id}")
 Share = Field(default=None, gt=0, lt=1)
 
 
-class GoalWish(BaseModel):
+class GoalWish(Body):
     """Fields that are left out stay as they are; null takes one back."""
 
     accuracy: float | None = Share

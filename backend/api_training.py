@@ -3,26 +3,26 @@
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from backend.backbone_names import DEFAULT, WrongBackboneError, checked
-from backend.bodies import RequestError
+from backend.bodies import Body, RequestError
 from backend.context import project_or_404
 from worker.wishes import TrainingKind, cancel, change_backbone, wish_for
 
 router = APIRouter(prefix="/api/v1/projects/{project_id}")
 
 
-class TrainWish(BaseModel):
+class TrainWish(Body):
     """What to train: `head` takes seconds, `finetune` minutes."""
 
     kind: TrainingKind = TrainingKind.HEAD
 
 
-class BackboneWish(BaseModel):
+class BackboneWish(Body):
     """A pretrained backbone by name; null for the one of the settings."""
 
-    backbone: str | None = Field(default=None, max_length=500)
+    backbone: str | None = Field(max_length=500)
 
 
 @dataclass(frozen=True)

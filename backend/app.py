@@ -107,6 +107,10 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if first["loc"] == ("body",) and first["type"] != "missing":
+            return _error(
+                400, "the body must be a JSON object, with Content-Type: application/json"
+            )
         return _error(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
     async def _unavailable(request: Request, error: Exception) -> JSONResponse:

@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
 from backend.pool import Pool
@@ -19,6 +20,13 @@ class RequestError(Exception):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after  # seconds
+
+
+class Body(BaseModel):
+    """A body of our own API. A field that it doesn't know is refused: left out, it would mean more
+    than was said (the version before, the default backbone)."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 async def read_object(request: Request, pool: Pool, *, limit: int = MAX_BODY) -> dict[str, Any]:

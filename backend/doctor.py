@@ -181,9 +181,10 @@ def connections(settings: Settings) -> Iterator[Check]:
     store = Store.open(settings)
     try:
         with store.database.read() as db:
-            known = _with_default(list_connections(db), settings)
+            saved = list_connections(db)
             projects = list_projects(db)
             space = told(db, "embedding_space")
+        known = _with_default(saved, settings)
         if space:
             yield ok("embeddings", f"made by {space}")
         if not known:
@@ -191,6 +192,12 @@ def connections(settings: Settings) -> Iterator[Check]:
                 "label studio",
                 "no connection yet",
                 "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, then `apprentice connect`",
+            )
+        if _differs(saved, known):
+            yield warning(
+                "label studio default",
+                "LABEL_STUDIO_URL or LABEL_STUDIO_API_KEY is not what Apprentice works with",
+                "restart `apprentice up` with them, or run `apprentice connect` again",
             )
         for connection in known:
             own = [project for project in projects if project.connection_id == connection.id]
@@ -207,3 +214,9 @@ def _with_default(known: list[StudioConnection], settings: Settings) -> list[Stu
     token = settings.label_studio_api_key.get_secret_value()
     default = StudioConnection(DEFAULT, settings.label_studio_url, token, secret)
     return [default, *(c for c in known if c.id != DEFAULT)]
+
+
+def _differs(saved: list[StudioConnection], known: list[StudioConnection]) -> bool:
+    """Whether the settings here name another default connection than the one that is saved."""
+    before = next((c for c in saved if c.id == DEFAULT), None)
+    return before is not None and before not in known

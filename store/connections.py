@@ -8,6 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from store.schema import connection
 from store.settings import Settings
+from store.work import hurry
 
 DEFAULT = "default"
 
@@ -49,6 +50,7 @@ def save_connection(db: Connection, connection_id: str, url: str, token: str) ->
         db.execute(
             update(connection).where(connection.c.id == connection_id).values(url=url, token=token)
         )
+        hurry(db, connection_id)
     return StudioConnection(connection_id, url, token, known.secret)
 
 

@@ -130,7 +130,7 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema up to date. Safe to call at every start."""
-        if self._is_current():
+        if self.is_current():
             return
         # Every process opens the database; only one in a long while migrates it.
         from alembic import command
@@ -143,7 +143,7 @@ class Database:
             command.upgrade(config, "head")
             connection.commit()
 
-    def _is_current(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the newest migration was applied. Their files are named `NUMBER_what.py`."""
         newest = max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
         with self.read() as db:

@@ -186,6 +186,25 @@ class Settings(BaseSettings):
             raise ValueError(f"must begin with http:// or https://, not {value!r}")
         return value.rstrip("/")
 
+    @field_validator("database_url")
+    @classmethod
+    def _sqlalchemy(cls, value: str | None) -> str | None:
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            make_url(value or "sqlite://").get_dialect()
+        except ArgumentError:
+            raise ValueError("is no SQLAlchemy URL, such as postgresql://HOST/NAME") from None
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str | None) -> str | None:
+        if value is None or value.startswith(("redis://", "rediss://", "unix://")):
+            return value
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+
     @property
     def url(self) -> str:
         """The URL under which Label Studio reaches us, without a slash at the end."""

@@ -200,13 +200,23 @@ def cancel(db: Connection, project_id: int, kind: str) -> bool:
 def fail(db: Connection, project_id: int, kind: str, error: str) -> None:
     """Note a failure: the work stays wanted and is tried again after a wait that grows."""
     current = get_work(db, project_id, kind)
-    if current is None:
+    if current is None or current.wanted <= current.done:  # given up, or cancelled: it is done
         return
     wait = BACKOFF_SECONDS[min(current.failures, len(BACKOFF_SECONDS) - 1)]
     db.execute(
         update(work)
         .where(*_where(project_id, kind))
         .values(failures=work.c.failures + 1, error=error, not_before=time.time() + wait)
+    )
+
+
+def hurry(db: Connection, connection_id: str) -> None:
+    """Let what failed in the connection's projects be tried again at once: it was mended."""
+    of_connection = select(project.c.id).where(project.c.connection_id == connection_id)
+    db.execute(
+        update(work)
+        .where(work.c.project_id.in_(of_connection), work.c.failures > 0)
+        .values(not_before=0.0, failures=0, error=None)
     )
 
 

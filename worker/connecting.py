@@ -260,6 +260,7 @@ def _note_connected(
         backend_id=backend.id,
         webhook_id=webhook.id if webhook else None,
     )
+    work.hurry(db, project.connection_id)
     for kind in ("sync", "embed", "learn"):
         work.want(db, project.id, kind)
     saved = get_project(db, project.id)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import typer
 
-from backend.commands.common import CommandError, open_project
+from backend.commands.common import CommandError, new_file, open_project
+from store.projects import Project
 from store.reviews import Plain
+from store.store import Store
 from worker.applying import Applied, ApplyError, apply
 
 FIELDS = ("task", "source", "version", "confidence", "reason")
@@ -19,21 +21,28 @@ FIELDS = ("task", "source", "version", "confidence", "reason")
 
 def run(project: int, connection: str, least: float | None, fmt: str, out: Path | None) -> None:
     """Label all the rest, and write down what every task's label is."""
-    if out is not None and not out.absolute().parent.is_dir():
-        raise CommandError(f"there is no folder {out.absolute().parent}")
     with open_project(connection, project) as (store, known):
-        try:
-            applied = apply(store, known, least)
-        except ApplyError as error:
-            raise CommandError(str(error)) from None
-    text = _csv(applied) if fmt == "csv" else json.dumps(list(map(asdict, applied.rows)), indent=1)
-    if out is None:
-        typer.echo(text.rstrip("\n"))
-    else:
-        scratch = out.with_name(f".{out.name}.part")
-        scratch.write_text(text if text.endswith("\n") else f"{text}\n", newline="")
-        scratch.replace(out)
+        if out is None:
+            applied = _apply(store, known, least)
+            typer.echo(_text(applied, fmt), nl=False)
+        else:
+            with new_file(out) as file:
+                applied = _apply(store, known, least)
+                file.write_text(_text(applied, fmt), newline="")
     typer.echo(_said(applied, out), err=out is None)
+
+
+def _apply(store: Store, project: Project, least: float | None) -> Applied:
+    try:
+        return apply(store, project, least)
+    except ApplyError as error:
+        raise CommandError(str(error)) from None
+
+
+def _text(applied: Applied, fmt: str) -> str:
+    if fmt == "csv":
+        return _csv(applied)
+    return json.dumps(list(map(asdict, applied.rows)), indent=1) + "\n"
 
 
 def _said(applied: Applied, out: Path | None) -> str:

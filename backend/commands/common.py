@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from store.store import Store
 
 
+MOST_ID = 2**31 - 1  # of Label Studio; the database holds no larger ones
+
+
 class CommandError(Exception):
     """What is wrong and what to do, in words for a person; `code` is the exit status."""
 
@@ -68,8 +71,15 @@ def open_store(settings: "Settings", *, migrate: bool = True) -> Iterator["Store
 
     try:
         store = Store.open(settings, migrate=migrate)
+        current = migrate or store.database.is_current()
     except (SQLAlchemyError, OSError) as error:
         raise CommandError(f"the database can't be opened: {first_line(error)}") from error
+    if not current:
+        store.close()
+        raise CommandError(
+            "the database is of another version of Apprentice: (re)start `apprentice up`, which "
+            "brings it up to date"
+        )
     try:
         yield store
     finally:
@@ -84,8 +94,10 @@ def find_or_fail(store: "Store", connection: str, project: int) -> "Project":
     """
     from store.projects import find_project
 
-    with store.database.read() as db:
-        known = find_project(db, connection, project)
+    known = None
+    if project <= MOST_ID:
+        with store.database.read() as db:
+            known = find_project(db, connection, project)
     if known is None:
         raise CommandError(
             f"project {project} is not connected: `apprentice connect --project {project}`"
@@ -111,9 +123,31 @@ def require_database(settings: "Settings") -> None:
     file = database_file(settings)
     if file is not None and not file.exists():
         raise CommandError(
-            f"nothing is remembered in {settings.home} yet: start `apprentice up` "
+            f"nothing is remembered in {file.parent} yet: start `apprentice up` "
             "(or set APPRENTICE_HOME)"
         )
+
+
+@contextmanager
+def new_file(out: Path) -> Iterator[Path]:
+    """A file to write within a `with` block, that takes `out`'s place once that has succeeded.
+
+    Raises:
+        CommandError: it can't be written there; said before the block begins its work.
+    """
+    part = out if out.exists() and not out.is_file() else out.with_name(f".{out.name}.part")
+    try:
+        part.open("a").close()
+    except OSError as error:
+        raise CommandError(f"{out} can't be written: {error.strerror or error}") from None
+    if part is out:  # a device: /dev/stdout
+        yield out
+        return
+    try:
+        yield part
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def plain_table(*columns: str) -> "Table":

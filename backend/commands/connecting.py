@@ -5,20 +5,24 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from backend.commands.common import CommandError, load_settings, open_store
-from store.connections import DEFAULT, ensure_default, get_connection, save_connection
+from backend.commands.common import MOST_ID, CommandError, load_settings, open_store
+from store.connections import DEFAULT, StudioConnection, get_connection, save_connection
 from store.projects import Project, find_project
-from store.settings import Settings
 from store.store import Store
 from studio.client import StudioClient
+from studio.errors import StudioError
 from worker.connecting import ConnectingError, connect, disconnect
-from worker.studios import UnknownConnectionError, studio_for
+from worker.refusals import explained
+from worker.registration import backend_url
 
 
 def run_connect(project: int, connection: str, url: str | None, api_key: str | None) -> None:
     """Connect, and say what was changed and what happens next."""
     settings = load_settings(**_given(connection, url, api_key))
-    with _studio(settings, connection, url, api_key) as (store, studio):
+    with (
+        open_store(settings) as store,
+        _studio(store, connection, project, url, api_key) as studio,
+    ):
         changes = _Changes()
         connected = connect(store, studio, connection, project, settings.url, tell=changes.tell)
         changes.say_if_none("everything was as it should be; nothing changed")
@@ -32,12 +36,13 @@ def run_connect(project: int, connection: str, url: str | None, api_key: str | N
 def run_disconnect(project: int, connection: str, url: str | None, api_key: str | None) -> None:
     """Disconnect, and say what was put back."""
     settings = load_settings(**_given(connection, url, api_key))
-    with _studio(settings, connection, url, api_key) as (store, studio):
+    with open_store(settings) as store:
         known = _known(store, connection, project)
         if known is None:
             raise CommandError(f"project {project} is not connected")
         changes = _Changes()
-        disconnect(store, studio, known, tell=changes.tell)
+        with _studio(store, connection, project, url, api_key) as studio:
+            disconnect(store, studio, known, tell=changes.tell)
         changes.say_if_none("there was nothing of ours left in Label Studio")
         changes.console.print(f'Project {project} "{known.title}" is disconnected.', markup=False)
 
@@ -67,42 +72,62 @@ def _given(connection: str, url: str | None, api_key: str | None) -> dict[str, s
 
 
 def _known(store: Store, connection: str, project: int) -> Project | None:
+    if project > MOST_ID:
+        return None
     with store.database.read() as db:
         return find_project(db, connection, project)
 
 
 @contextmanager
 def _studio(
-    settings: Settings, connection: str, url: str | None, api_key: str | None
-) -> Iterator[tuple[Store, StudioClient]]:
-    """The store and a client of the connection, which is saved first."""
-    with open_store(settings) as store:
-        _save(store, settings, connection, url, api_key)
+    store: Store, connection: str, project: int, url: str | None, api_key: str | None
+) -> Iterator[StudioClient]:
+    """A client of the connection, which is saved once Label Studio has taken its token.
+
+    Raises:
+        CommandError: it has not, and what is saved stays as it is: `up` may be at work with it.
+    """
+    asked = _asked(store, connection, url, api_key)
+    try:
+        studio = StudioClient(asked.url, asked.token)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    with studio:
         try:
-            studio = studio_for(store, connection)
-        except (UnknownConnectionError, ValueError) as error:
-            raise CommandError(str(error)) from None
-        with studio:
-            try:
-                yield store, studio
-            except ConnectingError as error:
-                raise CommandError(str(error)) from None
+            studio.whoami()
+            store.database.write(lambda db: save_connection(db, connection, asked.url, asked.token))
+            yield studio
+        except StudioError as error:
+            known = isinstance(error, ConnectingError)
+            address = backend_url(store.settings.url, connection)
+            said = error if known else explained(error, asked, address, project)
+            raise CommandError(str(said)) from None
 
 
-def _save(
-    store: Store, settings: Settings, connection: str, url: str | None, api_key: str | None
-) -> None:
+def _asked(store: Store, connection: str, url: str | None, api_key: str | None) -> StudioConnection:
+    """The connection as it shall be: what is given, else the settings, else what is saved.
+
+    Raises:
+        CommandError: its URL or token is missing.
+    """
     with store.database.read() as db:
         known = get_connection(db, connection)
     if connection == DEFAULT:
-        if store.database.write(lambda db: ensure_default(db, settings)) is None:
+        settings = store.settings  # with what is given
+        if settings.label_studio_url and settings.label_studio_api_key:
+            url, api_key = (
+                settings.label_studio_url,
+                settings.label_studio_api_key.get_secret_value(),
+            )
+        elif known is None:
             raise CommandError(
                 "which Label Studio? Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY (a Personal "
                 "Access Token, from Account & Settings), or give --url and --api-key"
             )
-        return
-    address = url or (known.url if known else None)
-    token = api_key or (known.token if known else None)
-    if not address or not token:
+    url, api_key = (
+        url or (known.url if known else None),
+        api_key or (known.token if known else None),
+    )
+    if not url or not api_key:
         raise CommandError(f"connection {connection!r} is new: give its --url and --api-key")
-    store.database.write(lambda db: save_connection(db, connection, address, token))
+    return StudioConnection(connection, url, api_key, secret="")

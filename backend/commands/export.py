@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from backend.commands.common import CommandError, find_or_fail, load_settings, open_store
+from backend.commands.common import CommandError, first_line, open_project
 from model.backbones import (
     BackboneUnavailableError,
     UnknownBackboneError,
@@ -36,11 +36,13 @@ def run(project: int, connection: str, name: str | None, fmt: str, folder: Path)
     """Write a version as a folder that runs without Apprentice."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CommandError(f"{folder} is there already: name a new folder, or an empty one")
-    with open_store(load_settings(), migrate=False) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
         version = _version(store, known, name)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
+        except OSError as error:
+            raise CommandError(f"{folder} can't be written: {first_line(error)}") from None
         try:
             _export(store, known, version, fmt, scratch)
             scratch.chmod(0o755)

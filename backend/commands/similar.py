@@ -5,13 +5,15 @@ from dataclasses import asdict
 
 import typer
 
-from backend.commands.common import CommandError, open_project
+from backend.commands.common import MOST_ID, CommandError, open_project
 from worker.similar import NotReadyError, similar
 
 
 def run(project: int, connection: str, task: int, count: int, *, as_json: bool) -> None:
     """Print the tasks whose images look most like a task's."""
     with open_project(connection, project) as (store, known):
+        if task > MOST_ID:
+            raise CommandError(f"project {project} has no task {task}")
         try:
             found = similar(store, known, task, count)
         except NotReadyError as error:

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from rich.progress import Progress
 from backend.commands.common import (
     CommandError,
     first_line,
+    new_file,
     open_project,
     plain_table,
 )
 from backend.curves import Curve, area, by_strategy, mean_curve, picture
 from model.registry import UnknownNameError
-from model.simulation import Replay, by_name, replay, split
+from model.simulation import Chooser, Replay, by_name, replay, split
 
 LEAST_ROWS = 8  # fewer images make no pool and no test set
 
@@ -63,14 +64,30 @@ def _run(
         raise CommandError(str(error), code=2) from None
     if not names:
         raise CommandError("give --strategies, for instance auto,random", code=2)
-    if not out.parent.is_dir():
-        raise CommandError(f"there is no folder {out.parent}", code=2)
-    if _drawing(out) == out:
-        raise CommandError(f"{out} is the picture's name: give --out FILE.json", code=2)
+    drawing = out.with_suffix(".svg")
+    if drawing == out:
+        raise CommandError("--out names the JSON file; the .svg is put beside it", code=2)
+    with new_file(out) as file, new_file(drawing) as drawing_file:
+        curves, given = _replay(data, choosers, batch, rounds, seeds)
+        file.write_text(json.dumps(_plain(curves, given, source, batch), indent=1) + "\n")
+        title = f"accuracy by labels, {source}, {len(given.test_x)} images tested on"
+        drawing_file.write_text(picture(curves, title))
+    _show(Console(highlight=False), curves)
+    typer.echo(f"{out}, {drawing}")
+
+
+def _replay(
+    data: Callable[[int], Replay],
+    choosers: Mapping[str, Chooser],
+    batch: int,
+    rounds: int,
+    seeds: int,
+) -> tuple[list[Curve], Replay]:
+    """A curve for each seed and strategy, and what the last was replayed on."""
     curves: list[Curve] = []
     console = Console(stderr=True, highlight=False)
     with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("", total=len(names) * seeds * rounds)
+        bar = progress.add_task("", total=len(choosers) * seeds * rounds)
         for seed in range(seeds):
             given = data(seed)
             for name, choose in choosers.items():
@@ -84,7 +101,7 @@ def _run(
                     tell=lambda _: progress.advance(bar),
                 )
                 curves.append(Curve(name, seed, done))
-    _write(curves, given, source, batch, out)
+    return curves, given
 
 
 def _of_file(file: Path) -> Callable[[int], Replay]:
@@ -157,8 +174,8 @@ def _of_project(
     )
 
 
-def _write(curves: Sequence[Curve], given: Replay, source: str, batch: int, out: Path) -> None:
-    plain = {
+def _plain(curves: Sequence[Curve], given: Replay, source: str, batch: int) -> dict[str, Any]:
+    return {
         "source": source,
         "pool": len(given.x),
         "test": len(given.test_x),
@@ -173,19 +190,6 @@ def _write(curves: Sequence[Curve], given: Replay, source: str, batch: int, out:
             for curve in curves
         ],
     }
-    drawing = _drawing(out)
-    title = f"accuracy by labels, {source}, {len(given.test_x)} images tested on"
-    try:
-        out.write_text(json.dumps(plain, indent=1) + "\n")
-        drawing.write_text(picture(curves, title))
-    except OSError as error:
-        raise CommandError(f"{out} can't be written: {first_line(error)}") from None
-    _show(Console(highlight=False), curves)
-    typer.echo(f"{out}, {drawing}")
-
-
-def _drawing(out: Path) -> Path:
-    return out.with_suffix(".svg")
 
 
 def _show(console: Console, curves: Sequence[Curve]) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from backend.commands.common import CommandError, load_settings, open_store, require_database
+from backend.commands.common import find_or_fail, load_settings, open_store, require_database
 from backend.status import (
     AccuracyStatus,
     MoveStatus,
@@ -18,7 +18,6 @@ from backend.status import (
     project_status,
     system_status,
 )
-from store.projects import find_project
 from worker.ledger_summary import suggestions_in_words
 from worker.queues import QUEUES, WorkerInfo
 
@@ -35,13 +34,7 @@ def run(project: int | None, connection: str, *, as_json: bool) -> None:
             else:
                 _show_system(system)
             return
-        with store.database.read() as db:
-            known = find_project(db, connection, project)
-        if known is None:
-            raise CommandError(
-                f"project {project} is not connected: `apprentice connect --project {project}`"
-            )
-        status = project_status(store, known)
+        status = project_status(store, find_or_fail(store, connection, project))
     if as_json:
         typer.echo(json.dumps(asdict(status), indent=2))
     else:
@@ -66,6 +59,8 @@ def _show_system(system: SystemStatus) -> None:
             "No Label Studio is connected: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, then "
             "`apprentice connect --project ID`."
         )
+    elif not system.projects:
+        console.print("No project is connected: `apprentice connect --project ID`.")
     for status in system.projects:
         _show_project(console, status)
         console.print()
@@ -85,7 +80,8 @@ def _show_project(console: Console, status: Status) -> None:
     broken = f", {status.broken} can't be used" if status.broken else ""
     lines.add_row("  tasks", f"{status.tasks} ({embedded}{broken})")
     lines.add_row("  labels", str(status.labels))
-    held = ", held: newer ones wait for `apprentice promote`" if status.held else ""
+    promote = f"`apprentice promote --project {status.project}`"
+    held = f", held: newer ones wait for {promote}" if status.held else ""
     lines.add_row("  version", f"{status.version or 'none'}{held}")
     lines.add_row("  accuracy", _accuracy(status.accuracy))
     if status.moving is not None:

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.backbone_names import WrongBackboneError, checked
-from backend.commands.common import CommandError, find_or_fail, load_settings, open_store
+from backend.commands.common import CommandError, open_project
 from backend.versions import version_records
 from store.projects import Project
 from store.store import Store
+from store.versions import START
 from worker.wishes import (
     Outcome,
     TrainingKind,
@@ -37,9 +38,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Ask for training, and with `wait` stay until its version is published or refused."""
-    settings = load_settings()
-    with open_store(settings) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
         named = None if backbone is None else _change_backbone(store, known, backbone)
         wish = store.database.write(lambda db: wish_for(db, known.id, kind))
         wish = replace(wish, backbone=named)
@@ -54,8 +53,7 @@ def run(
 
 def run_cancel(project: int, connection: str, *, as_json: bool) -> None:
     """Stop the project's fine-tuning."""
-    with open_store(load_settings()) as store:
-        known = find_or_fail(store, connection, project)
+    with open_project(connection, project) as (store, known):
         stopped = store.database.write(lambda db: cancel(db, known.id))
     if as_json:
         typer.echo(json.dumps({"project": project, "cancelled": stopped}))
@@ -111,6 +109,6 @@ def _in_words(store: Store, project: Project, wish: Wish, found: Outcome) -> str
     if found.state != "finished":
         return f"{wish.kind.value} {found.state}: {found.message}"
     version = _newest(store, project)
-    if version is None:
-        return found.message or "Nothing was learned: there are too few labels."
+    if version is None or version["kind"] == START:
+        return f"Nothing was learned: `apprentice status --project {project.ls_id}` says why."
     return f"{version['name']} ({version['kind']}) is {version['status']}: {version['verdict']}"

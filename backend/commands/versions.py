@@ -6,11 +6,15 @@ from dataclasses import asdict
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from backend.commands.common import CommandError, open_project
 from backend.versions import VersionRecord, decide, version_records
 from worker.republishing import VersionError
+
+INDENT = 4  # columns, of a verdict
+STYLES = {"served": "green", "refused": "red", "candidate": "yellow"}
 
 
 def run(project: int, connection: str, *, as_json: bool) -> None:
@@ -22,9 +26,10 @@ def run(project: int, connection: str, *, as_json: bool) -> None:
     elif not records:
         typer.echo("No version yet: label a few tasks of at least two classes.")
     else:
-        Console(highlight=False).print(_table(records))
+        _show(Console(highlight=False), records)
         if known.held_at is not None:
-            typer.echo("Held by a rollback: `apprentice promote` lets new versions be served.")
+            promote = f"`apprentice promote --project {project}`"
+            typer.echo(f"Held by a rollback: {promote} lets new versions be served.")
 
 
 def run_decision(
@@ -41,25 +46,28 @@ def run_decision(
         return
     typer.echo(f"{decision.version} is on its way to Label Studio.")
     if decision.held:
-        typer.echo("Later versions wait until `apprentice promote`.")
+        typer.echo(f"Later versions wait until `apprentice promote --project {project}`.")
 
 
-def _table(records: list[VersionRecord]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("version", "status", "kind", "labels", "accuracy", "made", "verdict"):
-        table.add_column(column, justify="right" if column == "labels" else "left")
-    styles = {"served": "green", "refused": "red", "candidate": "yellow"}
-    for record in records:
-        table.add_row(
-            record.name,
-            f"[{styles.get(record.status, 'default')}]{record.status}[/]",
-            record.kind,
-            str(record.labels),
-            _accuracy(record),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created_at)),
-            record.verdict.replace("[", r"\["),
-        )
-    return table
+def _show(console: Console, records: list[VersionRecord]) -> None:
+    """A line for each version with its verdict below it: together they fit no narrow terminal."""
+    columns = ("version", "status", "labels", "accuracy", "made")
+    rows = [_cells(record) for record in records]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+
+    def line(cells: tuple[str, ...]) -> str:
+        return "  ".join(map(str.ljust, cells, widths)).rstrip()
+
+    console.print(line(columns), style="bold")
+    for record, cells in zip(records, rows, strict=True):
+        console.print(line(cells), style=STYLES.get(record.status), markup=False)
+        console.print(Padding(Text(f"{record.kind}: {record.verdict}"), (0, 0, 0, INDENT)))
+
+
+def _cells(record: VersionRecord) -> tuple[str, ...]:
+    labels = str(record.labels).rjust(len("labels"))
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created_at))
+    return record.name, record.status, labels, _accuracy(record), made
 
 
 def _accuracy(record: VersionRecord) -> str:

@@ -7,6 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
+
+from store.connections import DEFAULT, get_connection, save_connection
+from store.projects import save_project
+from store.settings import Settings
+from store.store import Store
 
 HEAVY = {"torch", "openvino", "sklearn", "timm", "sqlalchemy", "fastapi", "redis", "numpy"}
 
@@ -100,6 +106,26 @@ def test_a_new_connection_needs_its_url_and_key(environment: dict[str, str]) -> 
     assert "--url" in refused.stderr
 
 
+@pytest.mark.parametrize("command", ["connect", "disconnect"])
+def test_what_does_not_work_takes_no_working_connections_place(
+    environment: dict[str, str], command: str
+) -> None:
+    store = Store.open(Settings(home=Path(environment["APPRENTICE_HOME"])), migrate=True)
+
+    def save(db: Connection) -> None:
+        save_connection(db, DEFAULT, "http://studio:8080", "a token that works")
+        save_project(db, DEFAULT, 1, 1700000000, title="Cats", label_config="<View/>")
+
+    store.database.write(save)
+    with store.database.read() as db:
+        before = get_connection(db, DEFAULT)
+    wrong = ["--url", "http://127.0.0.1:9", "--api-key", "a" * 40]
+    assert run([command, "--project", "1", *wrong], environment).returncode == 1
+    with store.database.read() as db:
+        assert get_connection(db, DEFAULT) == before
+    store.close()
+
+
 def test_disconnect_of_what_is_not_connected_fails(environment: dict[str, str]) -> None:
     refused = run(
         ["disconnect", "--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "a" * 40],
@@ -133,6 +159,50 @@ def test_status_before_anything_was_started_says_so(environment: dict[str, str])
     assert refused.returncode == 1
     assert "apprentice up" in refused.stderr
     assert not Path(environment["APPRENTICE_HOME"]).exists()
+
+
+@pytest.mark.parametrize("command", ["export --output out", "train", "cancel", "apply"])
+def test_no_command_makes_an_empty_store(environment: dict[str, str], command: str) -> None:
+    refused = run([*command.split(), "--project", "1"], environment)
+    assert refused.returncode == 1
+    assert "apprentice up" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert not Path(environment["APPRENTICE_HOME"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("APPRENTICE_DATABASE_URL", "postgres"),
+        ("APPRENTICE_DATABASE_URL", "oracle9://host/name"),
+        ("APPRENTICE_DATABASE_URL", "postgresql+psycopg://127.0.0.1:9/name"),
+        ("APPRENTICE_REDIS_URL", "localhost:6379"),
+    ],
+)
+def test_servers_that_are_not_there_are_told_in_words(
+    environment: dict[str, str], variable: str, value: str
+) -> None:
+    refused = run(["versions", "--project", "1"], environment, **{variable: value})
+    assert refused.returncode in (1, 2)
+    assert "Traceback" not in refused.stderr
+    assert variable in refused.stderr or "the database can't be opened" in refused.stderr
+
+
+def test_a_database_of_another_version_is_told_in_words(environment: dict[str, str]) -> None:
+    home = Path(environment["APPRENTICE_HOME"])
+    Store.open(Settings(home=home)).close()
+    (home / "apprentice.db").touch()
+    refused = run(["status"], environment)
+    assert refused.returncode == 1
+    assert "another version of Apprentice" in refused.stderr
+
+
+def test_an_id_that_no_database_holds_is_only_unknown(environment: dict[str, str]) -> None:
+    Store.open(Settings(home=Path(environment["APPRENTICE_HOME"])), migrate=True).close()
+    for command in ("status", "versions", "disconnect"):
+        refused = run([command, "--project", "9" * 30], environment)
+        assert "is not connected" in refused.stderr
+        assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.slow

@@ -84,6 +84,7 @@ def test_what_people_wrote_is_escaped(web):
 
 def test_running_jobs_and_errors_are_shown(web, project):
     def prepare(db):
+        want(db, project.id, "embed")
         want(db, project.id, "publish")
         fail(db, project.id, "publish", "Label Studio does not answer")
         postpone(db, project.id, "publish", 1e12)
@@ -98,6 +99,7 @@ def test_running_jobs_and_errors_are_shown(web, project):
 
     web.store.database.write(prepare)
     html = page(web)
+    assert "Waiting: publish" in html, "embed runs"
     assert 'value="0.25"' in html
     assert "25 images" in html
     assert "out of memory" in html
@@ -105,7 +107,7 @@ def test_running_jobs_and_errors_are_shown(web, project):
     found = status(web, project)
     assert [j.id for j in found.jobs] == [f"embed-{project.id}-g2"]
     assert {e.message for e in found.errors} == {"out of memory", "Label Studio does not answer"}
-    assert found.waiting[0].failures == 1
+    assert {w.kind: w.failures for w in found.waiting} == {"embed": 0, "publish": 1}
 
 
 def test_status_counts_labels_that_can_be_used(web, project):

@@ -23,7 +23,7 @@ from web_support import (
 
 from store.annotations import AnnotationRecord, save_annotations
 from store.projects import Project, find_project
-from store.publications import Item, save_predictions
+from store.publications import Item, pending_publications, save_predictions
 from store.settings import Settings
 from store.suggestions import suggestions_by_task
 from store.versions import Version
@@ -149,6 +149,20 @@ def test_apply_writes_a_file_and_has_the_rest_pushed(
     listed = {row["task"]: row for row in json.loads(shown.stdout)}
     assert listed[7]["labels"] == {"kind": "dog"}
     assert "on their way" in shown.stderr
+
+
+def test_apply_does_nothing_where_its_file_cannot_be_written(
+    web: Running, web_settings: Settings, project: Project, served: Version, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path, tmp_path / "none" / "labels.csv", tmp_path / "file" / "labels.csv"):
+        refused = command(web_settings, "apply", "--out", str(out))
+        assert refused.returncode == 1
+        assert f"{out} can't be written" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    with web.store.database.read() as db:
+        assert pending_publications(db, project.id) == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_blind_task_is_answered_without_a_suggestion(

@@ -93,14 +93,15 @@ def test_what_can_not_be_replayed_is_refused(tmp_path: Path) -> None:
         (["--features", str(file), "--strategies", "autoo"], "did you mean auto"),
         (["--features", str(file), "--strategies", " , "], "give --strategies"),
         (["--features", str(file), "--strategies", "+random"], "selection strategy is called ''"),
-        (["--features", str(file), "--out", str(tmp_path / "no" / "c.json")], "no folder .*no"),
-        (["--features", str(file), "--out", str(tmp_path / "c.svg")], "c.svg is the picture's"),
         (["--features", str(text)], "can't be read"),
         (["--features", str(empty)], "can't be read"),
         (["--features", str(cut)], "can't be read"),
         (["--features", str(alone)], "no .npz file"),
         (["--features", str(tmp_path / "none.npz")], "can't be read"),
         ([], "give --features FILE or --project ID"),
+        (["--features", str(file), "--out", str(tmp_path / "c.svg")], "names the JSON file"),
+        (["--features", str(file), "--out", str(tmp_path / "no" / "c.json")], "can't be written"),
+        (["--features", str(file), "--out", str(tmp_path)], "can't be written"),
     ):
         with pytest.raises(CommandError, match=complaint):
             simulate(*arguments)

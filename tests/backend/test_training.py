@@ -11,6 +11,7 @@ from store import work
 from store.jobs import list_jobs
 from store.projects import get_project
 from store.spaces import begin_move
+from store.versions import SERVED, START, add_version
 
 
 @pytest.fixture
@@ -78,6 +79,30 @@ def test_waiting_ends_when_the_fine_tuning_is_cancelled(web, project, run):
     answer = run("train", "--kind", "finetune", "--wait", code=1)
     thread.join()
     assert answer["state"] == "cancelled"
+
+
+def test_an_order_to_begin_with_is_not_what_was_learned(web, project, run):
+    import threading
+
+    def order(db):
+        nothing = {"labels": 0, "labels_digest": "", "metrics": {}, "artifact": None}
+        what = {"kind": START, "status": SERVED, "verdict": "an order to begin with"}
+        add_version(db, project.id, embedding_space="test", **what, **nothing)
+
+    def learn():
+        while not wanted(web, project, "learn"):
+            pass
+        lease = web.store.database.write(lambda db: work.begin(db, project.id, "learn"))
+        web.store.database.write(lambda db: work.finish(db, lease))
+
+    web.store.database.write(order)
+    thread = threading.Thread(target=learn)
+    thread.start()
+    shown = CliRunner().invoke(app, ["train", "--wait", "--project", str(LS_ID)])
+    thread.join()
+    assert shown.exit_code == 0, shown.output
+    assert "Nothing was learned" in shown.output
+    assert "apprentice v" not in shown.output
 
 
 def test_the_api_trains_and_cancels(web, project):

@@ -12,7 +12,7 @@ from web_support import LS_ID, Running, add_project, add_tasks, serve_version
 from store.projects import Project, get_project
 from store.publications import pending_publications
 from store.settings import Settings
-from store.versions import change_version
+from store.versions import change_version, list_versions
 
 
 @pytest.fixture
@@ -36,10 +36,12 @@ def pending(web: Running, project: Project) -> list[tuple[int, str]]:
         return [(p.version_id, p.reason) for p in pending_publications(db, project.id)]
 
 
-def command(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def command(
+    settings: Settings, *arguments: str, columns: int = 200
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "backend.cli", *arguments],
-        env={"APPRENTICE_HOME": str(settings.home), "PATH": "/usr/bin", "COLUMNS": "200"},
+        env={"APPRENTICE_HOME": str(settings.home), "PATH": "/usr/bin", "COLUMNS": str(columns)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -65,6 +67,42 @@ def test_versions_are_listed_with_their_metrics_and_verdict(
     table = command(web_settings, "versions", "--project", str(LS_ID)).stdout
     assert "apprentice v2" in table
     assert "90.0% (80.0% to 95.0%)" in table
+
+
+def test_versions_can_be_read_in_a_narrow_terminal(
+    web: Running, web_settings: Settings, project: Project
+) -> None:
+    verdict = "worse beyond chance: right on 88.0% of 1,234 images, the served version on 91.0%"
+    with web.store.database.read() as db:
+        newest = list_versions(db, project.id)[0]
+    whole = {"accuracy": {"value": 1.0, "low": 1.0, "high": 1.0, "n": 40}}
+    web.store.database.write(
+        lambda db: change_version(
+            db, newest.id, status="candidate", labels=123456, verdict=verdict, metrics=whole
+        )
+    )
+    shown = command(web_settings, "versions", "--project", str(LS_ID), columns=80).stdout
+    heading, first, *below = shown.splitlines()
+    assert heading.split() == ["version", "status", "labels", "accuracy", "made"]
+    assert first.startswith("apprentice v2  candidate  123456  100.0% (100.0% to 100.0%)  20")
+    assert len(first) <= 80
+    assert all(line.startswith("    ") for line in below[:2])
+    assert " ".join(" ".join(below[:2]).split()) == f"head: {verdict}"
+
+
+def test_a_misspelt_wish_is_refused(web: Running, project: Project) -> None:
+    base = f"/api/v1/projects/{project.id}"
+    for path in ("rollback", "promote", "train"):
+        answer = web.post(f"{base}/{path}", {"versoin": "v1"})
+        assert answer.status_code == 400
+        assert "versoin" in answer.json()["error"]
+    for path, body in (("goal", {"acuracy": 0.9}), ("backbone", {"name": "timm:resnet18"})):
+        assert web.http.put(f"{base}/{path}", json=body).status_code == 400
+    assert web.http.put(f"{base}/backbone", json={}).status_code == 400
+    form = web.http.post(f"{base}/train", content=b"{}", headers={"Content-Type": "text/plain"})
+    assert form.status_code == 400
+    assert "application/json" in form.json()["error"]
+    assert pending(web, project) == []
 
 
 def test_the_api_rolls_back_and_promotes(web: Running, project: Project) -> None:

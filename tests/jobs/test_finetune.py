@@ -101,6 +101,10 @@ def test_labels_that_teach_nothing_are_a_reason_not_a_loop(bench: Workbench) -> 
         job = next(job for job in list_jobs(db, bench.project_id) if job.kind == "finetune")
     assert job.state == "failed"
     assert "two" in str(job.error) or "second" in str(job.error)
+    with bench.store.database.read() as db:
+        wish = work.get_work(db, bench.project_id, "finetune")
+    assert wish is not None
+    assert (wish.failures, wish.error) == (0, None), "the next wish begins without them"
 
 
 def cancel_in_training(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from store import work
+from store.connections import DEFAULT, save_connection
 from store.projects import Project, change_project
 from store.store import Store
 
@@ -67,6 +68,23 @@ def test_failures_wait_longer_and_longer(store: Store, project: Project) -> None
         waits.append(wanted(store)[0].not_before)
     assert waits == sorted(waits)
     assert wanted(store)[0].error == "no route"
+
+
+def test_what_was_given_up_is_no_failure_of_the_next_wish(store: Store, project: Project) -> None:
+    wish(store, project)
+    finish(store, begin(store, project))
+    store.database.write(lambda db: work.fail(db, project.id, "learn", "too few labels"))
+    wish(store, project)
+    (item,) = wanted(store)
+    assert (item.failures, item.error, item.not_before) == (0, None, 0.0)
+
+
+def test_a_new_token_ends_the_waits_after_failures(store: Store, project: Project) -> None:
+    wish(store, project)
+    store.database.write(lambda db: work.fail(db, project.id, "learn", "401, Invalid token."))
+    store.database.write(lambda db: save_connection(db, DEFAULT, "http://elsewhere", "new"))
+    (item,) = wanted(store)
+    assert (item.failures, item.error, item.not_before) == (0, None, 0.0)
 
 
 def test_nothing_is_wanted_of_a_project_that_is_gone(store: Store, project: Project) -> None:

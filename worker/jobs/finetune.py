@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from model.finetuning import Cancelled, CannotFinetuneError, Finetuned, Options, finetune
 from store import work
-from store.jobs import CANCELLED, count_lost, get_job
+from store.jobs import CANCELLED, count_lost, end_job, get_job
 from store.projects import get_project
 from store.spaces import base_backbone, begin_move
 from store.tuned import add_tuned
@@ -248,6 +248,8 @@ class _Finetuning:
         def write(db: Connection) -> None:
             note_attempt(db, self.project.id, Attempt(self.labels, backbone, reason))
             work.finish(db, self.context.lease)
+            # At once: who waits for the work to be done would take it for a success.
+            end_job(db, self.context.job_id, state="failed", error=reason)
 
         self.database.write(write)
         raise GivenUpError(reason)
