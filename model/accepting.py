@@ -46,7 +46,8 @@ class Rule:
 
     `bound` is what the share of wrong ones is below, `wrong` of `audited` the picks that say so.
     In another state than ON they say why nothing may be taken: of the strictest threshold tried.
-    What was taken by an earlier rule may stay if it was at least as sure as `stays`.
+    What was taken by an earlier rule may stay if it was at least as sure as `stays`, and not of a
+    group in `broken`: of those more than the target of the picks are wrong.
     """
 
     state: str
@@ -57,6 +58,7 @@ class Rule:
     excluded: tuple[str, ...]
     needed: int  # picks without any error that the target takes
     stays: float = 0.0
+    broken: tuple[str, ...] = ()
 
     def takes(self, confidence: NDArray[np.floating], group: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Which suggestions [N] may be taken."""
@@ -91,7 +93,8 @@ def decide(audited: Audited, target: float) -> Rule:
     bound = upper_bound(sure.wrong, alpha=EACH)
     bad = _excluded(sure, target, needed) if state == ON else ()
     stays, wrong = _stays(audited, target, needed), int(sure.wrong.sum())
-    return Rule(state, threshold, bound, len(sure.wrong), wrong, bad, needed, stays)
+    broken = tuple(name for name in bad if sure.wrong[sure.group == name].mean() > target)
+    return Rule(state, threshold, bound, len(sure.wrong), wrong, bad, needed, stays, broken)
 
 
 def _stays(audited: Audited, target: float, needed: int) -> float:

@@ -153,17 +153,20 @@ def set_state(
     return db.execute(update(acceptance).where(*known).values(**values)).rowcount > 0
 
 
-def withdraw(db: Connection, project_id: int, below: float = math.inf) -> int:
-    """Have what was written that is less sure than `below` deleted again; how many."""
-    return db.execute(
-        update(acceptance)
-        .where(
-            acceptance.c.project_id == project_id,
-            acceptance.c.state.in_((SENT, WRITTEN)),
-            acceptance.c.confidence < below,
-        )
-        .values(state=WITHDRAWN)
-    ).rowcount
+def withdraw(
+    db: Connection, project_id: int, below: float = math.inf, tasks: Collection[int] = ()
+) -> int:
+    """Have what was written that is less sure than `below`, or of `tasks`, deleted again.
+
+    Returns how many.
+    """
+    which = [acceptance.c.confidence < below]
+    which += [acceptance.c.task_ls_id.in_(ids) for ids in chunks(tasks)]
+    written = acceptance.c.project_id == project_id, acceptance.c.state.in_((SENT, WRITTEN))
+    return sum(
+        db.execute(update(acceptance).where(*written, one).values(state=WITHDRAWN)).rowcount
+        for one in which
+    )
 
 
 def forget_acceptances(db: Connection, project_id: int, tasks: Collection[int]) -> None:

@@ -3,16 +3,18 @@
 The rule (`model/accepting.py`) is decided anew at every look, from random picks that people have
 labelled. A tenth of what it takes stays open, so that it goes on being audited. When the bound
 breaks, nothing more is taken and marks are removed; when more than the target of the picks that are
-as sure are wrong, what was written to Label Studio is deleted there again, unless a person has
-touched it.
+as sure, or of the same class, are wrong, what was written to Label Studio is deleted there again,
+unless a person has touched it.
 """
 
 import hashlib
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import structlog
@@ -23,11 +25,14 @@ from model.targets import Value
 from store import work
 from store.acceptances import (
     MARKED,
+    SENT,
     WANTED,
+    WRITTEN,
     Acceptance,
     add_acceptances,
     count_acceptances,
     forget_unwritten,
+    list_acceptances,
     marked,
     withdraw,
 )
@@ -41,7 +46,7 @@ from studio.config import LabelConfig
 from studio.items import read_items
 from worker.choosing import answers
 from worker.honest import group_of
-from worker.predictor import Predictor, Suggestion
+from worker.predictor import Predictor
 from worker.several import parts_of
 from worker.snapshot import Snapshot
 
@@ -111,6 +116,7 @@ def accept(store: Store, now: Snapshot) -> None:
         "goal": goal.changed_at,
         "threshold": rule.threshold if rule.state == ON else None,
         "excluded": list(rule.excluded),
+        "broken": list(rule.broken),
         "stays": rule.stays if rule.stays < math.inf else None,
         "tasks": len(now.tasks) if not waiting else None,
     }
@@ -120,9 +126,11 @@ def accept(store: Store, now: Snapshot) -> None:
     if rule.state == ON and version is not None and version.artifact is not None:
         accepted = _taken(store, now, version, rule, goal, shortlist)
 
+    broken = _of_groups(store, now, rule.broken) if rule.broken else []
+
     def give_up(db: Connection) -> int:
         forget_unwritten(db, project_id)
-        withdrawn = withdraw(db, project_id, rule.stays)
+        withdrawn = withdraw(db, project_id, rule.stays, broken)
         if withdrawn:
             work.want(db, project_id, "publish")
         return withdrawn
@@ -168,7 +176,7 @@ def _taken(
         found = answers(store, now.project, part, predictor, now.config, 0.0)
         tasks = [task for task, answer in found.items() if answer.result]
         sure = np.array([found[task].confidence for task in tasks], np.float64)
-        groups = np.array([_group(found[task], now.config) for task in tasks], np.str_)
+        groups = np.array([_group(found[task].result, now.config) for task in tasks], np.str_)
         for index in np.flatnonzero(rule.takes(sure, groups)):
             task = tasks[index]
             result = marked(found[task].result)
@@ -177,16 +185,23 @@ def _taken(
     return taken
 
 
+def _of_groups(store: Store, now: Snapshot, groups: Sequence[str]) -> list[int]:
+    """The tasks of these groups that were written to Label Studio."""
+    with store.database.read() as db:
+        written = list_acceptances(db, now.project.id, (SENT, WRITTEN))
+    return [item.task for item in written if _group(item.result, now.config) in groups]
+
+
 def reserved(project_id: int, task: int) -> bool:
     """Whether a task is left to people whatever is suggested: the same answer at every look."""
     digest = hashlib.sha256(f"audit {project_id} {task}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < RESERVED * 2**32
 
 
-def _group(suggestion: Suggestion, config: LabelConfig) -> str:
+def _group(result: Sequence[Mapping[str, Any]], config: LabelConfig) -> str:
     said: list[tuple[str, Value]] = []
     for control in config.controls:
-        values = list(read_items(control, suggestion.result).values())
+        values = list(read_items(control, result).values())
         if not values and control.absent is not None:
             values = [control.absent]
         said += [(control.name, value) for value in values]

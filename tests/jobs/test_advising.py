@@ -272,6 +272,34 @@ def test_a_broken_bound_takes_everything_back(begun: Workbench) -> None:
     assert accepted(begun) == {written: WITHDRAWN}
 
 
+def test_a_class_that_breaks_the_target_is_taken_back_alone(begun: Workbench) -> None:
+    label_lists(begun, 2, 12)
+    sure_picks(begun, 300, 0)
+    goal(begun, accept_error=0.05, accept_writes=True)
+    learn(begun)
+    cats = [task for task in accepted(begun) if begun.truth[task] == "cat"]
+    others = [task for task in accepted(begun) if begun.truth[task] != "cat"]
+    assert len(cats) > 5
+    assert len(others) > 5
+
+    def write(db: Connection) -> None:
+        for task in (*cats, *others):
+            set_state(db, begun.project_id, task, WRITTEN, task)
+        names = np.array(["cat", "dog", "fox"])
+        picks = [
+            AuditedPick(10_000 + i, 0.995, i % 3 == 0 and i < 60, str(names[i % 3]))
+            for i in range(900)
+        ]
+        save_advice(db, begun.project_id, replace(advice_of(begun), picks=picks))
+
+    begun.store.database.write(write)
+    learn(begun)
+    states = accepted(begun)
+    withdrawn = {task for task, state in states.items() if state == WITHDRAWN}
+    assert withdrawn == {*cats}
+    assert all(states[task] == WRITTEN for task in others)
+
+
 def test_a_stricter_rule_takes_back_what_it_does_not_take_any_more(begun: Workbench) -> None:
     label_lists(begun, 2, 12)
     sure_picks(begun, 300, 0)
