@@ -76,7 +76,7 @@ def suggestions_in_words(found: Summary) -> str:
         others = "blind tasks" if found.against == "blind" else "tasks without, a hint only"
         by, way = f"{abs(found.saved):.1f}", "faster" if found.saved > 0 else "slower"
         text += f"; as fast as {others}" if by == "0.0" else f"; {by} s {way} than {others}"
-        text += f" ({found.low:+.1f} to {found.high:+.1f} s saved)"
+        text += f" ({found.low:+z.1f} to {found.high:+z.1f} s saved)"
     if found.slow:
         text += f"; they slow people down at {', '.join(found.slow)}"
     return text

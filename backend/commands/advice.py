@@ -25,9 +25,9 @@ def run(
     """Print what is advised, after changing what was given of the project's goal."""
     changes: dict[str, Any] = {}
     if goal is not None:
-        changes["accuracy"] = _share(goal, "--goal")
+        changes["accuracy"] = _share(goal, "--goal", "0.95 or 95%")
     if accept_error is not None:
-        changes["accept_error"] = _share(accept_error, "--accept-error")
+        changes["accept_error"] = _share(accept_error, "--accept-error", "0.05 or 5%")
     if write is not None:
         changes["accept_writes"] = write
     with open_project(connection, project) as (store, known):
@@ -49,8 +49,8 @@ def run(
             typer.echo(sentence)
 
 
-def _share(text: str, option: str) -> float | None:
-    """0.95, "95%" or "off".
+def _share(text: str, option: str, example: str) -> float | None:
+    """A share such as the `example`, or None for "off".
 
     Raises:
         CommandError: it is none of them.
@@ -62,5 +62,7 @@ def _share(text: str, option: str) -> float | None:
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise CommandError(f"{option} takes a share such as 0.05 or 5%, or off: not {text!r}")
+        raise CommandError(
+            f"{option} takes a share such as {example}, or off: not {text!r}", code=2
+        )
     return share

@@ -71,7 +71,7 @@ def _swayed(sway: Sway) -> str:
 
 
 def _saved(saved: Measure) -> str:
-    return f"{saved.value:+.1f} ({saved.low:+.1f} to {saved.high:+.1f})"
+    return f"{saved.value:+z.1f} ({saved.low:+z.1f} to {saved.high:+z.1f})"
 
 
 def _annotators(ledger: Ledger) -> Table:

@@ -135,7 +135,7 @@ def test_the_command_prints_and_changes(
     sentences = web.http.get(f"/api/v1/projects/{project.id}/advice").json()["sentences"]
     assert command(web_settings).stdout.splitlines() == sentences
     wrong = command(web_settings, "--accept-error", "7")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "such as 0.05 or 5%, or off" in wrong.stderr
 
 

@@ -25,7 +25,7 @@ def pixels(path: str, size: int, share: float, kind: int) -> Any:
 
 spec, labels = (json.loads((here / f"{n}.json").read_text()) for n in ("preprocessing", "labels"))
 model = onnxruntime.InferenceSession(here / "model.onnx")
-for path in sys.argv[1:]:
+for path in sys.argv[1:] or sys.exit(__doc__):
     outputs = model.run(None, {"images": pixels(path, **spec["pixels"])})
     said = zip(labels["controls"], outputs, strict=True)
     answer = {c["name"]: dict(zip(c["classes"], p[0].tolist(), strict=True)) for c, p in said}

@@ -27,7 +27,7 @@ spec, labels = (json.loads((here / f"{n}.json").read_text()) for n in ("preproce
 w = load_file(here / "model.safetensors")
 backbone = timm.create_model(**spec["architecture"]).eval().requires_grad_(False)
 backbone.load_state_dict({k[9:]: v for k, v in w.items() if k.startswith("backbone.")})
-for path in sys.argv[1:]:
+for path in sys.argv[1:] or sys.exit(__doc__):
     x, answer = pixels(path, **spec["pixels"]), {}
     features = backbone((x - w["mean"]) / w["std"]).half().float()[0]
     for i, c in enumerate(labels["controls"]):

@@ -24,7 +24,7 @@ def pixels(path: str, size: int, share: float, kind: int) -> torch.Tensor:
 
 spec, labels = (json.loads((here / f"{n}.json").read_text()) for n in ("preprocessing", "labels"))
 model = torch.jit.load(here / "model.pt")
-for path in sys.argv[1:]:
+for path in sys.argv[1:] or sys.exit(__doc__):
     outputs = model(pixels(path, **spec["pixels"]))
     said = zip(labels["controls"], outputs, strict=True)
     answer = {c["name"]: dict(zip(c["classes"], p[0].tolist(), strict=True)) for c, p in said}
