@@ -18,8 +18,10 @@ from backend.asking import AskedImage, PredictRequest, Question, read_questions
 from backend.bodies import RequestError
 from backend.context import Web
 from backend.inference_client import Embedded, Failed, Wanted
+from store.owed import owe
 from store.projects import find_project, save_project
-from store.publications import Item, coming_scores, get_shortlist, owe, save_predictions
+from store.publications import Item, coming_scores, save_predictions
+from store.selections import get_shortlist
 from store.spaces import backbone_of
 from store.tasks import get_tasks, mark_broken, mark_embedded, save_tasks
 from store.versions import START, get_version

@@ -11,9 +11,10 @@ from backend.work_status import ErrorStatus, JobStatus, WaitingStatus, project_w
 from store.annotations import annotated_tasks, current_annotations
 from store.connections import list_connections
 from store.jobs import count_jobs
+from store.owed import owed_tasks
 from store.projects import Project, list_projects
-from store.publications import get_shortlist, owed_tasks
 from store.runtime import told
+from store.selections import get_shortlist
 from store.settings import Settings
 from store.spaces import backbone_of
 from store.store import Store

@@ -9,7 +9,7 @@ from benchmarks.harness import Options, WaitedInVainError, demo, new_project, re
 from benchmarks.report import Bar, Outcome
 from store.connections import DEFAULT
 from store.projects import find_project
-from store.publications import get_shortlist
+from store.selections import get_shortlist
 from store.tasks import count_tasks
 from store.versions import HEAD, get_version
 

@@ -24,8 +24,8 @@ from benchmarks.harness import (
 )
 from benchmarks.report import Bar, Outcome, percentile, spread
 from store.annotations import annotated_tasks
-from store.publications import get_shortlist
 from store.schema import publication
+from store.selections import get_shortlist
 from store.versions import HEAD, REFUSED, list_versions
 
 PACE = 3.0  # seconds from one label of the steady annotator to the next

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from store.schema import owed, prediction, publication, publication_chunk, selection
+from store.schema import prediction, publication, publication_chunk
 from store.tasks import chunks
 
 CHUNK_ITEMS = 200  # predictions in one request to Label Studio
@@ -47,15 +47,6 @@ class Chunk:
     id: int
     items: tuple[Item, ...]
     attempts: int
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A task chosen to be labelled next. `probability` of being picked, where it is known."""
-
-    task: int
-    strategy: str
-    probability: float | None
 
 
 def add_publication(
@@ -293,63 +284,3 @@ def latest_predictions(db: Connection, project_id: int) -> dict[int, int]:
         .order_by(prediction.c.version_id)
     )
     return {row.task_ls_id: row.version_id for row in rows}
-
-
-def set_shortlist(
-    db: Connection, project_id: int, version_id: int, choices: Sequence[Choice]
-) -> None:
-    """Make `choices`, in order, the project's shortlist; older ones are history."""
-    db.execute(
-        update(selection)
-        .where(selection.c.project_id == project_id, selection.c.active)
-        .values(active=False)
-    )
-    now = time.time()
-    rows = [
-        {
-            "project_id": project_id,
-            "version_id": version_id,
-            "task_ls_id": choice.task,
-            "rank": rank,
-            "strategy": choice.strategy,
-            "probability": choice.probability,
-            "created_at": now,
-            "active": True,
-        }
-        for rank, choice in enumerate(choices)
-    ]
-    if rows:
-        db.execute(insert(selection), rows)
-
-
-def get_shortlist(db: Connection, project_id: int) -> list[int]:
-    """The tasks of today's shortlist in order, labelled ones too."""
-    query = (
-        select(selection.c.task_ls_id)
-        .where(selection.c.project_id == project_id, selection.c.active)
-        .order_by(selection.c.rank)
-    )
-    return list(db.execute(query).scalars())
-
-
-def owe(db: Connection, project_id: int, ls_ids: Collection[int]) -> None:
-    """Remember tasks that got an empty answer because the real one was not ready."""
-    known = owed_tasks(db, project_id)
-    rows = [
-        {"project_id": project_id, "task_ls_id": ls_id, "since": time.time()}
-        for ls_id in set(ls_ids) - known
-    ]
-    if rows:
-        db.execute(insert(owed), rows)
-
-
-def owed_tasks(db: Connection, project_id: int) -> set[int]:
-    """Tasks whose empty answer is still to be replaced."""
-    query = select(owed.c.task_ls_id).where(owed.c.project_id == project_id)
-    return set(db.execute(query).scalars())
-
-
-def settle(db: Connection, project_id: int, ls_ids: Collection[int]) -> None:
-    """Note that these tasks have their real prediction, or never can."""
-    for ids in chunks(ls_ids):
-        db.execute(delete(owed).where(owed.c.project_id == project_id, owed.c.task_ls_id.in_(ids)))

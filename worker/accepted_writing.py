@@ -21,8 +21,7 @@ from store.acceptances import (
     set_state,
 )
 from store.annotations import annotated_tasks
-from store.publications import get_shortlist
-from store.selections import drawn_tasks
+from store.selections import drawn_tasks, get_shortlist
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
 from studio.records import AnnotationInfo

@@ -38,8 +38,8 @@ from store.acceptances import (
 )
 from store.advice import Advice, get_advice
 from store.goals import Goal, get_goal
-from store.publications import get_shortlist
 from store.runtime import tell, told
+from store.selections import get_shortlist
 from store.store import Store
 from store.versions import REFUSED, Version, newest_version
 from studio.config import LabelConfig

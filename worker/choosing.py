@@ -14,7 +14,8 @@ from model.selection import AUTO, Pick, cold_start, finite_rows, shortlist
 from model.selection.registry import STRATEGIES
 from store.annotations import AnnotationRecord
 from store.projects import Project
-from store.publications import Choice, Item
+from store.publications import Item
+from store.selections import Choice
 from store.settings import Settings
 from store.store import Store
 from store.tasks import Task, task_data

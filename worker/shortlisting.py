@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from store.publications import Choice
+from store.selections import Choice
 from worker.advising import random_share
 from worker.choosing import choose, load_labelled, load_pool, shortlist_size
 from worker.jobs.context import JobContext

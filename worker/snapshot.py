@@ -16,9 +16,9 @@ from store.annotations import (
     first_received,
 )
 from store.projects import Project, get_project
-from store.publications import Choice, get_shortlist, latest_predictions
+from store.publications import latest_predictions
 from store.schema import annotation, selection
-from store.selections import RANDOM, Draw, drawn_tasks
+from store.selections import RANDOM, Choice, Draw, drawn_tasks, get_shortlist
 from store.store import Store
 from store.tasks import Task, list_tasks
 from store.units import item_of, task_of

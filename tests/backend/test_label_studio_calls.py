@@ -8,8 +8,8 @@ from web_support import CONFIG, Running, running, serve_version
 from backend.demo.label_studio import LabelStudioServer, create_image_project
 from store.annotations import current_annotations
 from store.connections import save_connection
+from store.owed import owed_tasks
 from store.projects import change_project, find_project
-from store.publications import owed_tasks
 from store.runtime import told
 from store.tasks import get_tasks
 from store.work import get_work

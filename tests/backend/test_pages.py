@@ -15,8 +15,8 @@ from web_support import (
 from backend.pages import ago
 from backend.status import project_status, system_status
 from store.jobs import add_job, change_job
+from store.owed import owe
 from store.projects import change_project, get_project
-from store.publications import owe
 from store.schema import job
 from store.versions import START
 from store.work import fail, postpone, want

@@ -22,8 +22,8 @@ from web_support import (
     vectors_of,
 )
 
+from store.owed import owed_tasks
 from store.projects import change_project, find_project
-from store.publications import owed_tasks
 from store.schema import prediction, work
 from store.tasks import get_tasks, mark_broken
 from store.versions import START

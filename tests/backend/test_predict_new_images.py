@@ -5,8 +5,8 @@ from image_server import jpeg
 from web_support import CONFIG, LS_ID, add_project, predict_body, running, serve_version
 
 from store.connections import save_connection
+from store.owed import owed_tasks
 from store.projects import change_project
-from store.publications import owed_tasks
 from store.tasks import get_tasks
 
 DIM = 1280

@@ -19,8 +19,8 @@ from backend.app import create_app
 from model.heads import fit
 from store.connections import DEFAULT, StudioConnection, save_connection
 from store.projects import Project, change_project, save_project
-from store.publications import Choice, set_shortlist
 from store.runtime import tell
+from store.selections import Choice, set_shortlist
 from store.settings import Settings
 from store.store import Store
 from store.tasks import TaskRecord, mark_embedded, save_tasks

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psutil
 
 from backend.demo.run import DemoSession
-from store.publications import get_shortlist
+from store.selections import get_shortlist
 from worker.connecting import is_ours
 
 

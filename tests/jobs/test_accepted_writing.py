@@ -19,8 +19,7 @@ from store.acceptances import (
 from store.annotations import current_annotations, save_annotations
 from store.connections import DEFAULT, save_connection
 from store.projects import change_project, save_project
-from store.publications import Choice, set_shortlist
-from store.selections import RANDOM
+from store.selections import RANDOM, Choice, set_shortlist
 from store.versions import SERVED, START, add_version
 from studio.client import StudioClient
 from studio.records import AnnotationInfo, ProjectInfo

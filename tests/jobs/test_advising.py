@@ -23,8 +23,7 @@ from store.advice import Advice, AuditedPick, get_advice, save_advice
 from store.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.goals import change_goal
 from store.projects import change_project
-from store.publications import get_shortlist
-from store.selections import drawn_tasks
+from store.selections import drawn_tasks, get_shortlist
 from store.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions import mark_served, newest_version
 from tests.jobs.workbench import SPACE, Workbench, region

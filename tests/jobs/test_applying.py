@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 
 from store.annotations import AnnotationRecord, save_annotations
-from store.publications import (
-    Item,
-    get_shortlist,
-    next_chunk,
-    pending_publications,
-    save_predictions,
-)
+from store.publications import Item, next_chunk, pending_publications, save_predictions
+from store.selections import get_shortlist
 from store.tasks import TaskRecord, mark_broken, save_tasks
 from store.work import get_work
 from tests.jobs.serving import serve_newest

@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from backend.commands.common import CommandError
 from backend.commands.simulate import run_project
-from store.publications import Choice
 from store.schema import selection
+from store.selections import Choice
 from store.versions import newest_version
 from tests.jobs.workbench import Workbench
 from worker.choosing import POOL, Pool, choose, load_labelled, load_pool, strategy_of

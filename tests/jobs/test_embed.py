@@ -11,7 +11,7 @@ from PIL import Image
 
 from store import work
 from store.projects import save_project
-from store.publications import Choice, set_shortlist
+from store.selections import Choice, set_shortlist
 from store.tasks import Task, TaskRecord, list_tasks, save_tasks
 from store.versions import START, add_version
 from tests.jobs.workbench import Workbench

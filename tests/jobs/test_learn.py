@@ -10,12 +10,12 @@ from store.projects import change_project, serve
 from store.publications import (
     Item,
     end_publication,
-    get_shortlist,
     next_chunk,
     pending_publications,
     save_predictions,
     scores_of,
 )
+from store.selections import get_shortlist
 from store.tasks import list_tasks, mark_embedded
 from store.versions import REFUSED, Version, get_version, list_versions, mark_served
 from store.work import get_work

@@ -8,7 +8,6 @@ from store.annotations import AnnotationRecord, save_annotations
 from store.projects import change_project
 from store.publications import (
     Item,
-    get_shortlist,
     latest_predictions,
     next_chunk,
     pending_publications,
@@ -16,6 +15,7 @@ from store.publications import (
     save_predictions,
 )
 from store.runtime import told
+from store.selections import get_shortlist
 from store.suggestions import forget_predictions, suggestions_by_task
 from store.versions import CANDIDATE, HEAD, Version, add_version
 from tests.jobs.workbench import SPACE, Workbench, region

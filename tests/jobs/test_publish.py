@@ -8,21 +8,19 @@ import pytest
 from backend.demo.label_studio import LabelStudioServer
 from store.annotations import AnnotationRecord, save_annotations
 from store.connections import DEFAULT, save_connection
+from store.owed import owe, owed_tasks
 from store.projects import change_project, save_project
 from store.publications import (
-    Choice,
     Item,
     add_publication,
     begin_chunk,
     next_chunk,
-    owe,
-    owed_tasks,
     pending_publications,
     save_predictions,
     scores_of,
-    set_shortlist,
 )
 from store.runtime import WEB_STARTED, tell
+from store.selections import Choice, set_shortlist
 from store.suggestions import suggestions_by_task
 from store.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions import (

@@ -5,9 +5,7 @@ import pytest
 from sqlalchemy import Connection
 
 from model.groups import near_duplicate_groups
-from store.publications import (
-    get_shortlist,
-)
+from store.selections import get_shortlist
 from store.tasks import mark_broken, mark_embedded
 from store.units import unit_of
 from store.work import get_work

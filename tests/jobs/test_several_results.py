@@ -11,10 +11,7 @@ from store.acceptances import MARKED, list_acceptances
 from store.advice import AuditedPick, get_advice, save_advice
 from store.annotations import AnnotationRecord, save_annotations
 from store.goals import change_goal
-from store.publications import (
-    owe,
-    owed_tasks,
-)
+from store.owed import owe, owed_tasks
 from store.reviews import get_review
 from store.schema import prediction
 from store.tasks import list_tasks, mark_broken, mark_embedded

@@ -1,5 +1,6 @@
 """Publications: written down before the first push, sent once, superseded as a whole."""
 
+from store.owed import owe, owed_tasks, settle
 from store.projects import Project, get_project, serve
 from store.publications import (
     Item,
@@ -9,13 +10,10 @@ from store.publications import (
     end_publication,
     latest_predictions,
     next_chunk,
-    owe,
-    owed_tasks,
     pending_publications,
     predicted_tasks,
     published_tasks,
     save_predictions,
-    settle,
 )
 from store.store import Store
 from store.versions import HEAD, RETIRED, SERVED, Version, add_version, list_versions, mark_served

@@ -7,8 +7,7 @@ from store.annotations import AnnotationRecord, annotated_tasks, save_annotation
 from store.deletions import delete_tasks
 from store.embedding_queue import mark_retry, next_retry, tasks_to_embed
 from store.projects import Project, find_project, save_project
-from store.publications import Choice, set_shortlist
-from store.selections import RANDOM, drawn_tasks
+from store.selections import RANDOM, Choice, drawn_tasks, set_shortlist
 from store.store import Store
 from store.tasks import (
     TaskRecord,
@@ -22,7 +21,7 @@ from store.tasks import (
     task_ids,
 )
 from store.units import unit_of
-from store.versions import START, add_version
+from worker.standing import start_version
 
 
 def add(store: Store, project: Project, ids: range, *, uri: str = "/data/{}.jpg") -> int:
@@ -40,18 +39,7 @@ def test_labelled_images_come_first_then_the_shortlist(store: Store, project: Pr
 
     def write(db):
         save_annotations(db, project.id, [AnnotationRecord(1, 90, 1.0, 1.0, [])])
-        version = add_version(
-            db,
-            project.id,
-            kind=START,
-            status="served",
-            embedding_space="space",
-            labels=0,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
-        )
+        version = start_version(db, project.id, "space")
         set_shortlist(db, project.id, version.id, [Choice(80, "margin", None)])
 
     store.database.write(write)
@@ -113,18 +101,7 @@ def test_a_task_under_a_deleted_ones_id_is_neither_drawn_nor_accepted(
     add(store, project, range(1, 4))
 
     def write(db):
-        version = add_version(
-            db,
-            project.id,
-            kind=START,
-            status="served",
-            embedding_space="space",
-            labels=0,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
-        )
+        version = start_version(db, project.id, "space")
         drawn = [Choice(task, RANDOM, 0.1) for task in (1, 2)]
         set_shortlist(db, project.id, version.id, drawn)
         taken = [Acceptance(task, version.id, 0.99, [], WANTED, None, 0.0) for task in (2, 3)]

@@ -14,8 +14,8 @@ from model.embedding import Embedder
 from store import work
 from store.annotations import annotated_tasks
 from store.embedding_queue import any_to_embed, next_retry
-from store.publications import get_shortlist
 from store.runtime import tell, told
+from store.selections import get_shortlist
 from store.spaces import (
     backbone_of,
     base_backbone,

@@ -15,8 +15,9 @@ from model.registry import UnknownNameError
 from store import work
 from store.artifacts import ArtifactError
 from store.projects import change_project, is_held
-from store.publications import Choice, Item, add_publication, predicted_tasks, set_shortlist
+from store.publications import Item, add_publication, predicted_tasks
 from store.reviews import save_review
+from store.selections import Choice, set_shortlist
 from store.spaces import cancel_move, finish_move, is_tuned, move_is_ready, move_stands
 from store.tasks import assign_holdout
 from store.tuned import Tuned

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from store import work
 from store.deletions import delete_tasks
+from store.owed import owed_tasks, settle
 from store.projects import serve
 from store.publications import (
     Chunk,
@@ -22,11 +23,9 @@ from store.publications import (
     end_publication,
     is_superseded,
     next_chunk,
-    owed_tasks,
     pending_publications,
     predicted_tasks,
     published_tasks,
-    settle,
     was_begun,
 )
 from store.runtime import WEB_STARTED, told
