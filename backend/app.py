@@ -14,22 +14,24 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from backend import api, api_advice, api_results, api_training, pages, protocol
-from backend.auth import BasicAuth, Credentials, check_binding
-from backend.bodies import RequestError
-from backend.context import Web
-from backend.inference_client import InferenceClient
-from backend.metrics import MeasuredRequests, Metrics
-from backend.pool import BusyError
-from backend.sockets import socket_path
-from backend.sweeper import Sweeper
-from store.artifacts import ArtifactError
-from store.connections import ensure_default
-from store.runtime import WEB_STARTED, tell
+from backend.api import advice, projects, results, training
+from backend.app_state import Web
+from backend.http.auth import BasicAuth, Credentials, check_binding
+from backend.http.prometheus import MeasuredRequests, Metrics
+from backend.http.request_bodies import RequestError
+from backend.http.thread_pool import BusyError
+from backend.inference.client import InferenceClient
+from backend.inference.socket_path import socket_path
+from backend.pages import routes as pages
+from backend.protocol import routes as protocol
+from backend.scheduler import Sweeper
+from store.files.artifacts import ArtifactError
+from store.projects.connections import ensure_default
+from store.projects.key_values import WEB_STARTED, tell
 from store.settings import Settings
 from store.store import Store
 from studio.config import parse_label_config
-from worker.broker import broker_url, redis_from_url
+from worker.queues.broker import broker_url, redis_from_url
 
 log = structlog.get_logger()
 
@@ -64,10 +66,10 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
     )
     app.include_router(pages.router)
-    app.include_router(api.router)
-    app.include_router(api_training.router)
-    app.include_router(api_advice.router)
-    app.include_router(api_results.router)
+    app.include_router(projects.router)
+    app.include_router(training.router)
+    app.include_router(advice.router)
+    app.include_router(results.router)
     app.include_router(protocol.router)
     app.include_router(protocol.router, prefix="/c/{connection_id}", include_in_schema=False)
     _answer_errors(app)

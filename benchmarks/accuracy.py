@@ -20,10 +20,10 @@ from backend.demo.dataset import CLASSES, FOLDER, LABEL_CONFIG, PACKAGE
 from benchmarks.harness import Options
 from benchmarks.report import OUT, Bar, Outcome
 from model.embedding import embed_stream, open_embedder
+from services.training.train import TrainingSet, train
 from studio.config import LabelConfig, parse_label_config
-from studio.decoding import decode
-from studio.image_policy import ImagePolicy
-from worker.training import TrainingSet, train
+from studio.images.decoding import decode
+from studio.images.policy import ImagePolicy
 
 SIZES = (20, 60, 100, 200, 300)
 BACKBONE = "bundled:lite0"

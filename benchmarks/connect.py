@@ -7,11 +7,11 @@ import time
 
 from benchmarks.harness import Options, WaitedInVainError, demo, new_project, readable, region
 from benchmarks.report import Bar, Outcome
-from store.connections import DEFAULT
-from store.projects import find_project
-from store.selections import get_shortlist
-from store.tasks import count_tasks
-from store.versions import HEAD, get_version
+from store.predictions.shortlists import get_shortlist
+from store.projects.connections import DEFAULT
+from store.projects.projects import find_project
+from store.tasks.tasks import count_tasks
+from store.versions.versions import HEAD, get_version
 
 PATIENCE = 180.0  # seconds
 

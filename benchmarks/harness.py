@@ -19,11 +19,11 @@ from backend.demo.label_studio import LabelStudioServer, create_image_project
 from backend.demo.process import tail
 from backend.demo.run import DemoSession
 from benchmarks.report import ENVIRONMENT, OUT
-from store.connections import DEFAULT, StudioConnection, get_connection
-from store.jobs import Job, list_jobs
-from store.projects import Project, get_project
-from store.versions import Version, get_version, newest_version
-from store.work import get_work
+from store.projects.connections import DEFAULT, StudioConnection, get_connection
+from store.projects.projects import Project, get_project
+from store.versions.versions import Version, get_version, newest_version
+from store.work.jobs import Job, list_jobs
+from store.work.pending_work import get_work
 from studio.client import StudioClient
 from studio.records import ProjectInfo, Region
 

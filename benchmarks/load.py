@@ -24,10 +24,10 @@ from benchmarks.harness import (
 )
 from benchmarks.report import Bar, Outcome, percentile, spread
 from benchmarks.traffic import Bodies, Call, Reply, on_schedule
-from store.connections import DEFAULT
-from store.jobs import list_jobs
-from store.schema import annotation
-from worker.connecting import connect
+from services.connections.connect import connect
+from store.database.schema import annotation
+from store.projects.connections import DEFAULT
+from store.work.jobs import list_jobs
 
 WEBHOOKS, OTHERS = 50.0, 10.0  # a second
 

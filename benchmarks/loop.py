@@ -23,10 +23,10 @@ from benchmarks.harness import (
     served,
 )
 from benchmarks.report import Bar, Outcome, percentile, spread
-from store.annotations import annotated_tasks
-from store.schema import publication
-from store.selections import get_shortlist
-from store.versions import HEAD, REFUSED, list_versions
+from store.database.schema import publication
+from store.predictions.shortlists import get_shortlist
+from store.tasks.annotations import annotated_tasks
+from store.versions.versions import HEAD, REFUSED, list_versions
 
 PACE = 3.0  # seconds from one label of the steady annotator to the next
 PATIENCE = 60.0  # seconds

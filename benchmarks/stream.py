@@ -18,8 +18,8 @@ from backend.demo.run import DemoSession
 from backend.demo.sign_in import make_token, sign_up
 from benchmarks.harness import Options, demo, region
 from benchmarks.report import Bar, Outcome
-from store.schema import selection, version
-from store.versions import version_name
+from store.database.schema import selection, version
+from store.versions.versions import version_name
 from studio.client import StudioClient
 
 LOOK = 2.0  # seconds that an annotator has a task open

@@ -15,7 +15,7 @@ from typing import Any
 
 from backend.demo.run import DemoSession
 from benchmarks.harness import connection, region
-from worker.registration import SECRET_HEADER
+from services.connections.registration import SECRET_HEADER
 
 TIMEOUT = 30.0  # seconds after which a request counts as lost
 FIRST_ID = 5_000_000  # of annotations that Label Studio itself doesn't have

@@ -14,7 +14,7 @@ from backend.demo.run import DemoSession
 from benchmarks.harness import Options, at_rest, demo, jobs, ours, wait
 from benchmarks.report import Bar, Outcome, percentile, spread
 from benchmarks.traffic import Bodies, Call, Reply, on_schedule
-from worker.wishes import TrainingKind, cancel, wish_for
+from services.versions.training_requests import TrainingKind, cancel, wish_for
 
 LABELS = 150
 RATE = 20.0  # requests a second

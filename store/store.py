@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from store.artifacts import Artifacts
-from store.database import Database
-from store.embeddings import Embeddings
+from store.database.engine import Database
+from store.files.artifacts import Artifacts
+from store.files.embeddings import Embeddings
 from store.settings import Settings
 
 

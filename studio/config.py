@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from model.targets import Path
+from model.targets.schema import Path
 from studio.controls import Control, NotLearnedError, Tag, known_tags, make
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from model.targets import Value
+from model.targets.schema import Value
 from studio.controls import Control
 from studio.controls.base import MOST_IMAGES, Results
 

@@ -11,6 +11,9 @@ from xdist.scheduler import LoadFileScheduling
 from backend.demo.label_studio import LabelStudioServer
 from studio.client import StudioClient
 from studio.records import ProjectInfo
+from tests.support.fixtures import several, workbench
+
+__all__ = ["several", "workbench"]  # fixtures
 
 TWO_CLASSES = (
     '<View><Image name="image" value="$image"/><Choices name="kind" toName="image">'

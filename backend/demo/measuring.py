@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.demo.annotator import CONTROL, true_name
-from store.annotations import annotated_tasks
-from store.projects import Project
+from services.suggestions.predictor import Predictor
+from store.projects.projects import Project
 from store.store import Store
-from store.tasks import list_tasks
-from store.versions import get_version
+from store.tasks.annotations import annotated_tasks
+from store.tasks.tasks import list_tasks
+from store.versions.versions import get_version
 from studio.config import parse_label_config
-from worker.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from backend.demo.label_studio import HOST
 from store.settings import Settings
-from worker.tether import Lifeline
+from worker.supervision.parent_death import Lifeline
 
 STOP_SECONDS = 20.0
 LOG_TAIL = 2000  # characters

@@ -14,14 +14,14 @@ from backend.demo.dataset import LABEL_CONFIG, load_samples
 from backend.demo.label_studio import LabelStudioServer, create_image_project
 from backend.demo.measuring import RestAccuracy, rest_accuracy
 from backend.demo.process import ApprenticeProcess, free_port, tail
-from backend.readiness import not_ready
-from store.annotations import annotated_tasks
-from store.connections import DEFAULT, save_connection
-from store.projects import Project, get_project
+from backend.doctor.readiness import not_ready
+from services.connections.connect import connect
+from store.projects.connections import DEFAULT, save_connection
+from store.projects.projects import Project, get_project
 from store.store import Store
-from store.versions import Version, get_version, newest_version
+from store.tasks.annotations import annotated_tasks
+from store.versions.versions import Version, get_version, newest_version
 from studio.records import ProjectInfo
-from worker.connecting import connect
 
 TITLE = "Textile defects"
 IMAGES = 400

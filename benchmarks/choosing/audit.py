@@ -14,8 +14,8 @@ import platform
 import numpy as np
 
 from benchmarks.choosing.world import Simulated
-from model.audit import audit
-from model.evaluation import accuracy
+from model.active_learning.accuracy_audit import audit
+from model.evaluation.cross_validation import accuracy
 
 BAR = 93.0  # % of the runs
 

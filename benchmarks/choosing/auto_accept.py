@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.choosing.world import Simulated
-from model.accepting import ON, Audited, decide
+from model.active_learning.auto_accept import ON, Audited, decide
 
 BAR = 8.0  # % of the projects
 LABELS = 800

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from model.audit import Draws
-from model.calibration import fit_temperature, softmax
-from model.folds import grouped_folds
+from model.active_learning.accuracy_audit import Draws
 from model.selection import cold_start, shortlist
+from model.statistics.calibration import fit_temperature, softmax
+from model.statistics.folds import grouped_folds
 
 DIM = 16
 LIST = 20  # tasks of a shortlist

@@ -13,9 +13,9 @@ import platform
 import numpy as np
 
 from benchmarks.heads import digits, embeddings, textiles
-from model.calibration import calibration_error, fit_temperature, softmax
-from model.evaluation import out_of_fold_logits
+from model.evaluation.cross_validation import out_of_fold_logits
 from model.heads import fit
+from model.statistics.calibration import calibration_error, fit_temperature, softmax
 
 LABELS = 200
 BAR_AFTER, BAR_WORSE = 0.05, 0.01

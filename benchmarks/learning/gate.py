@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from model.calibration import fit_temperature, softmax
-from model.gate import Verdict, compare
+from model.evaluation.paired_tests import Verdict, compare
+from model.statistics.calibration import fit_temperature, softmax
 
 CLASSES = tuple("abcde")
 DIM = 32

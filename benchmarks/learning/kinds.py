@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.heads import digits, embeddings, textiles
-from model.head_choice import select
+from model.evaluation.head_selection import select
 from model.heads import fit
 from model.heads.registry import HEADS
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.heads import digits, embeddings, textiles
-from model.calibration import fit_temperature, softmax
-from model.evaluation import out_of_fold_logits
-from model.label_quality import DOUBTFUL, label_quality
+from model.annotators.label_quality import DOUBTFUL, label_quality
+from model.evaluation.cross_validation import out_of_fold_logits
+from model.statistics.calibration import fit_temperature, softmax
 
 THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2)
 WRONG = 0.05  # of the labels

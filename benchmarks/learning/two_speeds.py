@@ -24,14 +24,14 @@ from PIL import Image
 from benchmarks.heads import digits, embeddings, textiles
 from model.backbones.tuned import install
 from model.embedding import embed_stream, open_embedder
+from model.evaluation.head_selection import select
+from model.evaluation.paired_tests import compare
 from model.finetuning import Options, Target, finetune
-from model.folds import grouped_folds
-from model.gate import compare
-from model.head_choice import select
 from model.heads import Head, fit
 from model.heads.registry import HEADS
-from worker.finetune_plan import MEASURING_SHARE
-from worker.finetune_policy import may_pay
+from model.statistics.folds import grouped_folds
+from services.finetuning.plan import MEASURING_SHARE
+from services.finetuning.policy import may_pay
 
 BACKBONE = "bundled:lite0"
 FOLDS = 5

@@ -23,9 +23,9 @@ from threadpoolctl import threadpool_limits
 from benchmarks.report import OUT
 from benchmarks.selection import datasets, summary
 from benchmarks.selection.oracle import oracle
+from model.active_learning.simulation import Chooser, Replay, Round, by_name, replay, split
 from model.selection import rows_by
 from model.selection.registry import STRATEGIES, Pool
-from model.simulation import Chooser, Replay, Round, by_name, replay, split
 
 BATCH, ROUNDS = 20, 15
 ALL = "all"  # everything is labelled at once

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from skactiveml.classifier import MixtureModelClassifier, ParzenWindowClassifier, SklearnClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from model.calibration import softmax
+from model.active_learning.simulation import Asked, Chooser
 from model.heads import Head, fit
 from model.selection.geometry import unit_rows
-from model.simulation import Asked, Chooser
+from model.statistics.calibration import softmax
 
 COMMITTEE = 5  # heads, each of a bootstrap of the labels
 
@@ -164,7 +164,7 @@ OPPONENTS: dict[str, tuple[Callable[[int, int], Any], Query]] = {
 
 
 def opponent(name: str) -> Chooser:
-    """Its choices, as a chooser for `model.simulation.replay`."""
+    """Its choices, as a chooser for `model.active_learning.simulation.replay`."""
     make, query = OPPONENTS[name]
 
     def choose(asked: Asked) -> Sequence[int]:

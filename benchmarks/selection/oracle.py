@@ -7,9 +7,9 @@ no strategy can know what it knows, and one that looked further ahead could do b
 import numpy as np
 from numpy.typing import NDArray
 
+from model.active_learning.simulation import Asked, Chooser, Replay
 from model.heads import fit
 from model.selection import rows_by
-from model.simulation import Asked, Chooser, Replay
 
 PROPOSE = ("herding", "margin", "badge", "bait", "balanced", "maxherding", "typiclust")
 RANDOM = 8  # batches

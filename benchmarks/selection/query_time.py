@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.calibration import softmax
 from model.selection import shortlist
+from model.statistics.calibration import softmax
 
 DIM, CLASSES, LABELLED, BATCH = 1280, 50, 1000, 100
 BARS = {10_000: 1.0, 100_000: 5.0, 1_000_000: 40.0}  # seconds

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.curves import Curve, picture
-from model.simulation import Round
+from backend.views.charts import Curve, picture
+from model.active_learning.simulation import Round
 
 Runs = Mapping[tuple[str, str, int], Sequence[Round]]
 BUDGETS = ("low", "middle", "high")

@@ -96,7 +96,7 @@ class Family(Protocol):
         return None
 
 
-FAMILIES: Registry[Callable[[], Family]] = Registry("backbone family", "model.backbones")
+FAMILIES: Registry[Callable[[], Family]] = Registry("backbone family", "model.backbones.families")
 
 
 def get_backbone(name: str, folder: Path | None = None) -> BackboneSpec:

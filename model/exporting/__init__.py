@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from model.backbones import BackboneSpec
-from model.encoding import plain_target
 from model.exporting.graph import ExportedControl, ExportedModel, ExportError
 from model.heads.linear import LinearHead
+from model.targets.encoding import plain_target
 
 if TYPE_CHECKING:
     import torch

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.answers import CalibratedLabels, Learned
 from model.backbones import BackboneSpec
-from model.encoding import choosable
 from model.heads.linear import LinearHead
-from model.targets import TargetSchema
+from model.targets.encoding import choosable
+from model.targets.registry import CalibratedLabels, Learned
+from model.targets.schema import TargetSchema
 
 
 class ExportError(Exception):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from model.finetuning.network import Network
+from model.finetuning.network.network import Network
 from model.finetuning.terms import Evaluation
 from model.finetuning.training import Trial, better
 

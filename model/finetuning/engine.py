@@ -13,7 +13,7 @@ from PIL import Image
 
 from model.backbones import get_backbone
 from model.embedding.devices import available_cpus, resolve_device
-from model.finetuning.images import UNREADABLE, store_images
+from model.finetuning.data.images import UNREADABLE, store_images
 from model.finetuning.job import OUTPUTS, RESULT, TUNED, Job
 from model.finetuning.terms import (
     Cancelled,

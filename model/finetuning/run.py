@@ -13,17 +13,19 @@ from safetensors.numpy import save_file
 from model.backbones import build_module, get_backbone
 from model.backbones.tuned import write_tuned
 from model.embedding.devices import resolve_device, resolve_precision
-from model.finetuning import checkpoint, lora
-from model.finetuning.batches import Batches, sampling_weights
+from model.finetuning import checkpoint
 from model.finetuning.choosing import Choice, choose
-from model.finetuning.images import stored_images
+from model.finetuning.data.batches import Batches, sampling_weights
+from model.finetuning.data.images import stored_images
+from model.finetuning.data.view import View, whole_view
 from model.finetuning.job import OUTPUTS, RESULT, TUNED, Job
-from model.finetuning.layers import choose_method, freeze, learning_rate
-from model.finetuning.losses import Truth
 from model.finetuning.memory import Parts
-from model.finetuning.network import HeadLayer, Network
+from model.finetuning.network import lora
+from model.finetuning.network.layers import choose_method, freeze, learning_rate
+from model.finetuning.network.losses import Truth
+from model.finetuning.network.network import HeadLayer, Network
+from model.finetuning.network.start import start_layers
 from model.finetuning.shared import Team
-from model.finetuning.start import start_layers
 from model.finetuning.steps import Stepper
 from model.finetuning.terms import (
     CannotFinetuneError,
@@ -32,7 +34,6 @@ from model.finetuning.terms import (
     Progress,
 )
 from model.finetuning.training import Talk, Training, Trial, weights
-from model.finetuning.view import View, whole_view
 
 START = "start"
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.finetuning.augmentation import PRESETS, draw, middle, varied
-from model.finetuning.layers import parameter_groups
-from model.finetuning.losses import Truth, total_loss
+from model.finetuning.data.augmentation import PRESETS, draw, middle, varied
+from model.finetuning.data.view import View
 from model.finetuning.memory import Parts
-from model.finetuning.network import Network, trained
+from model.finetuning.network.layers import parameter_groups
+from model.finetuning.network.losses import Truth, total_loss
+from model.finetuning.network.network import Network, trained
 from model.finetuning.shared import Team
 from model.finetuning.terms import Options
-from model.finetuning.view import View
 
 WARM_UP = 0.1  # share of the steps in which the rates rise
 LARGEST_GRADIENT = 1.0  # norm that gradients are cut to

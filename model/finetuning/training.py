@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from model.finetuning import checkpoint
-from model.finetuning.batches import Batches
-from model.finetuning.losses import Truth, mean_error
+from model.finetuning.data.batches import Batches
+from model.finetuning.data.view import View
 from model.finetuning.memory import Parts
-from model.finetuning.network import Network
+from model.finetuning.network.losses import Truth, mean_error
+from model.finetuning.network.network import Network
 from model.finetuning.shared import Team
 from model.finetuning.steps import Stepper
 from model.finetuning.terms import Cancelled, Evaluation, Options, Progress
-from model.finetuning.view import View
 
 CHECKPOINT = "checkpoint.safetensors"
 RECENT = 10  # steps that the reported loss and speed are the mean of

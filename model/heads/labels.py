@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads import solver
 from model.heads.features import Floats, Prepared
-from model.heads.linear import LinearHead
-from model.heads.registry import Head
-from model.heads.strength import (
+from model.heads.fitting import solver
+from model.heads.fitting.penalty_search import (
     FIT_TOLERANCE,
     PRESUMED,
     SEARCH_RANK,
@@ -21,6 +19,8 @@ from model.heads.strength import (
     start_from,
     widened,
 )
+from model.heads.linear import LinearHead
+from model.heads.registry import Head
 
 KIND = "labels"
 

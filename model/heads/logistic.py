@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads import solver
 from model.heads.features import Floats
-from model.heads.linear import LinearHead, row_weights, spread
-from model.heads.registry import HEADS, FitData
-from model.heads.strength import (
+from model.heads.fitting import solver
+from model.heads.fitting.penalty_search import (
     FIT_TOLERANCE,
     PRESUMED,
     SEARCH_RANK,
@@ -25,6 +23,8 @@ from model.heads.strength import (
     start_from,
     widened,
 )
+from model.heads.linear import LinearHead, row_weights, spread
+from model.heads.registry import HEADS, FitData
 
 KIND = "logistic"
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.heads.features import Floats, Prepared
-from model.heads.least_squares import fit_ridge
+from model.heads.fitting.least_squares import fit_ridge
 from model.heads.linear import LinearHead
 from model.heads.registry import Head
 

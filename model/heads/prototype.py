@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.folds import grouped_folds
 from model.heads.features import Floats
+from model.heads.fitting.score_scaling import divisor
 from model.heads.linear import LinearHead, spread
 from model.heads.registry import HEADS, FitData
-from model.heads.scaling import divisor
+from model.statistics.folds import grouped_folds
 
 KIND = "prototype"
 

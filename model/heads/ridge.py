@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.least_squares import fit_ridge
+from model.heads.fitting.least_squares import fit_ridge
+from model.heads.fitting.score_scaling import divisor
+from model.heads.fitting.solver import one_hot
 from model.heads.linear import LinearHead, row_weights, spread
 from model.heads.registry import HEADS, FitData
-from model.heads.scaling import divisor
-from model.heads.solver import one_hot
 
 KIND = "ridge"
 

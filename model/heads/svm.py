@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads import solver
 from model.heads.features import Floats
-from model.heads.linear import LinearHead, row_weights, spread
-from model.heads.registry import HEADS, FitData
-from model.heads.scaling import divisor
-from model.heads.strength import (
+from model.heads.fitting import solver
+from model.heads.fitting.penalty_search import (
     FIT_TOLERANCE,
     PRESUMED,
     SEARCH_RANK,
@@ -25,6 +22,9 @@ from model.heads.strength import (
     choose_penalty,
     splits,
 )
+from model.heads.fitting.score_scaling import divisor
+from model.heads.linear import LinearHead, row_weights, spread
+from model.heads.registry import HEADS, FitData
 
 KIND = "svm"
 

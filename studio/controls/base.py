@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from model.targets import ClassName, Path, TargetSchema, Value
+from model.targets.schema import ClassName, Path, TargetSchema, Value
 
 Results = Sequence[Mapping[str, Any]]
 

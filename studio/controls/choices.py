@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.targets import ClassName, MultiLabel, Paths, SingleLabel, Value
+from model.targets.schema import ClassName, MultiLabel, Paths, SingleLabel, Value
 from studio.controls import NotLearnedError, Tag, register
 from studio.controls.base import ImageControl, Results, place
 from studio.controls.options import offered_paths

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.targets import Number, Value
+from model.targets.schema import Number, Value
 from studio.controls import NotLearnedError, Tag, register
 from studio.controls.base import ImageControl, Results, place
 

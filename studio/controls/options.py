@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from model.targets import Path
+from model.targets.schema import Path
 
 MOST_OPTIONS = 10_000  # of one task that are looked at
 DEEPEST = 20  # levels

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.targets import ClassName, Path, Paths, Value, most_specific, parents
+from model.targets.schema import ClassName, Path, Paths, Value, most_specific, parents
 from studio.controls.base import ImageControl, Results
 from studio.controls.options import offered_paths
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.targets import Paths
+from model.targets.schema import Paths
 from studio.controls import NotLearnedError, Tag, register
 from studio.controls.base import place
 from studio.controls.paths import PathControl

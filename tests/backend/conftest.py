@@ -6,17 +6,17 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from image_server import Images
 from redis import Redis
-from web_support import Running, add_project, running, serving
 
-from backend.inference import create_inference_app
-from backend.inference_client import socket_path
-from store.connections import save_connection
-from store.projects import Project
+from backend.inference.app import create_inference_app
+from backend.inference.client import socket_path
+from store.projects.connections import save_connection
+from store.projects.projects import Project
 from store.settings import Settings
 from store.store import Store
-from worker.broker import Broker
+from tests.support.image_server import Images
+from tests.support.web import Running, add_project, running, serving
+from worker.queues.broker import Broker
 
 
 @pytest.fixture(scope="session")

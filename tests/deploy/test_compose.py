@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.deploy.support import ROOT, compose, our_services, setting_names, stages
-from worker.queues import QUEUES
+from tests.support.deploy import ROOT, compose, our_services, setting_names, stages
+from worker.queues.enqueue import QUEUES
 
 DEFAULT = re.compile(r"\$\{\w+:-(.*)\}")
 

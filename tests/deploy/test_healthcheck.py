@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from store.settings import Settings
-from tests.deploy.support import ROOT
+from tests.support.deploy import ROOT
 
 
 def check(what: str, **environment: str) -> subprocess.CompletedProcess[str]:

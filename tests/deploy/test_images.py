@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from tests.deploy.support import ROOT, last, our_services, stages
+from tests.support.deploy import ROOT, last, our_services, stages
 
 IMAGES = ("web", "worker")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.support import ROOT
+from tests.support.deploy import ROOT
 
 # Suits the version check; "creates" an environment that notes what is asked of it.
 PYTHON = """#!/bin/sh

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from backend.cli import app
+from backend.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

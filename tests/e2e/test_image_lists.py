@@ -8,12 +8,12 @@ import pytest
 from backend.demo.annotator import true_name
 from backend.demo.dataset import LABEL_CONFIG
 from backend.demo.run import DemoSession
-from store.connections import DEFAULT
-from store.projects import Project
+from services.connections.connect import connect, disconnect
+from store.projects.connections import DEFAULT
+from store.projects.projects import Project
 from studio.client import StudioClient
 from studio.records import PredictionInfo, Region
-from tests.e2e.support import wait_until
-from worker.connecting import connect, disconnect
+from tests.support.e2e import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 

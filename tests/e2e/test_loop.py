@@ -11,17 +11,12 @@ import pytest
 
 from backend.demo.run import DemoSession
 from benchmarks.stream import Team, annotators, chosen_ranks, shares
-from store.annotations import current_annotations
-from store.tasks import list_tasks
+from services.labels.aggregation import read_labels
+from services.selection.shortlist import load_vectors
+from store.tasks.annotations import current_annotations
+from store.tasks.tasks import list_tasks
 from studio.config import parse_label_config
-from tests.e2e.support import (
-    doubled_predictions,
-    shortlist,
-    shown_version,
-    wait_until,
-)
-from worker.choosing import load_vectors
-from worker.labels import read_labels
+from tests.support.e2e import doubled_predictions, shortlist, shown_version, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 

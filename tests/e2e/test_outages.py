@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from backend.demo.run import DemoSession
-from backend.readiness import not_ready
-from tests.e2e.support import doubled_predictions, processes, wait_until
+from backend.doctor.readiness import not_ready
+from tests.support.e2e import doubled_predictions, processes, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 

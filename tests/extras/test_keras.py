@@ -12,7 +12,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 import keras
 
 from model.backbones import BackboneUnavailableError, get_backbone
-from model.backbones.keras_models import KerasFile
+from model.backbones.families.keras_models import KerasFile
 from model.embedding import open_embedder
 from model.embedding.torch_runtime import TorchEmbedder
 

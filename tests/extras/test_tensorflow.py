@@ -12,7 +12,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import tensorflow as tf
 
 from model.backbones import BackboneUnavailableError
-from model.backbones.tensorflow_models import SavedModel, chosen_output
+from model.backbones.families.tensorflow_models import SavedModel, chosen_output
 from model.embedding import open_embedder
 from model.embedding.torch_runtime import TorchEmbedder
 

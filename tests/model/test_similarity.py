@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.comparing import LEAST, more_often, time_saved
-from model.intervals import share
 from model.similarity import best, coarse_cosines, cosines, quantise
+from model.statistics.group_comparison import LEAST, more_often, time_saved
+from model.statistics.intervals import share
 
 
 def test_the_coarse_scan_holds_the_exact_best() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from store.connections import DEFAULT, save_connection
-from store.projects import Project, save_project
+from store.projects.connections import DEFAULT, save_connection
+from store.projects.projects import Project, save_project
 from store.settings import Settings
 from store.store import Store
 

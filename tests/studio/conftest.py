@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from studio.client import StudioClient
-from studio.images import ImageLoader, ImagePolicy
+from studio.images.loader import ImageLoader, ImagePolicy
 from studio.records import ProjectInfo, TaskInfo
-from tests.studio.support import LEGACY_TOKEN, LOCAL, ScriptedServer
+from tests.support.scripted_studio import LEGACY_TOKEN, LOCAL, ScriptedServer
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.targets import MultiLabel, Number, Paths, SingleLabel
+from model.targets.schema import MultiLabel, Number, Paths, SingleLabel
 from studio.config import parse_label_config
 from studio.controls import known_tags
 

@@ -14,7 +14,7 @@ from studio.errors import (
     StudioUnauthorized,
     StudioUnreachable,
 )
-from tests.studio.support import (
+from tests.support.scripted_studio import (
     LEGACY_TOKEN,
     REFRESH_TOKEN,
     Reply,

@@ -13,10 +13,16 @@ from backend.demo.label_studio import LabelStudioServer, create_image_project
 from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected, StudioUnauthorized, StudioUnreachable
-from studio.images import ImageLoader, ImagePolicy, PassingImageError, PermanentImageError, decode
+from studio.images.loader import (
+    ImageLoader,
+    ImagePolicy,
+    PassingImageError,
+    PermanentImageError,
+    decode,
+)
 from studio.records import ProjectInfo
 from tests.conftest import TWO_CLASSES
-from tests.studio.support import LOCAL, Reply, ScriptedServer, json_reply
+from tests.support.scripted_studio import LOCAL, Reply, ScriptedServer, json_reply
 
 pytestmark = pytest.mark.e2e
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workshop import Workshop
 
-from worker.broker import Broker, redis_from_url
+from tests.support.workshop import Workshop
+from worker.queues.broker import Broker, redis_from_url
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import structlog
 from sqlalchemy import Connection
 
 from model.embedding import Embedder
-from store import work
-from store.annotations import annotated_tasks
-from store.embedding_queue import any_to_embed, next_retry
-from store.runtime import tell, told
-from store.selections import get_shortlist
-from store.spaces import (
+from services.connections.clients import image_loader
+from services.embedding.backbones import BackboneError, open_backbone
+from services.embedding.bulk_embedding import BulkEmbedding
+from services.embedding.similar_images import keep_matrix
+from store.predictions.shortlists import get_shortlist
+from store.projects.embedding_spaces import (
     backbone_of,
     base_backbone,
     begin_move,
@@ -29,12 +29,12 @@ from store.spaces import (
     settle_in,
     wanted_backbone,
 )
-from store.tasks import Task, get_tasks
-from worker.backbones import BackboneError, open_backbone
-from worker.bulk_embedding import BulkEmbedding
-from worker.jobs.context import JobContext, running
-from worker.similar import keep_matrix
-from worker.studios import image_loader
+from store.projects.key_values import tell, told
+from store.tasks.annotations import annotated_tasks
+from store.tasks.embedding_queue import any_to_embed, next_retry
+from store.tasks.tasks import Task, get_tasks
+from store.work import pending_work
+from worker.jobs.runner import JobContext, running
 
 log = structlog.get_logger()
 
@@ -219,14 +219,14 @@ class _EmbedJob:
                 keep_matrix(self.store, project, changed=self.done > 0)
 
         def write(db: Connection) -> None:
-            work.finish(db, self.context.lease)
+            pending_work.finish(db, self.context.lease)
             if more or (moving and not ready):
-                work.want(db, project.id, "embed")
+                pending_work.want(db, project.id, "embed")
                 return
             if self.done or ready:
-                work.want(db, project.id, "learn")
+                pending_work.want(db, project.id, "learn")
             if (due := next_retry(db, project.id)) is not None:
-                work.want(db, project.id, "embed", not_before=max(due, time.time()))
+                pending_work.want(db, project.id, "embed", not_before=max(due, time.time()))
 
         self.database.write(write)
 

@@ -16,24 +16,24 @@ import structlog
 from sqlalchemy import Connection
 
 from model.finetuning import Cancelled, CannotFinetuneError, Finetuned, Options, finetune
-from store import work
-from store.jobs import CANCELLED, count_lost, end_job, get_job
-from store.projects import get_project
-from store.spaces import base_backbone, begin_move
-from store.tuned import add_tuned
-from worker.backbones import backbone_folder, keep_tuned, open_backbone
-from worker.candidate import Candidate
-from worker.errors import GivenUpError, JobError
-from worker.finetune_plan import Plan, make_plan
-from worker.finetune_policy import Attempt, note_attempt
-from worker.finetune_progress import ShownProgress
-from worker.finetune_trial import embed_labelled, try_out
-from worker.jobs.context import JobContext, running
-from worker.patient import PatientLoader
-from worker.snapshot import take_snapshot
-from worker.studios import image_loader
-from worker.tuned_space import labelled_set
-from worker.watch import CancelWatch
+from services.connections.clients import image_loader
+from services.embedding.backbones import backbone_folder, keep_tuned, open_backbone
+from services.errors import GivenUpError, JobError
+from services.finetuning.plan import Plan, make_plan
+from services.finetuning.policy import Attempt, note_attempt
+from services.finetuning.progress import ShownProgress
+from services.finetuning.retrying_loader import PatientLoader
+from services.finetuning.trial import embed_labelled, try_out
+from services.snapshot import take_snapshot
+from services.training.candidate import Candidate
+from services.training.finetuned_features import labelled_set
+from store.projects.embedding_spaces import base_backbone, begin_move
+from store.projects.projects import get_project
+from store.versions.finetuned_backbones import add_tuned
+from store.work import pending_work
+from store.work.jobs import CANCELLED, count_lost, end_job, get_job
+from worker.jobs.cancellation import CancelWatch
+from worker.jobs.runner import JobContext, running
 
 log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ class _Finetuning:
             self.clear()
         except CannotFinetuneError as error:
             self._give_up(str(error))
-        except work.LeaseLostError:
+        except pending_work.LeaseLostError:
             self.clear_if_cancelled()
             raise
         except JobError:
@@ -94,7 +94,7 @@ class _Finetuning:
     def _require_survival(self) -> None:
         """Raise CannotFinetuneError when the process was ended time and again."""
         with self.database.read() as db:
-            wish = work.get_work(db, self.project.id, "finetune")
+            wish = pending_work.get_work(db, self.project.id, "finetune")
             losses = count_lost(db, self.project.id, "finetune", after=wish.done if wish else 0)
         if losses >= MOST_LOSSES:
             raise CannotFinetuneError(
@@ -105,7 +105,7 @@ class _Finetuning:
 
     def _plan(self) -> Plan:
         with self.database.read() as db:
-            wish = work.get_work(db, self.project.id, "finetune")
+            wish = pending_work.get_work(db, self.project.id, "finetune")
         assert wish is not None, "a job was enqueued for it"
         kept = Plan.load(self.folder)
         backbone = base_backbone(self.project)
@@ -168,7 +168,7 @@ class _Finetuning:
             if patient.outage is not None and not cancelled():
                 shutil.rmtree(engine, ignore_errors=True)  # it gave up images that will come back
                 raise JobError(f"images can't be read now: {patient.outage}") from None
-            raise work.LeaseLostError("the fine-tuning was cancelled") from None
+            raise pending_work.LeaseLostError("the fine-tuning was cancelled") from None
         finally:
             loader.close()
 
@@ -208,7 +208,7 @@ class _Finetuning:
         project_id, verdict = self.project.id, candidate.verdict
 
         def write(db: Connection) -> None:
-            work.check(db, self.context.lease)
+            pending_work.check(db, self.context.lease)
             if verdict.accepted:  # what a person decided meanwhile goes before
                 _require_stillness(db, project_id, plan.backbone)
             note_attempt(db, project_id, Attempt(plan.labels, plan.backbone, verdict.reason))
@@ -224,10 +224,10 @@ class _Finetuning:
             )
             if verdict.accepted:
                 begin_move(db, project_id, backbone, candidate.data.space)
-                work.want(db, project_id, "embed")
+                pending_work.want(db, project_id, "embed")
             else:
                 candidate.add(db, project_id, artifact)
-            work.finish(db, self.context.lease)
+            pending_work.finish(db, self.context.lease)
 
         self.database.write(write)
         self.context.progress(
@@ -247,7 +247,7 @@ class _Finetuning:
 
         def write(db: Connection) -> None:
             note_attempt(db, self.project.id, Attempt(self.labels, backbone, reason))
-            work.finish(db, self.context.lease)
+            pending_work.finish(db, self.context.lease)
             # At once: who waits for the work to be done would take it for a success.
             end_job(db, self.context.job_id, state="failed", error=reason)
 
@@ -256,7 +256,7 @@ class _Finetuning:
 
     def _failures(self) -> int:
         with self.database.read() as db:
-            wish = work.get_work(db, self.project.id, "finetune")
+            wish = pending_work.get_work(db, self.project.id, "finetune")
         return wish.failures if wish else 0
 
 

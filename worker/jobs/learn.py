@@ -10,33 +10,50 @@ from enum import StrEnum
 import structlog
 from sqlalchemy import Connection
 
-from model.gate import Verdict
+from model.evaluation.paired_tests import Verdict
 from model.registry import UnknownNameError
-from store import work
-from store.artifacts import ArtifactError
-from store.projects import change_project, is_held
-from store.publications import Item, add_publication, predicted_tasks
-from store.reviews import save_review
-from store.selections import Choice, set_shortlist
-from store.spaces import cancel_move, finish_move, is_tuned, move_is_ready, move_stands
-from store.tasks import assign_holdout
-from store.tuned import Tuned
-from store.units import task_of
-from store.versions import START, Version, change_version
-from worker.accepting import accept
-from worker.advising import advise
-from worker.candidate import Candidate
-from worker.choosing import rest_items, shortlist_items, strategy_of, suggest
-from worker.finetune_policy import wish_where_it_may_pay
-from worker.jobs.context import JobContext, running
-from worker.ledger_summary import keep_summary, new_summary
-from worker.predictor import Predictor, Suggestion
-from worker.review import review
-from worker.shortlisting import choose_next
-from worker.snapshot import Snapshot, take_snapshot
-from worker.standing import hardest_control, next_place, outdated, pool_has_grown, start_version
-from worker.training import Trained, TrainingSet, extend_holdout, train
-from worker.tuned_space import judge_anywhere, labelled_set, measurable, unseen_only
+from services.finetuning.policy import wish_where_it_may_pay
+from services.publishing.outdated import (
+    hardest_control,
+    next_place,
+    outdated,
+    pool_has_grown,
+    start_version,
+)
+from services.reports.active_learning import advise
+from services.reports.label_review import review
+from services.reports.ledger_summary import keep_summary, new_summary
+from services.selection.next_shortlist import choose_next
+from services.selection.shortlist import rest_items, shortlist_items, strategy_of, suggest
+from services.snapshot import Snapshot, take_snapshot
+from services.suggestions.auto_accept import accept
+from services.suggestions.predictor import Predictor, Suggestion
+from services.training.candidate import Candidate
+from services.training.finetuned_features import (
+    judge_anywhere,
+    labelled_set,
+    measurable,
+    unseen_only,
+)
+from services.training.train import Trained, TrainingSet, extend_holdout, train
+from store.files.artifacts import ArtifactError
+from store.predictions.publications import Item, add_publication, predicted_tasks
+from store.predictions.shortlists import Choice, set_shortlist
+from store.projects.embedding_spaces import (
+    cancel_move,
+    finish_move,
+    is_tuned,
+    move_is_ready,
+    move_stands,
+)
+from store.projects.projects import change_project, is_held
+from store.tasks.tasks import assign_holdout
+from store.tasks.units import task_of
+from store.versions.finetuned_backbones import Tuned
+from store.versions.label_reviews import save_review
+from store.versions.versions import START, Version, change_version
+from store.work import pending_work
+from worker.jobs.runner import JobContext, running
 
 log = structlog.get_logger()
 
@@ -286,19 +303,19 @@ class _Learning:
             ledger = new_summary(db, self.now.project, self.now.annotations)
 
         def commit(db: Connection) -> None:
-            work.check(db, self.context.lease)
+            pending_work.check(db, self.context.lease)
             if self.move is not Move.NONE and not move_stands(db, self.before.project):
-                raise work.LeaseLostError("a person has decided anew about the backbone")
+                raise pending_work.LeaseLostError("a person has decided anew about the backbone")
             if ledger is not None:
                 keep_summary(db, project_id, ledger)
             if write is not None:
                 write(db)
                 # Learning itself has waited until our share of Label Studio's time allows it.
-                work.want(db, project_id, "publish", not_before=0.0)
+                pending_work.want(db, project_id, "publish", not_before=0.0)
             change_project(db, project_id, reason=reasons or None)
             if self.move is Move.FINISH:
                 finish_move(db, self.now.project)
-                work.want(db, project_id, "embed")  # what the new space lacks
+                pending_work.want(db, project_id, "embed")  # what the new space lacks
             elif self.move is Move.CANCEL:
                 cancel_move(db, project_id)
             elif self.trained is not None and self.now.config.at(whole=False).controls:
@@ -306,7 +323,7 @@ class _Learning:
                 unread = self.now.unread
                 wish_where_it_may_pay(db, self.settings, project_id, labels, accuracy, unread)
             if is_tuned(self.now.space):  # pretrained features of what is labelled, and will be
-                work.want(db, project_id, "embed")
-            work.finish(db, self.context.lease)
+                pending_work.want(db, project_id, "embed")
+            pending_work.finish(db, self.context.lease)
 
         self.store.database.write(commit)

@@ -9,11 +9,17 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import Connection
 
-from store import work
-from store.deletions import delete_tasks
-from store.owed import owed_tasks, settle
-from store.projects import serve
-from store.publications import (
+from services.connections.clients import studio_for
+from services.connections.connect import is_ours
+from services.labels.multi_image import learned_of, unready
+from services.publishing.auto_accept_writer import write_accepted
+from services.publishing.prediction_cleanup import sweep_old_versions
+from services.publishing.rate_limit import draw, leisure_at
+from services.publishing.relabel_tab import offer_again
+from services.selection.shortlist import rest_items, suggest
+from services.suggestions.predictor import Predictor
+from store.predictions.pending_answers import owed_tasks, settle
+from store.predictions.publications import (
     Chunk,
     Item,
     Publication,
@@ -28,23 +34,17 @@ from store.publications import (
     published_tasks,
     was_begun,
 )
-from store.runtime import WEB_STARTED, told
-from store.tasks import get_tasks
-from store.versions import START, Version, get_version, mark_served
+from store.projects.key_values import WEB_STARTED, told
+from store.projects.projects import serve
+from store.tasks.deletions import delete_tasks
+from store.tasks.tasks import get_tasks
+from store.versions.versions import START, Version, get_version, mark_served
+from store.work import pending_work
 from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
 from studio.records import NewPrediction
-from worker.accepted_writing import write_accepted
-from worker.budget import draw, leisure_at
-from worker.choosing import rest_items, suggest
-from worker.connecting import is_ours
-from worker.jobs.context import TIME_BOX, JobContext, running
-from worker.predictor import Predictor
-from worker.relabel import offer_again
-from worker.retiring import sweep_old_versions
-from worker.several import learned_of, unready
-from worker.studios import studio_for
+from worker.jobs.runner import TIME_BOX, JobContext, running
 
 log = structlog.get_logger()
 
@@ -99,13 +99,13 @@ class _Publishing:
 
         def write(db: Connection) -> None:
             rested = draw(db, self.project.id, spent, share)
-            work.finish(db, self.context.lease, not_before=rested)
-            work.postpone(db, self.project.id, "learn", rested)
+            pending_work.finish(db, self.context.lease, not_before=rested)
+            pending_work.postpone(db, self.project.id, "learn", rested)
             if more:
                 leisure = leisure_at(db, self.project.id, share)
                 only_refreshing = all(map(_can_wait, pending_publications(db, self.project.id)))
                 until = max(rested, leisure) if only_refreshing else rested
-                work.want(db, self.project.id, "publish", not_before=until)
+                pending_work.want(db, self.project.id, "publish", not_before=until)
 
         self.database.write(write)
 
@@ -147,7 +147,7 @@ class _Publishing:
 
     def _push_chunk(self, published: Publication, version: Version, chunk: Chunk) -> None:
         def begin(db: Connection) -> None:
-            work.check(db, self.context.lease)
+            pending_work.check(db, self.context.lease)
             begin_chunk(db, chunk)
 
         self.database.write(begin)
@@ -236,7 +236,7 @@ class _Publishing:
             self._show(version)
 
         def write(db: Connection) -> None:
-            work.check(db, self.context.lease)
+            pending_work.check(db, self.context.lease)
             end_publication(db, published.id)
             if published.reason == "version" and serve(
                 db, self.project.id, version.id, published.id

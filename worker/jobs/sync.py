@@ -8,27 +8,27 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy import Connection
 
-from store import work
-from store.annotations import (
+from services.connections.clients import studio_for
+from services.connections.connect import repair
+from services.finetuning.cleanup import clear_tuned
+from store.projects.embedding_spaces import move_is_due
+from store.projects.key_values import forget, tell, told
+from store.projects.projects import Project, change_project, save_project
+from store.tasks.annotations import (
     AnnotationRecord,
     delete_annotations,
     save_annotations,
     task_annotations,
 )
-from store.deletions import delete_tasks
-from store.embedding_queue import any_to_embed
-from store.projects import Project, change_project, save_project
-from store.runtime import forget, tell, told
-from store.spaces import move_is_due
-from store.tasks import TaskRecord, save_tasks, task_ids
+from store.tasks.deletions import delete_tasks
+from store.tasks.embedding_queue import any_to_embed
+from store.tasks.tasks import TaskRecord, save_tasks, task_ids
+from store.work import pending_work
 from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound
 from studio.records import AnnotationInfo, ProjectInfo, TaskInfo
-from worker.clearing import clear_tuned
-from worker.connecting import repair
-from worker.jobs.context import TIME_BOX, JobContext, running
-from worker.studios import studio_for
+from worker.jobs.runner import TIME_BOX, JobContext, running
 
 log = structlog.get_logger()
 
@@ -102,7 +102,7 @@ class _Sync:
 
         def write(db: Connection) -> None:
             change_project(db, self.project.id, gone_at=time.time(), reason=reason)
-            work.finish(db, self.context.lease)
+            pending_work.finish(db, self.context.lease)
 
         self.database.write(write)
 
@@ -133,7 +133,7 @@ class _Sync:
             if changed:  # the image may be another field, the labels may read differently
                 change_project(db, self.project.id, tasks_cursor=None)
                 forget(db, self._position_name)
-                work.want(db, self.project.id, "learn")
+                pending_work.want(db, self.project.id, "learn")
 
         if changed or config.reason != self.project.reason:
             self.database.write(write)
@@ -190,7 +190,7 @@ class _Sync:
         seen = {a.ls_id for a in annotations}
 
         def write(db: Connection) -> None:
-            work.check(db, self.context.lease)
+            pending_work.check(db, self.context.lease)
             self.changes.tasks += save_tasks(db, self.project.id, tasks)
             self.changes.annotations += save_annotations(db, self.project.id, annotations)
             known = task_annotations(db, self.project.id, [task.id for task in batch])
@@ -207,10 +207,10 @@ class _Sync:
 
     def _want(self, db: Connection) -> None:
         if self.changes.annotations:
-            work.want(db, self.project.id, "learn")
+            pending_work.want(db, self.project.id, "learn")
         space = self.project.embedding_space or ""
         if self.changes.tasks or any_to_embed(db, self.project.id, space):
-            work.want(db, self.project.id, "embed")
+            pending_work.want(db, self.project.id, "embed")
         self.changes.tasks = self.changes.annotations = 0
 
     def _deleted_tasks(self, info: ProjectInfo) -> bool:
@@ -228,11 +228,11 @@ class _Sync:
         unknown = there - known  # mostly made while we read: the next pass finds them
 
         def write(db: Connection) -> None:
-            work.check(db, self.context.lease)
+            pending_work.check(db, self.context.lease)
             gone = delete_tasks(db, self.project.id, known - there)
             change_project(db, self.project.id, listed_at=now)
             if gone:
-                work.want(db, self.project.id, "learn")
+                pending_work.want(db, self.project.id, "learn")
             if len(unknown) > MANY:
                 change_project(db, self.project.id, tasks_cursor=None)
 
@@ -243,15 +243,15 @@ class _Sync:
         moving = move_is_due(self.project, self.store.settings.backbone)
 
         def write(db: Connection) -> None:
-            work.finish(db, self.context.lease)
+            pending_work.finish(db, self.context.lease)
             if moving:
-                work.want(db, self.project.id, "embed")
+                pending_work.want(db, self.project.id, "embed")
             if complete:
                 change_project(db, self.project.id, reconciled_at=time.time())
             if self.changes.fresh:
-                work.want(db, self.project.id, "sync", not_before=time.time() + OVERLAP)
+                pending_work.want(db, self.project.id, "sync", not_before=time.time() + OVERLAP)
             elif not complete:
-                work.want(db, self.project.id, "sync")
+                pending_work.want(db, self.project.id, "sync")
 
         self.database.write(write)
 

@@ -1,0 +1,5 @@
+"""`python -m backend.cli` is the command `apprentice`."""
+
+from backend.cli.main import main
+
+main()

@@ -1,0 +1,101 @@
+"""`apprentice ledger`."""
+
+import json
+from dataclasses import asdict
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from backend.cli.common import open_project, plain_table
+from model.statistics.intervals import Measure
+from services.reports.ledger import Ledger, Pace, Sway, Tally, read_ledger
+
+
+def run(project: int, connection: str, *, as_json: bool) -> None:
+    """Print what suggestions did for a project."""
+    with open_project(connection, project) as (store, known), store.database.read() as db:
+        ledger = read_ledger(db, known)
+    if as_json:
+        typer.echo(json.dumps(asdict(ledger), indent=2))
+    elif not ledger.annotations:
+        typer.echo("Nothing is annotated yet.")
+    else:
+        _show(Console(highlight=False), ledger)
+
+
+def _show(console: Console, ledger: Ledger) -> None:
+    total = ledger.total
+    console.print(
+        f"{ledger.annotations} annotations, {total.suggested} of them with a suggestion, "
+        f"{ledger.blind} of blind tasks"
+    )
+    if total.suggested:
+        console.print(f"Suggestions: {_fates(total)}")
+    if total.pace is not None:
+        console.print(_time(total.pace))
+    if ledger.seconds_saved is not None:
+        console.print(f"All together: {ledger.seconds_saved / 60:+.1f} minutes saved")
+    if ledger.sway is not None:
+        console.print(_swayed(ledger.sway))
+    for one in ledger.slow:
+        console.print(f"Suggestions slow people down: {escape(one.control)}: {escape(one.name)}")
+    console.print("\nAnnotators", style="bold")
+    console.print(_annotators(ledger))
+    console.print("\nClasses", style="bold")
+    console.print(_classes(ledger))
+
+
+def _fates(tally: Tally) -> str:
+    parts = {"kept": tally.kept, "edited": tally.edited, "rejected": tally.rejected}
+    return ", ".join(f"{count / tally.suggested:.0%} {name}" for name, count in parts.items())
+
+
+def _time(pace: Pace) -> str:
+    against = "in blind tasks" if pace.against == "blind" else "in tasks without a suggestion"
+    hint = "" if pace.against == "blind" else " (a hint only: these are harder or earlier ones)"
+    return (
+        f"Time: {pace.helped:.1f} s with a suggestion, {pace.alone:.1f} s {against}: "
+        f"{_saved(pace.saved)} s saved{hint}"
+    )
+
+
+def _swayed(sway: Sway) -> str:
+    difference = sway.difference
+    return (
+        f"Annotators agree with the model in {sway.shown.value:.0%} where they see its answer, "
+        f"in {sway.blind.value:.0%} where they don't: {100 * difference.value:+.0f} points "
+        f"({100 * difference.low:+.0f} to {100 * difference.high:+.0f})"
+    )
+
+
+def _saved(saved: Measure) -> str:
+    return f"{saved.value:+z.1f} ({saved.low:+z.1f} to {saved.high:+z.1f})"
+
+
+def _annotators(ledger: Ledger) -> Table:
+    table = plain_table(
+        "annotator", "suggested", "kept", "edited", "rejected", "seconds saved each"
+    )
+    for one in ledger.annotators:
+        tally = one.tally
+        table.add_row(
+            "unknown" if one.annotator is None else str(one.annotator),
+            *map(str, (tally.suggested, tally.kept, tally.edited, tally.rejected)),
+            _saved(tally.pace.saved) if tally.pace else "",
+        )
+    return table
+
+
+def _classes(ledger: Ledger) -> Table:
+    table = plain_table("control", "class", "suggested", "kept", "seconds saved each")
+    for one in ledger.classes:
+        table.add_row(
+            escape(one.control),
+            escape(one.name),
+            str(one.suggested),
+            str(one.kept),
+            _saved(one.pace.saved) if one.pace else "",
+        )
+    return table

@@ -1,0 +1,153 @@
+"""`apprentice status`."""
+
+import json
+import time
+from dataclasses import asdict
+
+import typer
+from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from backend.cli.common import find_or_fail, load_settings, open_store, require_database
+from backend.views.status import (
+    AccuracyStatus,
+    MoveStatus,
+    Status,
+    SystemStatus,
+    project_status,
+    system_status,
+)
+from services.reports.ledger_summary import suggestions_in_words
+from worker.queues.enqueue import QUEUES, WorkerInfo
+
+
+def run(project: int | None, connection: str, *, as_json: bool) -> None:
+    """Print one project's state, or everything's."""
+    settings = load_settings()
+    require_database(settings)
+    with open_store(settings, migrate=False) as store:
+        if project is None:
+            system = system_status(store)
+            if as_json:
+                typer.echo(json.dumps(_system_json(system), indent=2))
+            else:
+                _show_system(system)
+            return
+        status = project_status(store, find_or_fail(store, connection, project))
+    if as_json:
+        typer.echo(json.dumps(asdict(status), indent=2))
+    else:
+        console = Console(highlight=False)
+        _show_project(console, status)
+        _show_workers(console, status.workers)
+
+
+def _system_json(system: SystemStatus) -> dict[str, object]:
+    plain = asdict(system)
+    counts = [
+        {"kind": kind, "state": state, "count": count}
+        for (kind, state), count in sorted(system.job_counts.items())
+    ]
+    return plain | {"job_counts": counts}
+
+
+def _show_system(system: SystemStatus) -> None:
+    console = Console(highlight=False)
+    if not system.connections:
+        console.print(
+            "No Label Studio is connected: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, then "
+            "`apprentice connect --project ID`."
+        )
+    elif not system.projects:
+        console.print("No project is connected: `apprentice connect --project ID`.")
+    for status in system.projects:
+        _show_project(console, status)
+        console.print()
+    if not system.broker:
+        console.print("The broker doesn't answer: is `apprentice up` running?", style="bold red")
+    _show_workers(console, system.workers)
+
+
+def _show_project(console: Console, status: Status) -> None:
+    title = f"Project {status.project} {status.title!r}"
+    if status.connection != "default":
+        title += f" of {status.connection}"
+    console.print(title, style="bold", markup=False)
+    lines = Table.grid(padding=(0, 2))
+    images = f"{status.images} images, " if status.images > status.tasks else ""
+    embedded = f"{images}{status.embedded} read"
+    broken = f", {status.broken} can't be used" if status.broken else ""
+    lines.add_row("  tasks", f"{status.tasks} ({embedded}{broken})")
+    lines.add_row("  labels", str(status.labels))
+    promote = f"`apprentice promote --project {status.project}`"
+    held = f", held: newer ones wait for {promote}" if status.held else ""
+    lines.add_row("  version", f"{status.version or 'none'}{held}")
+    lines.add_row("  accuracy", _accuracy(status.accuracy))
+    if status.moving is not None:
+        lines.add_row("  moving to", _plain(_moving(status.moving, status.images)))
+    if status.reason:
+        lines.add_row("  no suggestion", f"[yellow]because {_plain(status.reason)}[/]")
+    for left_out in status.not_learned:
+        lines.add_row("  not learned", _plain(left_out))
+    lines.add_row("  chosen next", f"{status.shortlist} tasks")
+    if status.suggestions is not None:
+        lines.add_row("  suggestions", _plain(suggestions_in_words(status.suggestions)))
+    if status.owed:
+        lines.add_row("  owed", f"{status.owed} tasks were asked about before they were ready")
+    if status.reconciled_at is not None:
+        ago = time.time() - status.reconciled_at
+        lines.add_row("  reconciled", f"{ago:.0f} s ago")
+    console.print(lines)
+    for sentence in status.advice:
+        console.print(f"  {_plain(sentence)}", soft_wrap=True)
+    _show_jobs(console, status)
+
+
+def _show_jobs(console: Console, status: Status) -> None:
+    table = Table.grid(padding=(0, 2))
+    for job in status.jobs:
+        bar = ProgressBar(total=1.0, completed=job.progress, width=20)
+        table.add_row(f"  {job.kind}", job.state, bar, _plain(job.message))
+    under_way = {job.kind for job in status.jobs}
+    for waiting in status.waiting:
+        if waiting.kind in under_way:
+            continue
+        why = f"[red]{_plain(waiting.error)}[/]" if waiting.error else ""
+        if waiting.next_try_at is not None:
+            why += f" again in {max(waiting.next_try_at - time.time(), 0):.0f} s"
+        table.add_row(f"  {waiting.kind}", "waiting", "", why)
+    if table.row_count:
+        console.print(table)
+    for error in status.errors[:3]:
+        ago = time.time() - error.at
+        line = f"  [red]{ago:.0f} s ago[/] {error.source}: {_plain(error.message)}"
+        console.print(line, soft_wrap=True)
+
+
+def _show_workers(console: Console, workers: tuple[WorkerInfo, ...]) -> None:
+    seats = []
+    for queue in QUEUES:
+        here = [worker for worker in workers if worker.queue == queue]
+        busy = sum(worker.busy for worker in here)
+        seats.append(f"{queue} {len(here)}" + (f" ({busy} busy)" if busy else ""))
+    console.print("Workers: " + ", ".join(seats))
+
+
+def _accuracy(accuracy: AccuracyStatus | None) -> str:
+    if accuracy is None:
+        return "not known yet"
+    return (
+        f"{accuracy.value:.1%} (95% interval {accuracy.low:.1%} to {accuracy.high:.1%}, "
+        f"{accuracy.n} labels)"
+    )
+
+
+def _moving(moving: MoveStatus, images: int) -> str:
+    if moving.error is not None:
+        return f"{moving.backbone}, which can't be used: {moving.error}"
+    return f"{moving.backbone} ({moving.embedded} of {images} images embedded)"
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

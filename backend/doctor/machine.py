@@ -1,0 +1,222 @@
+"""The doctor: looks at everything that must work together, one line each, and says what to do."""
+
+import shutil
+from collections.abc import Iterator
+from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+import store.database as database_package
+from backend.doctor.checks import Check, Level, broken, ok, warning
+from backend.doctor.label_studio import examine_studio
+from backend.doctor.readiness import (
+    FAULTS,
+    ask_web,
+    broker_address,
+    inference_is_ready,
+    living_workers,
+    local_host,
+)
+from backend.inference.socket_path import socket_path
+from model.backbones import (
+    BackboneUnavailableError,
+    UnknownBackboneError,
+    check_weights,
+    get_backbone,
+)
+from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
+from services.embedding.backbones import backbone_folder
+from store.projects.connections import DEFAULT, StudioConnection, list_connections
+from store.projects.key_values import told
+from store.projects.projects import list_projects
+from store.settings import Settings
+from store.store import Store
+from worker.queues.broker import broker_is_ready
+from worker.queues.enqueue import QUEUES
+
+LOW_DISK = 5_000_000_000  # bytes
+NO_DISK = 500_000_000
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Every check, in order, each given as soon as it is made. Changes nothing anywhere."""
+    yield disk(settings)
+    yield backbone(settings)
+    yield device(settings)
+    state = database(settings)
+    yield state
+    yield broker(settings)
+    yield from workers(settings)
+    yield web(settings)
+    yield inference(settings)
+    if state.level is not Level.BROKEN:
+        yield from connections(settings)
+
+
+def disk(settings: Settings) -> Check:
+    """Room for the database, embeddings and models."""
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    message = f"{free / 1e9:.1f} GB free at {settings.home}"
+    if free < NO_DISK:
+        return broken("disk", message, "free some space, or move APPRENTICE_HOME")
+    if free < LOW_DISK:
+        return warning("disk", message, "100,000 images need about 0.5 GB")
+    return ok("disk", message)
+
+
+def backbone(settings: Settings) -> Check:
+    """The backbone's weights are there and are the ones that we know."""
+    try:
+        spec = get_backbone(settings.backbone, backbone_folder(settings))
+        if find_spec("torch") is not None:
+            check_weights(spec)
+    except UnknownBackboneError as error:
+        return broken("backbone", str(error), "see `apprentice backbones` for what there is")
+    except BackboneUnavailableError as error:
+        if find_spec("torch") is None and find_spec("openvino") is None:
+            return warning(
+                "backbone",
+                f"{settings.backbone}: no runtime is installed here (as in the web image)",
+                "run the doctor where the workers are to check the weights",
+            )
+        return broken("backbone", str(error), "see `apprentice backbones` for what is usable here")
+    return ok("backbone", f"{spec.name}, weights {spec.digest[:8]}, {spec.dim} features")
+
+
+def device(settings: Settings) -> Check:
+    """What the backbone will run on."""
+    try:
+        chosen = resolve_device(settings.device)
+        precision = preferred_precision(chosen)
+    except UnavailableError as error:
+        return broken("device", str(error), "or install the GPU's driver and a CUDA build of torch")
+    if settings.precision != "auto":
+        precision = settings.precision
+    runtime = "PyTorch" if chosen == "cuda" or find_spec("openvino") is None else "OpenVINO"
+    return ok("device", f"{chosen}, {precision}, {runtime}")
+
+
+def database(settings: Settings) -> Check:
+    """It opens, and its schema is the one that this version knows."""
+    url = make_url(settings.database)
+    shown = url.render_as_string(hide_password=True)
+    started = "start `apprentice up` once: it creates and upgrades the database"
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        return broken("database", f"{shown} is not there yet", started)
+    store = Store.open(settings)
+    try:
+        with store.database.read() as db:
+            now = MigrationContext.configure(db).get_current_revision()
+    except SQLAlchemyError as error:
+        reason = str(error).splitlines()[0]
+        return broken("database", f"{shown}: {reason}", "check APPRENTICE_DATABASE_URL")
+    finally:
+        store.close()
+    folder = Path(database_package.__file__ or "").parent / "migrations"
+    head = ScriptDirectory(str(folder)).get_current_head()
+    if now != head:
+        message = f"{shown} has schema {now}, this version needs {head}"
+        return broken("database", message, started)
+    return ok("database", f"{shown}, schema {now}")
+
+
+def broker(settings: Settings) -> Check:
+    """Redis or Valkey answers."""
+    if broker_is_ready(broker_address(settings)):
+        return ok("broker", "external" if settings.redis_url else "embedded Valkey")
+    if settings.redis_url:
+        return broken("broker", "it doesn't answer", "start it, or mend APPRENTICE_REDIS_URL")
+    return broken("broker", "the embedded one isn't running", "start `apprentice up`")
+
+
+def workers(settings: Settings) -> Iterator[Check]:
+    """Each queue has a worker that lives."""
+    alive = living_workers(settings)
+    if alive is None:
+        yield broken("workers", "unknown while the broker is away", "see the broker's line")
+        return
+    for queue in QUEUES:
+        here = [worker for worker in alive if worker.queue == queue]
+        if here:
+            busy = f", {sum(worker.busy for worker in here)} busy" if here[0].busy else ""
+            yield ok(f"worker {queue}", f"{len(here)} alive{busy}")
+        else:
+            advice = f"start `apprentice up`, or `apprentice worker {queue}` by itself"
+            yield broken(f"worker {queue}", "none is alive", advice)
+
+
+def web(settings: Settings) -> Check:
+    """The web process answers on this machine."""
+    url = f"http://{local_host(settings)}:{settings.port}"
+    try:
+        answer, _ = ask_web(settings)
+    except FAULTS as error:
+        return broken("web", f"{url}: {error}", "start `apprentice up` (or `serve`)")
+    if answer == HTTPStatus.UNAUTHORIZED:
+        advice = "run the doctor with the BASIC_AUTH_USER and BASIC_AUTH_PASS of the server"
+        return broken("web", f"{url} refuses our user and password", advice)
+    if answer != HTTPStatus.OK:
+        return broken("web", f"{url} answers {answer}", "is it Apprentice's port?")
+    return ok("web", f"{url} answers")
+
+
+def inference(settings: Settings) -> Check:
+    """The inference process answers on its socket."""
+    if inference_is_ready(settings):
+        return ok("inference", "answers")
+    advice = "start `apprentice up` (or `inference`): until then only known images get suggestions"
+    return broken("inference", f"no answer on {socket_path(settings)}", advice)
+
+
+def connections(settings: Settings) -> Iterator[Check]:
+    """Every Label Studio that we know, and its projects."""
+    store = Store.open(settings)
+    try:
+        with store.database.read() as db:
+            saved = list_connections(db)
+            projects = list_projects(db)
+            space = told(db, "embedding_space")
+        known = _with_default(saved, settings)
+        if space:
+            yield ok("embeddings", f"made by {space}")
+        if not known:
+            yield warning(
+                "label studio",
+                "no connection yet",
+                "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, then `apprentice connect`",
+            )
+        if _differs(saved, known):
+            yield warning(
+                "label studio default",
+                "LABEL_STUDIO_URL or LABEL_STUDIO_API_KEY is not what Apprentice works with",
+                "restart `apprentice up` with them, or run `apprentice connect` again",
+            )
+        for connection in known:
+            own = [project for project in projects if project.connection_id == connection.id]
+            yield from examine_studio(store, connection, own)
+    finally:
+        store.close()
+
+
+def _with_default(known: list[StudioConnection], settings: Settings) -> list[StudioConnection]:
+    """As they are once `up` has taken over the settings' Label Studio."""
+    if not settings.label_studio_url or settings.label_studio_api_key is None:
+        return known
+    secret = next((c.secret for c in known if c.id == DEFAULT), "")
+    token = settings.label_studio_api_key.get_secret_value()
+    default = StudioConnection(DEFAULT, settings.label_studio_url, token, secret)
+    return [default, *(c for c in known if c.id != DEFAULT)]
+
+
+def _differs(saved: list[StudioConnection], known: list[StudioConnection]) -> bool:
+    """Whether the settings here name another default connection than the one that is saved."""
+    before = next((c for c in saved if c.id == DEFAULT), None)
+    return before is not None and before not in known

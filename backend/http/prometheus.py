@@ -1,0 +1,133 @@
+"""Numbers for Prometheus: of this process as it runs, of everything else from the store."""
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.views.status import SystemStatus
+
+__all__ = ["CONTENT_TYPE_LATEST", "MeasuredRequests", "Metrics"]
+
+BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
+
+
+class Metrics:
+    """The counters of one web process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Histogram(
+            "apprentice_request_seconds",
+            "Time to answer a request.",
+            ("method", "route", "status"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.predictions = Counter(
+            "apprentice_predictions",
+            "Tasks that /predict answered: suggested, unsure, broken, owed, refused.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.webhooks = Counter(
+            "apprentice_webhooks",
+            "Webhooks by action and what became of them.",
+            ("action", "outcome"),
+            registry=self.registry,
+        )
+
+    def expose(self, status: SystemStatus) -> bytes:
+        """Everything in Prometheus' text format."""
+        stored = CollectorRegistry()
+        stored.register(_Stored(status))
+        return generate_latest(self.registry) + generate_latest(stored)
+
+
+class _Stored(Collector):
+    """Gauges of what the store and the broker say."""
+
+    def __init__(self, status: SystemStatus) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All gauges."""
+        status = self._status
+        yield GaugeMetricFamily(
+            "apprentice_broker_up", "Whether the broker answers.", value=float(status.broker)
+        )
+        workers = GaugeMetricFamily(
+            "apprentice_workers", "Workers that live.", labels=("queue", "busy")
+        )
+        seats = [(worker.queue, str(worker.busy).lower()) for worker in status.workers]
+        for queue, busy in sorted(set(seats)):
+            workers.add_metric([queue, busy], seats.count((queue, busy)))
+        yield workers
+        jobs = GaugeMetricFamily("apprentice_jobs", "Remembered jobs.", labels=("kind", "state"))
+        for (kind, state), count in sorted(status.job_counts.items()):
+            jobs.add_metric([kind, state], count)
+        yield jobs
+        yield from self._of_projects()
+
+    def _of_projects(self) -> Iterator[GaugeMetricFamily]:
+        labels = ("connection", "project")
+        described = {
+            "tasks": "Tasks.",
+            "embedded": "Tasks whose image is embedded.",
+            "broken": "Tasks whose image can't be used.",
+            "labels": "Tasks with a usable annotation.",
+            "shortlist": "Tasks chosen to be labelled next that are not labelled.",
+            "owed": "Tasks whose empty answer is still to be replaced.",
+        }
+        for name, text in described.items():
+            gauge = GaugeMetricFamily(f"apprentice_{name}", text, labels=labels)
+            for project in self._status.projects:
+                gauge.add_metric([project.connection, str(project.project)], getattr(project, name))
+            yield gauge
+        accuracy = GaugeMetricFamily(
+            "apprentice_accuracy", "Accuracy of the served version.", labels=(*labels, "bound")
+        )
+        for project in self._status.projects:
+            if project.accuracy is not None:
+                for bound in ("value", "low", "high"):
+                    accuracy.add_metric(
+                        [project.connection, str(project.project), bound],
+                        getattr(project.accuracy, bound),
+                    )
+        yield accuracy
+
+
+class MeasuredRequests:
+    """ASGI middleware: notes how long each request took, by route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = 500
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            # The route's own path, not the request's: strangers must not fill the memory.
+            route = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in {"GET", "POST", "HEAD"} else "other"
+            self._metrics.requests.labels(method, route, str(status)).observe(
+                time.perf_counter() - start
+            )

@@ -1,0 +1,1 @@
+"""The inference process: embeds images never seen before."""

@@ -1,0 +1,156 @@
+"""The inference process: warm backbones behind a unix socket, for images never seen before."""
+
+import asyncio
+import base64
+import contextlib
+import fcntl
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from backend import logs
+from backend.inference.client import Embedded, Failed, Wanted
+from backend.inference.embedding_service import OverloadedError
+from backend.inference.service_pool import EmbeddingServices
+from backend.inference.socket_path import socket_path
+from services.embedding.backbones import BackboneError
+from store.settings import Settings
+from store.store import Store
+from worker.queues.valkey_server import private_folder
+
+log = structlog.get_logger()
+
+EXIT_IN_USE = 3
+KEEP_ALIVE = 75  # seconds; longer than the client keeps a connection that it doesn't use
+MOST_ITEMS = 256  # images in one request
+
+
+class Item(BaseModel):
+    """An image: its URI in the data of the task `task`."""
+
+    task: int
+    uri: Annotated[str, Field(min_length=1)]
+
+
+class EmbedRequest(BaseModel):
+    """What is asked for, of which connection, for how long the caller waits, and by what backbone.
+
+    Without a backbone it is the default one.
+    """
+
+    connection: str
+    items: Annotated[list[Item], Field(max_length=MOST_ITEMS)]
+    seconds: Annotated[float, Field(gt=0, le=120)]
+    backbone: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+
+def create_inference_app(settings: Settings) -> FastAPI:
+    """The application. It opens the backbone when it starts, which may take some seconds."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = await asyncio.to_thread(Store.open, settings, migrate=True)
+        try:
+            services = EmbeddingServices(store)
+            try:
+                app.state.services = services
+                app.state.space = (await services.start()).space
+                log.info("inference ready", space=app.state.space)
+                yield
+            finally:
+                await services.close()
+        finally:
+            await asyncio.to_thread(store.close)
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        services: EmbeddingServices = app.state.services
+        return {
+            "status": "UP",
+            "space": app.state.space,
+            "spaces": services.spaces,
+            "pending": services.pending,
+        }
+
+    @app.post("/embed")
+    async def embed(asked: EmbedRequest) -> JSONResponse:
+        wanted = [Wanted(item.task, item.uri) for item in asked.items]
+        try:
+            return JSONResponse(await _embed(app.state.services, asked, wanted))
+        except OverloadedError:
+            return JSONResponse(
+                {"error": "too many images are waiting"}, 503, headers={"Retry-After": "1"}
+            )
+
+    return app
+
+
+async def _embed(
+    services: EmbeddingServices, asked: EmbedRequest, wanted: list[Wanted]
+) -> dict[str, Any]:
+    """The answer's body. A backbone that isn't there is a passing fault of every image."""
+    deadline = time.monotonic() + asked.seconds
+    try:
+        service = await services.get(asked.backbone, asked.seconds)
+    except (BackboneError, TimeoutError) as error:
+        reason = str(error) or "the backbone is being opened"
+        return {"space": None, "items": [_as_json(Failed(reason, False)) for _ in wanted]}
+    left = max(deadline - time.monotonic(), 0.0)
+    outcomes = await service.embed(asked.connection, wanted, left)
+    return {"space": service.space, "items": [_as_json(outcome) for outcome in outcomes]}
+
+
+def _as_json(outcome: Embedded | Failed) -> dict[str, Any]:
+    if isinstance(outcome, Failed):
+        return {"error": outcome.reason, "permanent": outcome.permanent}
+    vector = np.ascontiguousarray(outcome.vector, "<f2").tobytes()
+    return {"key": outcome.key, "vector": base64.b64encode(vector).decode()}
+
+
+@contextlib.contextmanager
+def _sole(socket: Path) -> Iterator[None]:
+    """Hold the socket's lock; what a killed predecessor left is removed."""
+    private_folder(socket.parent)
+    lock = os.open(socket.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.error("another inference process runs already", socket=str(socket))  # noqa: TRY400
+            sys.exit(EXIT_IN_USE)
+        socket.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(lock)
+
+
+def main(settings: Settings | None = None) -> None:
+    """Run the inference process until it is told to stop."""
+    settings = settings or Settings()
+    logs.configure(settings.log_level)
+    socket = socket_path(settings)
+    with _sole(socket):
+        uvicorn.run(
+            create_inference_app(settings),
+            uds=str(socket),
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=5,
+        )
+
+
+if __name__ == "__main__":
+    main()

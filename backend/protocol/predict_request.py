@@ -1,0 +1,89 @@
+"""A /predict request: what it asks, entry by entry. Malformed entries still get their place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from backend.http.request_bodies import RequestError, kind
+from services.sync.records import ProjectRef, project_ref, task_record, text
+from store.tasks.tasks import TaskRecord
+from store.tasks.units import unit_of
+from studio.config import LabelConfig
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """What /predict asks. One entry is owed for each of `tasks`, whatever they are."""
+
+    project: ProjectRef
+    label_config: str  # empty when the request has none
+    tasks: list[Any]
+    interactive: bool  # the annotator's editor asks: Label Studio doesn't keep the answer
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> "PredictRequest":
+        """Read the request's body.
+
+        Raises:
+            RequestError: 400, when it can't be answered entry by entry.
+        """
+        tasks = body.get("tasks")
+        if not isinstance(tasks, list):
+            raise RequestError(400, f'"tasks" must be a list, not {kind(tasks)}')
+        try:
+            project = project_ref(body.get("project"))
+        except ValueError as error:
+            raise RequestError(400, str(error)) from None
+        params = body.get("params")
+        interactive = isinstance(params, Mapping) and params.get("context") is not None
+        return cls(project, text(body.get("label_config")), tasks, interactive)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A well-formed task of the request, at its place in it."""
+
+    position: int
+    task: TaskRecord
+    annotated: bool  # Label Studio says that it has an annotation
+
+    @cached_property
+    def images(self) -> list["AskedImage"]:
+        """What the task shows, in order."""
+        return [
+            AskedImage(
+                self, item, uri, unit_of(self.task.ls_id, item), unit_of(self.position, item)
+            )
+            for item, uri in enumerate(self.task.uris)
+        ]
+
+
+class AskedImage(NamedTuple):
+    """One image of a question's task; mostly the only one.
+
+    `unit` is task and image as one number, `key` is question and image: with one image, the task's
+    id and the question's position.
+    """
+
+    question: Question
+    item: int
+    uri: str | None
+    unit: int
+    key: int
+
+
+def read_questions(
+    request: PredictRequest, config: LabelConfig
+) -> tuple[list[Question], dict[int, str]]:
+    """The well-formed tasks, and {position: why} of the others."""
+    questions: list[Question] = []
+    malformed: dict[int, str] = {}
+    for position, value in enumerate(request.tasks):
+        try:
+            task = task_record(config, value)
+        except (ValueError, OverflowError) as error:
+            malformed[position] = str(error)
+        else:
+            questions.append(Question(position, task, bool(value.get("total_annotations"))))
+    return questions, malformed

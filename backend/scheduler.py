@@ -1,0 +1,167 @@
+"""The sweeper: turns what is wanted into jobs. Four times a second, and when woken.
+
+The database is the guarantee, the queue only a wake-up: a job that was lost or failed is enqueued
+again under a generation whose id was never used.
+"""
+
+import threading
+import time
+from functools import partial
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from store.predictions.publications import version_is_pending
+from store.projects.projects import get_project, list_projects
+from store.settings import Settings
+from store.store import Store
+from store.versions.versions import START, get_version
+from store.work import pending_work
+from store.work.jobs import add_job, change_job, get_job
+from worker.queues.enqueue import enqueue, job_state
+
+log = structlog.get_logger()
+
+INTERVAL = 0.25  # seconds
+PAUSE = 0.05  # seconds after a sweep, however often it is woken: webhooks come in hundreds
+DEBOUNCE = 0.3  # seconds without a new wish, for work that needs no longer wait
+PUSH_SECONDS = 60.0  # that the push of one version is waited for before the next is made
+UNDER_WAY = ("queued", "started")
+
+
+class Sweeper:
+    """A thread of the web process."""
+
+    def __init__(self, store: Store, redis: Redis) -> None:
+        self._store = store
+        self._redis = redis
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._faults = 0
+        self._made_at = time.time()
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Sweep now: something new is wanted."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop and wait for the sweep under way."""
+        self._stopped.set()
+        self._wake.set()
+        self._thread.join()
+
+    def sweep(self) -> None:
+        """One round: wish for the reconciles that are due, enqueue what is ripe."""
+        database = self._store.database
+        now = time.time()
+        with database.read() as db:
+            due = _due_for_reconcile(db, self._store.settings, now, self._made_at)
+        for project_id in due:
+            database.write(
+                partial(pending_work.want, project_id=project_id, kind="sync", not_before=now)
+            )
+        with database.read() as db:
+            ripe = [item for item in pending_work.list_wanted(db) if self._is_ripe(db, item, now)]
+        for item in ripe:
+            self._enqueue(item)
+
+    def _is_ripe(self, db: Connection, item: pending_work.Work, now: float) -> bool:
+        if item.not_before > now:
+            return False
+        if item.kind != "learn":
+            return True
+        return learn_is_ripe(db, item, self._store.settings, now)
+
+    def _enqueue(self, item: pending_work.Work) -> None:
+        if item.enqueued > item.done:
+            state = job_state(self._redis, item.job_id)
+            if state in UNDER_WAY or self._bury(item, state or "lost"):
+                return
+        database = self._store.database
+
+        def prepare(db: Connection) -> int:
+            generation = pending_work.next_generation(db, item)
+            job_id = f"{item.kind}-{item.project_id}-g{generation}"
+            add_job(db, job_id, item.project_id, item.kind, generation)
+            return generation
+
+        generation = database.write(prepare)
+        enqueue(self._redis, item.kind, item.project_id, generation)
+
+    def _bury(self, item: pending_work.Work, state: str) -> int:
+        """Note the end of a job that could not note it itself (killed, out of memory).
+
+        Returns:
+            Seconds until the next one may follow.
+        """
+        with self._store.database.read() as db:
+            known = get_job(db, item.job_id)
+        if known is None or known.ended_at is not None:
+            return 0
+        log.warning("job lost", job=item.job_id, state=state)
+        error = f"process ended: {state}"
+        began = known.started_at is not None
+
+        def write(db: Connection) -> int:
+            change_job(db, item.job_id, state="lost", ended_at=time.time(), error=error)
+            return pending_work.lose(db, item.project_id, item.kind, error) if began else 0
+
+        return self._store.database.write(write)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.sweep()
+                self._faults = 0
+            except (RedisError, SQLAlchemyError, OSError) as error:
+                self._faults += 1
+                if self._faults in (1, 20) or self._faults % 240 == 0:
+                    log.warning("sweep failed; trying again", error=str(error))
+            except Exception:
+                log.exception("sweep failed")
+            self._stopped.wait(PAUSE)
+            self._wake.wait(INTERVAL - PAUSE)
+            self._wake.clear()
+
+
+def _due_for_reconcile(db: Connection, settings: Settings, now: float, started: float) -> list[int]:
+    """Projects last reconciled long ago, or before this process started.
+
+    Nobody heard the webhooks that came in between; a wait after failures is over then, too.
+    """
+    due = []
+    for project in list_projects(db):
+        last = project.reconciled_at or 0.0
+        if last >= started and now - last < settings.reconcile_seconds:
+            continue
+        wanted = pending_work.get_work(db, project.id, "sync")
+        if wanted is None or wanted.wanted == wanted.done or wanted.touched_at < started:
+            due.append(project.id)
+    return due
+
+
+def learn_is_ripe(db: Connection, item: pending_work.Work, settings: Settings, now: float) -> bool:
+    """Whether a new version would matter: enough new labels, or a pause after fewer.
+
+    A version costs Label Studio a push, so labels that come in a row share one; when the annotator
+    pauses, even a single label is learned from at once.
+    """
+    quiet = now - item.touched_at
+    project = get_project(db, item.project_id)
+    if project is None or version_is_pending(db, project.id, now - PUSH_SECONDS):
+        return False
+    version = get_version(db, project.served_version_id) if project.served_version_id else None
+    if version is None or version.kind == START:
+        return quiet >= DEBOUNCE or now - item.wanted_at > 2.0
+    enough = max(settings.publish_min_labels, 0.05 * version.labels)
+    if item.wanted - item.done >= enough:
+        return quiet >= DEBOUNCE or now - item.wanted_at > settings.publish_pause_seconds
+    return quiet >= settings.publish_pause_seconds

@@ -1,0 +1,1 @@
+"""View models: what pages, the API and commands show of a project."""

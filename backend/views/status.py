@@ -1,0 +1,243 @@
+"""What is going on, as plain records: for `apprentice status`, the pages, the API, the metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis import Redis, RedisError
+from sqlalchemy import Connection
+
+from backend.views.advice import advice_status
+from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
+from services.labels.aggregation import read_labels
+from services.reports.ledger_summary import Summary, kept_summary
+from store.predictions.pending_answers import owed_tasks
+from store.predictions.shortlists import get_shortlist
+from store.projects.connections import list_connections
+from store.projects.embedding_spaces import backbone_of
+from store.projects.key_values import told
+from store.projects.projects import Project, list_projects
+from store.settings import Settings
+from store.store import Store
+from store.tasks.annotations import annotated_tasks, current_annotations
+from store.tasks.tasks import count_tasks, task_ids
+from store.tasks.units import task_of
+from store.versions.versions import Version, get_version, list_versions
+from store.work.jobs import count_jobs
+from studio.config import parse_label_config
+from worker.queues.broker import broker_url, redis_from_url
+from worker.queues.enqueue import WorkerInfo, workers_alive
+
+
+@dataclass(frozen=True)
+class AccuracyStatus:
+    """Share of right suggestions on `n` labels that were not trained on, with a 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """A version and what became of it: candidate, served, retired or refused, and why."""
+
+    name: str
+    kind: str
+    status: str
+    labels: int
+    accuracy: AccuracyStatus | None
+    verdict: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class MoveStatus:
+    """A project's way to another backbone: `embedded` of its images are there already."""
+
+    backbone: str
+    embedded: int
+    error: str | None  # why the backbone can't be used; it is tried again
+
+
+@dataclass(frozen=True)
+class Status:
+    """A project. `reason` says why there is no suggestion, and is null when there are some."""
+
+    id: int
+    connection: str
+    project: int  # its id in Label Studio
+    title: str
+    connected: bool  # by `apprentice connect`; else somebody pasted our URL
+    tasks: int
+    images: int  # more than tasks, where these have several
+    embedded: int
+    broken: int
+    labels: int  # tasks with a usable annotation
+    shortlist: int  # chosen tasks that are still to be labelled
+    owed: int
+    version: str | None
+    version_since: float | None
+    accuracy: AccuracyStatus | None
+    reason: str | None
+    reconciled_at: float | None
+    jobs: tuple[JobStatus, ...]  # under way
+    waiting: tuple[WaitingStatus, ...]
+    workers: tuple[WorkerInfo, ...]
+    versions: tuple[VersionStatus, ...]  # the newest five
+    errors: tuple[ErrorStatus, ...]  # of the last day, the newest first
+    backbone: str | None  # whose embeddings are in use
+    moving: MoveStatus | None
+    held: bool  # by a rollback: what is learned waits for `apprentice promote`
+    not_learned: tuple[str, ...]  # control tags that are left out beside those learned, and why
+    advice: tuple[str, ...]  # how good suggestions are, what more labels bring: for people
+    suggestions: Summary | None  # what became of them; null while nothing was suggested
+
+
+@dataclass(frozen=True)
+class ConnectionStatus:
+    """A Label Studio server."""
+
+    id: str
+    url: str
+    projects: int
+
+
+@dataclass(frozen=True)
+class SystemStatus:
+    """Everything. `broker` says whether the queue's server answers."""
+
+    connections: tuple[ConnectionStatus, ...]
+    projects: tuple[Status, ...]
+    workers: tuple[WorkerInfo, ...]
+    broker: bool
+    embedding_space: str | None
+    job_counts: dict[tuple[str, str], int]  # {(kind, state): how many}
+
+
+def system_status(store: Store, redis: Redis | None = None) -> SystemStatus:
+    """The state of everything, read from the store and the broker."""
+    workers = _workers(store.settings, redis)
+    with store.database.read() as db:
+        space = told(db, "embedding_space")
+        projects = list_projects(db)
+        statuses = tuple(_project_status(db, project, space, workers or ()) for project in projects)
+        connections = tuple(
+            ConnectionStatus(
+                item.id, item.url, sum(project.connection_id == item.id for project in projects)
+            )
+            for item in list_connections(db)
+        )
+        counts = count_jobs(db)
+    return SystemStatus(
+        connections, statuses, tuple(workers or ()), workers is not None, space, counts
+    )
+
+
+def project_status(store: Store, project: Project, redis: Redis | None = None) -> Status:
+    """The state of one project, read from the store and the broker."""
+    workers = _workers(store.settings, redis)
+    with store.database.read() as db:
+        return _project_status(db, project, told(db, "embedding_space"), workers or ())
+
+
+def _workers(settings: Settings, redis: Redis | None) -> list[WorkerInfo] | None:
+    """The workers that live; None when the broker doesn't answer."""
+    client = redis or redis_from_url(settings.redis_url or broker_url(settings.home), retries=0)
+    try:
+        return workers_alive(client)
+    except RedisError:
+        return None
+    finally:
+        if redis is None:
+            client.close()
+
+
+def _project_status(
+    db: Connection, project: Project, space: str | None, workers: Sequence[WorkerInfo]
+) -> Status:
+    counts = count_tasks(db, project.id, project.embedding_space or space)
+    labels = _count_labels(db, project)
+    served = get_version(db, project.served_version_id) if project.served_version_id else None
+    shortlist = set(get_shortlist(db, project.id)) - annotated_tasks(db, project.id)
+    now = project_work(db, project.id)
+    return Status(
+        id=project.id,
+        connection=project.connection_id,
+        project=project.ls_id,
+        title=project.title,
+        connected=project.connected_at is not None,
+        tasks=counts.tasks,
+        images=counts.images,
+        embedded=counts.embedded,
+        broken=counts.broken,
+        labels=labels,
+        shortlist=len(shortlist),
+        owed=len(owed_tasks(db, project.id)),
+        version=served.name if served else None,
+        version_since=served.published_at if served else None,
+        accuracy=_accuracy(served),
+        reason=_reason(project, served, labels, counts.embedded),
+        reconciled_at=project.reconciled_at,
+        jobs=now.jobs,
+        waiting=now.waiting,
+        workers=tuple(workers),
+        versions=tuple(_version_status(v) for v in list_versions(db, project.id)[:5]),
+        errors=now.errors,
+        backbone=backbone_of(project.embedding_space) if project.embedding_space else None,
+        moving=_moving(db, project),
+        held=project.held_at is not None,
+        not_learned=_not_learned(project),
+        advice=advice_status(db, project).sentences,
+        suggestions=kept_summary(db, project.id),
+    )
+
+
+def _not_learned(project: Project) -> tuple[str, ...]:
+    config = parse_label_config(project.label_config)
+    return tuple(map(str, config.skipped)) if config.controls else ()  # without any: the reason
+
+
+def _moving(db: Connection, project: Project) -> MoveStatus | None:
+    if project.next_backbone is None:
+        return None
+    counts = count_tasks(db, project.id, project.next_space, moving=True)
+    return MoveStatus(project.next_backbone, counts.embedded, project.next_error)
+
+
+def _count_labels(db: Connection, project: Project) -> int:
+    config = parse_label_config(project.label_config)
+    labels = read_labels(current_annotations(db, project.id), config)
+    return len(task_ids(db, project.id).intersection(map(task_of, labels)))
+
+
+def _accuracy(version: Version | None) -> AccuracyStatus | None:
+    known = version.metrics.get("accuracy") if version else None
+    if not known:
+        return None
+    return AccuracyStatus(known["value"], known["low"], known["high"], known["n"])
+
+
+def _version_status(version: Version) -> VersionStatus:
+    return VersionStatus(
+        name=version.name,
+        kind=version.kind,
+        status=version.status,
+        labels=version.labels,
+        accuracy=_accuracy(version),
+        verdict=version.verdict,
+        created_at=version.created_at,
+    )
+
+
+def _reason(project: Project, served: Version | None, labels: int, embedded: int) -> str | None:
+    """Why there is no suggestion; what the jobs say of it comes first."""
+    if project.reason:
+        return project.reason
+    if served is not None and served.number > 0:
+        return None
+    if not labels:
+        return "no label yet: label a few tasks of at least two classes"
+    if not embedded:
+        return "no image is read yet"
+    return "the first version is being learned"

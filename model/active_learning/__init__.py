@@ -1,0 +1,1 @@
+"""Active learning beside selection: audits, learning curves, automatic acceptance."""

@@ -1,0 +1,1 @@
+"""Several annotators: consensus and label quality."""

@@ -1,0 +1,1 @@
+"""Backbone families: one module a source of backbones."""

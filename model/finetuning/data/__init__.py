@@ -1,0 +1,1 @@
+"""Images for fine-tuning: loading, batches, augmentation."""

@@ -1,0 +1,1 @@
+"""The network that is fine-tuned: layers, adapters, losses."""

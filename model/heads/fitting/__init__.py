@@ -1,0 +1,1 @@
+"""Solvers and penalty searches that heads are fitted with."""

@@ -1,0 +1,25 @@
+"""Scores that only rank, made into logits whose softmax can be believed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.statistics.calibration import fit_temperature
+
+# Where nothing can be held out, the best class is on average this far above the mean of all, in
+# nats: sure enough to order images by, and no more.
+PRESUMED_LEAD = 2.0
+
+
+def divisor(
+    own: NDArray[np.floating], held: NDArray[np.floating] | None, label: NDArray[np.integer]
+) -> float:
+    """What to divide scores by.
+
+    `own` [n, C] are scores of the rows that were fitted on. `held` [m, C] are scores of rows that
+    were held out, of classes `label` [m]; rows with NaN are left out, and None is none at all.
+    """
+    lead = float((own.max(axis=1) - own.mean(axis=1)).mean())
+    presumed = lead / PRESUMED_LEAD if lead > 1e-6 else 1.0
+    if held is None:
+        return presumed
+    return presumed * fit_temperature(held / presumed, label)

@@ -1,0 +1,1 @@
+"""Intervals, bounds, calibration and groups: statistics in plain arrays."""

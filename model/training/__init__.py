@@ -1,0 +1,1 @@
+"""Fitting the head of one control, measured and calibrated."""

@@ -1,0 +1,1 @@
+"""Connecting Label Studio projects, and the clients that reach them."""

@@ -1,0 +1,47 @@
+"""The Label Studio of a connection, and its images."""
+
+from store.projects.connections import get_connection
+from store.settings import Settings
+from store.store import Store
+from studio.client import StudioClient
+from studio.images.addresses import AddressPolicy
+from studio.images.loader import ImageLoader, ImagePolicy
+
+
+class UnknownConnectionError(Exception):
+    """The connection is not, or no more, in the database."""
+
+
+def studio_for(store: Store, connection_id: str) -> StudioClient:
+    """A client for the connection's Label Studio; close it after use.
+
+    Raises:
+        UnknownConnectionError: there is no such connection.
+    """
+    with store.database.read() as db:
+        connection = get_connection(db, connection_id)
+    if connection is None:
+        raise UnknownConnectionError(
+            f"no connection {connection_id!r}: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, "
+            "or run `apprentice connect`"
+        )
+    return StudioClient(connection.url, connection.token)
+
+
+def image_policy(settings: Settings) -> ImagePolicy:
+    """The limits on images that the settings ask for."""
+    return ImagePolicy(
+        max_bytes=settings.image_max_bytes,
+        max_pixels=settings.image_max_pixels,
+        max_seconds=settings.image_timeout_seconds,
+        addresses=AddressPolicy(allow_private=settings.image_private_addresses),
+    )
+
+
+def image_loader(store: Store, connection_id: str) -> ImageLoader:
+    """A loader for the images of the connection's tasks.
+
+    Raises:
+        UnknownConnectionError: there is no such connection.
+    """
+    return ImageLoader(studio_for(store, connection_id), image_policy(store.settings))

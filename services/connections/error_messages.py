@@ -1,0 +1,90 @@
+"""What Label Studio says when it refuses to connect us, in words that tell what to do."""
+
+from store.projects.connections import StudioConnection
+from studio.errors import StudioError, StudioNotFound, StudioUnauthorized, StudioUnreachable
+from studio.tokens import jwt_claims
+
+RESERVED = "reserved network address"  # Label Studio's words for a private or loopback address
+UNRESOLVED = "resolve hostname"
+UNHEALTHY = "health check failed"
+WRONG_PASSWORD = "authentication parameters"  # noqa: S105 - Label Studio's words
+INVALID_URL = "valid URL"
+
+SWITCHES = "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"
+LEGACY_OFF = (
+    "this is a legacy token, and new installations have these switched off: create a Personal "
+    "Access Token in Label Studio under Account & Settings (or allow legacy tokens for the "
+    "organization)"
+)
+
+
+class ConnectingError(StudioError):
+    """A project could not be connected or disconnected; the message says what to do."""
+
+
+def explained(
+    error: StudioError, connection: StudioConnection, url: str, ls_project_id: int
+) -> ConnectingError:
+    """The error in words.
+
+    Args:
+        url: ours, as it was to be registered.
+    """
+    return ConnectingError(_words(error, connection, url, ls_project_id), status=error.status)
+
+
+def _words(error: StudioError, connection: StudioConnection, url: str, ls_project_id: int) -> str:
+    said = str(error)
+    if isinstance(error, StudioUnauthorized):
+        return unauthorized(error, connection)
+    if isinstance(error, StudioNotFound):
+        return (
+            f"Label Studio at {connection.url} has no project {ls_project_id}, "
+            "or this token's owner may not see it"
+        )
+    if RESERVED in said:
+        return (
+            f"Label Studio refuses {url}, a private or loopback address: start Label Studio with "
+            f"{SWITCHES} (both), then run this again"
+        )
+    if UNRESOLVED in said:
+        return (
+            f"Label Studio's machine doesn't know the host of {url}: set APPRENTICE_PUBLIC_URL to "
+            "an address under which it reaches Apprentice"
+        )
+    if WRONG_PASSWORD in said:
+        return (
+            f"Apprentice at {url} refused Label Studio: give this command the same BASIC_AUTH_USER "
+            "and BASIC_AUTH_PASS as the running Apprentice"
+        )
+    if UNHEALTHY in said:
+        return (
+            f"Label Studio can't reach Apprentice at {url}: is `apprentice up` running, and is "
+            "this its address as seen from Label Studio's machine? If not, set "
+            f"APPRENTICE_PUBLIC_URL. ({said})"
+        )
+    if isinstance(error, StudioUnreachable) and error.status is None:
+        return f"Label Studio at {connection.url} can't be reached: is it running? ({said})"
+    return said
+
+
+def unauthorized(error: StudioError, connection: StudioConnection) -> str:
+    """Why the connection's token is refused."""
+    if jwt_claims(connection.token) is None:
+        return f"Label Studio at {connection.url} refuses the token: {LEGACY_OFF}"
+    return f"Label Studio at {connection.url} refuses the token: {error}"
+
+
+def webhook_refusal(error: StudioError, url: str, reconcile_seconds: float) -> str:
+    """Why there is no webhook, and what that means."""
+    said = str(error)
+    if RESERVED in said:
+        why = "start Label Studio with SSRF_PROTECTION_ENABLED=false"
+    elif INVALID_URL in said:
+        why = "its host needs a dot (or to be localhost): set APPRENTICE_PUBLIC_URL accordingly"
+    else:
+        why = said
+    return (
+        f"Label Studio refuses the webhook {url}: {why}. Until then labels are only found by "
+        f"looking every {reconcile_seconds:g} s"
+    )

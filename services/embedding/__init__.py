@@ -1,0 +1,1 @@
+"""Embeddings: computing them in bulk, their backbones, and search by similarity."""

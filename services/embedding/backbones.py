@@ -1,0 +1,94 @@
+"""Opening a backbone by name: with this machine's settings, and with its weights at hand."""
+
+import shutil
+from pathlib import Path
+
+from model.backbones.tuned import FAMILY, FILE, install
+from model.embedding import Embedder, open_embedder
+from services.errors import JobError
+from store.files.artifacts import ArtifactError
+from store.projects.embedding_spaces import TUNED, is_tuned
+from store.settings import Settings
+from store.store import Store
+
+
+class BackboneError(JobError):
+    """A backbone can't be used here; in words for people."""
+
+
+def backbone_folder(settings: Settings) -> Path:
+    """Where exported and fine-tuned backbones are kept on this machine."""
+    return settings.home / "backbones"
+
+
+def keep_tuned(store: Store, path: Path) -> str:
+    """Have a fine-tuned backbone's file on this machine and among the artifacts; its name."""
+    backbone = install(path, backbone_folder(store.settings))
+    store.artifacts.save_files(_artifact(backbone), _folder(store.settings, backbone))
+    return backbone
+
+
+def fetch_backbone(store: Store, backbone: str) -> None:
+    """Have a fine-tuned backbone's file on this machine; nothing to do for any other.
+
+    Raises:
+        BackboneError: it is kept nowhere.
+    """
+    folder = _folder(store.settings, backbone)
+    if not is_tuned(backbone) or (folder / FILE).exists():
+        return
+    try:
+        store.artifacts.fetch_files(_artifact(backbone), folder)
+    except ArtifactError as error:
+        raise BackboneError(f"the fine-tuned backbone's weights are lost: {error}") from error
+
+
+def discard_tuned(store: Store, backbone: str) -> None:
+    """Delete a fine-tuned backbone's weights, here and among the artifacts, and its exports.
+
+    Raises:
+        OSError: something of it is still there.
+    """
+    from model.embedding.export import discard_exports
+
+    discard_exports(backbone, backbone.removeprefix(TUNED), backbone_folder(store.settings))
+    store.artifacts.remove_files(_artifact(backbone))
+    folder = _folder(store.settings, backbone)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def tuned_here(settings: Settings) -> dict[str, float]:
+    """Fine-tuned backbones whose weights are on this machine, and since when (1970's seconds)."""
+    return {
+        TUNED + path.name: path.stat().st_mtime
+        for path in (backbone_folder(settings) / FAMILY).glob("[!.]*")
+    }
+
+
+def _folder(settings: Settings, backbone: str) -> Path:
+    return backbone_folder(settings) / FAMILY / backbone.removeprefix(TUNED)
+
+
+def _artifact(backbone: str) -> str:
+    return f"{FAMILY}/{backbone.removeprefix(TUNED)}"
+
+
+def open_backbone(store: Store, backbone: str) -> Embedder:
+    """The backbone, ready to embed.
+
+    Raises:
+        BackboneError: it can't be used here, for whatever reason.
+    """
+    settings = store.settings
+    fetch_backbone(store, backbone)
+    try:
+        return open_embedder(
+            backbone,
+            device=settings.device,
+            precision=settings.precision,
+            cache_dir=backbone_folder(settings),
+        )
+    except Exception as error:  # a library's own: what it says is all that can be said
+        said = str(error).strip() or type(error).__name__
+        raise BackboneError(f"the backbone {backbone} can't be used here: {said}") from error

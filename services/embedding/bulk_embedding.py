@@ -1,0 +1,173 @@
+"""Embedding what a project's tasks show, in order of urgency, many images at a time."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from PIL import Image
+from sqlalchemy import Connection
+
+from model.embedding import Embedder, embed_stream
+from store.files.embeddings import Vectors
+from store.projects.embedding_spaces import backbone_of
+from store.tasks.annotations import annotated_tasks
+from store.tasks.embedding_queue import mark_retry, tasks_to_embed
+from store.tasks.tasks import Task, count_tasks, mark_broken, mark_embedded
+from store.tasks.units import task_of
+from store.work import pending_work
+from studio.images.loader import ImageLoader, PassingImageError, PermanentImageError, decode
+from worker.jobs.runner import JobContext
+
+log = structlog.get_logger()
+
+ROUND = 128  # tasks fetched from the queue at a time: a new label waits for about a second
+FLUSH = 128  # results written at a time
+FIRST_POOL = 200  # embedded images from which a first, provisional shortlist is worth choosing
+LOADERS = max(4, 2 * (os.cpu_count() or 1))  # threads: loading waits for Label Studio
+
+
+@dataclass
+class _Results:
+    """What was found out since the last flush."""
+
+    tasks: dict[int, Task] = field(default_factory=dict)
+    keys: dict[int, str] = field(default_factory=dict)
+    vectors: dict[str, Vectors] = field(default_factory=dict)
+    broken: dict[int, str] = field(default_factory=dict)
+    passing: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.keys) + len(self.broken) + len(self.passing)
+
+
+class _KnownImageError(Exception):
+    """The image's embedding is there already: no need to compute it."""
+
+
+class BulkEmbedding:
+    """One run over the tasks of one project, in the space of one backbone."""
+
+    def __init__(
+        self,
+        context: JobContext,
+        embedder: Embedder,
+        loader: ImageLoader,
+        *,
+        until: float,
+        moving: bool,
+        only: Sequence[Task] | None = None,
+        beside: bool = False,
+    ) -> None:
+        self.context = context
+        self.store = context.store
+        self.project_id = context.project.id
+        self.embedder = embedder
+        self.loader = loader
+        self.until = until  # seconds of the job's time
+        self.only = only  # these tasks, instead of all that are to be embedded
+        self.moving = moving  # this space is not in use yet
+        self.beside = beside  # nor will it be: only the embeddings are kept
+        self.keys: dict[int, str] = {}
+        self.done = 0
+        self.failed = 0
+
+    def run(self) -> None:
+        results = _Results()
+        stream = embed_stream(
+            self.embedder, ((task, task) for task in self._tasks()), self._load, workers=LOADERS
+        )
+        for task, outcome in stream:
+            self._note(results, task, outcome)
+            if len(results) >= FLUSH:
+                self._flush(results)
+                results = _Results()
+        self._flush(results)
+
+    def _tasks(self) -> Iterator[Task]:
+        """Tasks in order of urgency, asked for again and again: labels come while we work."""
+        if self.only is not None:
+            yield from self.only
+            return
+        taken: set[int] = set()
+        while self.context.seconds < self.until:
+            with self.store.database.read() as db:
+                listed = tasks_to_embed(
+                    db,
+                    self.project_id,
+                    self.embedder.key,
+                    ROUND + len(taken) - self.done,
+                    moving=self.moving,
+                )
+            fresh = [task for task in listed if task.unit not in taken][:ROUND]
+            if not fresh:
+                return
+            taken.update(task.unit for task in fresh)
+            yield from fresh
+
+    def _load(self, task: Task) -> Image.Image:
+        assert task.uri is not None, "tasks without an image are not listed"
+        if task.image_key and self.store.embeddings.get(self.embedder.key, [task.image_key]):
+            self.keys[task.unit] = task.image_key
+            raise _KnownImageError
+        data = self.loader.fetch(task.uri, task.ls_id)
+        key = hashlib.sha256(data).hexdigest()
+        self.keys[task.unit] = key
+        if self.store.embeddings.get(self.embedder.key, [key]):
+            raise _KnownImageError
+        return decode(data, self.loader.policy)
+
+    def _note(self, results: _Results, task: Task, outcome: Vectors | Exception) -> None:
+        results.tasks[task.unit] = task
+        if isinstance(outcome, _KnownImageError):
+            results.keys[task.unit] = self.keys.pop(task.unit)
+        elif isinstance(outcome, PermanentImageError):
+            log.info("image can't be used", task=task.ls_id, reason=str(outcome))
+            results.broken[task.unit] = str(outcome)
+        elif isinstance(outcome, Exception):
+            expected = isinstance(outcome, PassingImageError)
+            log.warning("image not loaded", task=task.ls_id, reason=repr(outcome), exc_info=None)
+            results.passing[task.unit] = str(outcome) if expected else repr(outcome)
+        else:
+            key = self.keys.pop(task.unit)
+            results.keys[task.unit] = key
+            results.vectors[key] = outcome
+
+    def _flush(self, results: _Results) -> None:
+        if not len(results):
+            return
+        space = self.embedder.key
+        self.store.embeddings.put(space, results.vectors)
+
+        def write(db: Connection) -> None:
+            pending_work.check(db, self.context.lease)
+            if self.beside:
+                return
+            mark_embedded(db, self.project_id, space, results.keys, moving=self.moving)
+            mark_broken(db, self.project_id, results.broken)
+            mark_retry(db, self.project_id, [results.tasks[i] for i in results.passing])
+
+        self.store.database.write(write)
+        self.done += len(results)
+        self.failed += len(results.passing)
+        with self.store.database.read() as db:
+            counts = count_tasks(db, self.project_id, space, moving=self.moving)
+            worth_learning = (
+                not (self.moving or self.beside)
+                and results.keys
+                and self._worth_learning(db, results, counts.embedded)
+            )
+        if worth_learning:
+            self.store.database.write(lambda db: pending_work.want(db, self.project_id, "learn"))
+        fraction = counts.embedded / max(counts.images - counts.broken, 1)
+        where = f" for {backbone_of(space)}" if self.moving else ""
+        self.context.progress(
+            fraction, f"{self.done} images in {self.context.seconds:.0f} s{where}"
+        )
+
+    def _worth_learning(self, db: Connection, results: _Results, embedded: int) -> bool:
+        if not annotated_tasks(db, self.project_id).isdisjoint(map(task_of, results.keys)):
+            return True
+        first = embedded - len(results.keys) < FIRST_POOL <= embedded
+        return first and self.context.project.served_version_id is None

@@ -1,0 +1,164 @@
+"""Similar images: the tasks of a project whose embeddings are nearest to a task's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select
+
+from model.similarity import best, coarse_cosines, cosines
+from services.embedding.similarity_index import extend_matrix, open_matrix
+from store.database.schema import task
+from store.projects.key_values import tell, told
+from store.projects.projects import Project
+from store.store import Store
+from store.tasks.tasks import chunks, get_tasks, task_data
+
+MOST = 1_000  # similar images asked for at a time
+SMALL = 10_000  # tasks; up to here embeddings are read as they are, without a matrix
+SPARE = 200  # candidates more than wanted, for what the coarse scan mixes up
+
+Vectors = Mapping[str, NDArray[np.float16]]
+
+
+class NotReadyError(Exception):
+    """Nothing can be said of this task's image; in words for people."""
+
+
+@dataclass(frozen=True)
+class Similar:
+    """A task whose image looks alike. `similarity` is a cosine, 1 for the same image."""
+
+    task: int  # Label Studio's id
+    similarity: float
+    data: Mapping[str, Any]
+
+
+def similar(store: Store, project: Project, task_id: int, count: int) -> list[Similar]:
+    """The `count` tasks most similar to one (Label Studio's id), the most similar first.
+
+    Of several images of a task, the first is compared with all images of the others.
+
+    Raises:
+        NotReadyError: the task is unknown, or its image is not embedded yet.
+    """
+    space, query = _embedding(store, project, task_id)
+    count = min(count, MOST)
+    with store.database.read() as db:
+        total = _count(db, project.id, space)
+    if total <= SMALL:
+        with store.database.read() as db:
+            scores = _scored(store.embeddings.get(space, _keys(db, project.id, space)), query)
+    else:
+        scores = _scan(store, project, space, query, count)
+    with store.database.read() as db:
+        found = _tasks(db, project.id, space, scores, task_id)
+    return sorted(found, key=lambda one: (-one.similarity, one.task))[:count]
+
+
+def keep_matrix(store: Store, project: Project, *, changed: bool = False) -> None:
+    """Bring a large project's matrix up to date; called when all its images are embedded.
+
+    Args:
+        changed: images were embedded just now; else their number tells whether any is new.
+    """
+    space = project.embedding_space
+    if space is None:
+        return
+    name = f"matrix:{project.id}"
+    with store.database.read() as db:
+        total = _count(db, project.id, space)
+        if total <= SMALL or (told(db, name) == [space, total] and not changed):
+            return
+        keys = _keys(db, project.id, space)
+    extend_matrix(store, project.id, space, keys)
+    store.database.write(lambda db: tell(db, name, [space, total]))
+
+
+def _embedding(store: Store, project: Project, task_id: int) -> tuple[str, NDArray[np.float16]]:
+    with store.database.read() as db:
+        images = list(get_tasks(db, project.id, [task_id]).values())
+    if not images:
+        raise NotReadyError(f"project {project.ls_id} has no task {task_id}")
+    known = next((image for image in images if image.usable), images[0])
+    if known.image_error is not None:
+        raise NotReadyError(f"the image of task {task_id} can't be used: {known.image_error}")
+    space, key = project.embedding_space, known.image_key
+    found = store.embeddings.get(space, [key]) if space and key else {}
+    if not found or not np.isfinite(found[str(key)]).all():
+        raise NotReadyError(f"the image of task {task_id} is not embedded yet")
+    return str(space), found[str(key)]
+
+
+def _scan(
+    store: Store, project: Project, space: str, query: NDArray[np.float16], count: int
+) -> dict[str, float]:
+    """{image key: cosine} of the nearest, of which `count` have a task besides the one asked."""
+    matrix = open_matrix(store.settings, project.id, space, len(query))
+    if not len(matrix.keys):
+        raise NotReadyError("the project's images are still being read; try again in a minute")
+    coarse = coarse_cosines(matrix.codes, matrix.scales, query)
+    wanted = count + SPARE
+    while True:
+        keys = [key.decode() for key in matrix.keys[best(coarse, wanted)]]
+        with store.database.read() as db:
+            shown = _with_task(db, project.id, space, keys)
+        if len(shown) > count or wanted >= len(coarse):
+            return _scored(store.embeddings.get(space, sorted(shown)), query)
+        wanted *= 4  # many of these were deleted
+
+
+def _scored(vectors: Vectors, query: NDArray[np.float16]) -> dict[str, float]:
+    if not vectors:
+        return {}
+    exact = cosines(np.stack(list(vectors.values())), query)
+    return dict(zip(vectors, exact.tolist(), strict=True))
+
+
+def _of_space(project_id: int, space: str) -> tuple[Any, ...]:
+    return (
+        task.c.project_id == project_id,
+        task.c.embedded_space == space,
+        task.c.deleted_at.is_(None),
+        task.c.image_error.is_(None),
+    )
+
+
+def _count(db: Connection, project_id: int, space: str) -> int:
+    query = select(func.count()).select_from(task).where(*_of_space(project_id, space))
+    return int(db.execute(query).scalar_one())
+
+
+def _keys(db: Connection, project_id: int, space: str) -> list[str]:
+    query = select(task.c.image_key).where(*_of_space(project_id, space))
+    return [key for key in db.execute(query).scalars() if key is not None]
+
+
+def _with_task(db: Connection, project_id: int, space: str, keys: list[str]) -> set[str]:
+    found: set[str] = set()
+    for part in chunks(keys):
+        query = select(task.c.image_key).where(
+            *_of_space(project_id, space), task.c.image_key.in_(part)
+        )
+        found.update(key for key in db.execute(query).scalars() if key is not None)
+    return found
+
+
+def _tasks(
+    db: Connection, project_id: int, space: str, scores: Mapping[str, float], asked: int
+) -> list[Similar]:
+    """The tasks that show these images, best images first until there are enough for any answer."""
+    ordered = sorted(scores, key=lambda key: -scores[key])[: MOST + 1]
+    found: dict[int, float] = {}
+    for part in chunks(ordered):
+        query = select(task.c.ls_id, task.c.image_key).where(
+            *_of_space(project_id, space), task.c.image_key.in_(part)
+        )
+        for row in db.execute(query):
+            if row.ls_id != asked:
+                similarity = round(scores[row.image_key], 6)
+                found[row.ls_id] = max(similarity, found.get(row.ls_id, -1.0))
+    data = task_data(db, project_id, found)
+    return [Similar(ls_id, similarity, data[ls_id]) for ls_id, similarity in found.items()]

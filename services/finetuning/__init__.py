@@ -1,0 +1,1 @@
+"""Fine-tuning backbones: when, on what, and what is kept of it."""

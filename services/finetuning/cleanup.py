@@ -1,0 +1,156 @@
+"""Fine-tuned backbones that nothing needs any more: their weights and embeddings are deleted.
+
+Each is tens of megabytes, and 2.5 KB an image of embeddings. What is served, moved to, pushed or
+waits as a candidate is kept, so is what `rollback` without a name returns to, and whatever was in
+use within the last day (APPRENTICE_KEEP_VERSIONS_HOURS). The note that it was there stays.
+"""
+
+import time
+
+import structlog
+from sqlalchemy import Connection, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.embedding.backbones import discard_tuned, tuned_here
+from store.database.schema import task
+from store.predictions.publications import pending_publications
+from store.projects.embedding_spaces import TUNED, backbone_of
+from store.projects.projects import get_project
+from store.store import Store
+from store.versions.finetuned_backbones import (
+    Tuned,
+    is_kept,
+    is_shared,
+    list_uncleared,
+    mark_cleared,
+    retire_tuned,
+)
+from store.versions.versions import CANDIDATE, Version, list_versions, served_before
+from store.work import pending_work
+from worker.jobs.runner import TIME_BOX, JobContext
+
+log = structlog.get_logger()
+
+BATCH = 2_000  # embeddings deleted at a time: 5 MB, nobody waits long for the database
+PRECISIONS = ("float32", "bfloat16")  # that a space can be of
+
+
+def clear_tuned(context: JobContext) -> None:
+    """Delete what is left of backbones that nothing needs, for at most the job's time box.
+
+    What can't be deleted now is tried again by the next job.
+    """
+    store = context.store
+    before = time.time() - store.settings.keep_versions_hours * 3600
+    with store.database.read() as db:
+        old = [known for known in list_uncleared(db, context.project.id) if _is_old(known, before)]
+    try:
+        if old:
+            for backbone in store.database.write(lambda db: _retire(db, context, before)):
+                _clear(context, backbone)
+        _clear_orphans(context, before)
+    except (OSError, SQLAlchemyError) as error:
+        log.warning("a fine-tuned backbone couldn't be deleted", error=str(error))
+
+
+def _is_old(known: Tuned, before: float) -> bool:
+    return known.retired_at is not None or known.created_at < before
+
+
+def _is_tuning(db: Connection) -> bool:
+    """Whether a fine-tuning is under way: the same labels would give the same weights again."""
+    return any(item.kind == "finetune" for item in pending_work.list_wanted(db))
+
+
+def _retire(db: Connection, context: JobContext, before: float) -> list[Tuned]:
+    """Those that are to be deleted; from now on nothing can be served with them."""
+    pending_work.check(db, context.lease)
+    if _is_tuning(db):
+        return []
+    project_id = context.project.id
+    known = list_uncleared(db, project_id, lock=True)
+    needed = _needed(db, project_id, before)
+    going = []
+    for backbone in known:
+        if backbone.backbone in needed or not _is_old(backbone, before):
+            continue
+        going.append(backbone)
+        if backbone.retired_at is None:
+            retire_tuned(db, backbone)
+            for space in _spaces(backbone.backbone):
+                _forget_space(db, project_id, space)
+    return going
+
+
+def _needed(db: Connection, project_id: int, before: float) -> set[str]:
+    """The backbones of versions that are served or may be, and of a move under way."""
+    project = get_project(db, project_id)
+    assert project is not None, "projects are never forgotten"
+    pending = {published.version_id for published in pending_publications(db, project_id)}
+    versions = list_versions(db, project_id)
+    served = next((each for each in versions if each.id == project.served_version_id), None)
+    earlier = served_before(db, served) if served else None
+
+    def is_needed(version: Version) -> bool:
+        last_used = version.superseded_at or version.created_at
+        return (
+            version in (served, earlier)
+            or version.id in pending
+            or version.status == CANDIDATE
+            or last_used >= before
+        )
+
+    spaces = {version.embedding_space for version in versions if is_needed(version)}
+    spaces |= {space for space in (project.embedding_space, project.next_space) if space}
+    return {backbone_of(space) for space in spaces} | {project.next_backbone or ""}
+
+
+def _spaces(backbone: str) -> list[str]:
+    return [f"{backbone}@{precision}" for precision in PRECISIONS]
+
+
+def _forget_space(db: Connection, project_id: int, space: str) -> None:
+    """No task is held to be embedded there: a fine-tuning may give the same space once more."""
+    for column in (task.c.embedded_space, task.c.next_space):
+        db.execute(
+            update(task)
+            .where(task.c.project_id == project_id, column == space)
+            .values({column: None})
+        )
+
+
+def _clear(context: JobContext, known: Tuned) -> None:
+    store = context.store
+    with store.database.read() as db:
+        shared = is_shared(db, known)
+    if not shared and not _delete(context, known.backbone):
+        return
+    store.database.write(lambda db: mark_cleared(db, known))
+    log.info("fine-tuned backbone deleted", backbone=known.backbone[: len(TUNED) + 12])
+
+
+def _delete(context: JobContext, backbone: str) -> bool:
+    """Delete its embeddings, then its weights. Whether all is gone."""
+    for space in _spaces(backbone):
+        while context.store.embeddings.drop(space, BATCH) == BATCH:
+            if context.seconds > TIME_BOX:
+                return False
+    discard_tuned(context.store, backbone)
+    return True
+
+
+def _clear_orphans(context: JobContext, before: float) -> None:
+    """Weights of a fine-tuning that was cancelled just before its end, or deleted elsewhere."""
+    here = [name for name, at in tuned_here(context.store.settings).items() if at < before]
+    if not here:
+        return
+    for backbone in _unkept(context.store, here):
+        if not _delete(context, backbone):
+            return
+
+
+def _unkept(store: Store, backbones: list[str]) -> list[str]:
+    with store.database.read() as db:
+        if _is_tuning(db):
+            return []
+        return [name for name in backbones if not is_kept(db, name.removeprefix(TUNED))]

@@ -1,0 +1,181 @@
+"""What a fine-tuning run learns from: fixed when it begins, so that it can go on after a kill."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.finetuning import CannotFinetuneError, Target
+from model.heads.labels import rarest_class
+from model.statistics.folds import grouped_folds
+from model.targets.encoding import Encoded
+from services.training.train import HOLDOUT_LEAST, TrainingSet
+from store.tasks.tasks import Task
+from store.tasks.units import FIRST, item_of
+from studio.config import LabelConfig
+
+VALIDATION_SHARE = 0.1  # of the labels: they say when to stop
+MEASURING_SHARE = 0.2  # where no hold-out is: the same labels also decide whether it is published
+
+TOGETHER = "a backbone is tuned on labels of single images, not of all images of a task"
+
+PLAN, ARRAYS = "plan.json", "plan.npz"
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to learn from. Equal items are the same pixels."""
+
+    task: int
+    uri: str
+    image_key: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run: `items` [N], which of them validate [N], and what is learned of them."""
+
+    asked_at: float  # of the wish that it fulfils, seconds since 1970
+    backbone: str  # pretrained
+    labels: int  # there were, those held out included
+    items: tuple[Item, ...]
+    validation: npt.NDArray[np.bool_]
+    targets: tuple[Target, ...]
+
+    @property
+    def seen(self) -> frozenset[int]:
+        """The tasks that are trained on."""
+        return frozenset(i.task for i, v in zip(self.items, self.validation, strict=True) if not v)
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The tasks that only validate."""
+        return frozenset(i.task for i, v in zip(self.items, self.validation, strict=True) if v)
+
+    def save(self, folder: Path) -> None:
+        """Keep the plan in the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, npt.NDArray[Any]]
+        arrays = {f"y{i}": np.asarray(target.y) for i, target in enumerate(self.targets)}
+        arrays["validation"] = self.validation
+        np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type] # none is called allow_pickle
+        said = {
+            "asked_at": self.asked_at,
+            "backbone": self.backbone,
+            "labels": self.labels,
+            "items": [[item.task, item.uri, item.image_key] for item in self.items],
+            "targets": [[t.name, t.kind, list(t.classes)] for t in self.targets],
+            "arrays": hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest(),
+        }
+        scratch = folder / f"{PLAN}.new"
+        scratch.write_text(json.dumps(said))
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        scratch.replace(folder / PLAN)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Plan | None":
+        """The plan in the folder; None when there is none that can be read."""
+        try:
+            said = json.loads((folder / PLAN).read_text())
+            content = (folder / ARRAYS).read_bytes()
+        except (OSError, ValueError):
+            return None
+        if hashlib.sha256(content).hexdigest() != said["arrays"]:
+            return None
+        with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+            targets = tuple(
+                Target(name, kind, tuple(classes), arrays[f"y{i}"])
+                for i, (name, kind, classes) in enumerate(said["targets"])
+            )
+            validation = arrays["validation"]
+        items = tuple(Item(*item) for item in said["items"])
+        return cls(said["asked_at"], said["backbone"], said["labels"], items, validation, targets)
+
+
+def make_plan(
+    data: TrainingSet,
+    images: dict[int, Task],
+    config: LabelConfig,
+    *,
+    backbone: str,
+    asked_at: float,
+    seed: int,
+) -> Plan:
+    """Divide the labels: what is held out stays out of it, with all that nearly equals it.
+
+    Args:
+        images: {unit: image}.
+
+    Raises:
+        CannotFinetuneError: there is nothing to learn.
+    """
+    groups = data.groups()
+    holdout = data.holdout if len(data.holdout) >= HOLDOUT_LEAST else frozenset[int]()
+    held = np.array([int(task) in holdout for task in data.tasks], np.bool_)
+    alone = np.array([item_of(int(unit)) >= FIRST for unit in data.tasks], np.bool_)
+    kept = np.flatnonzero(~np.isin(groups, groups[held]) & alone)
+    targets, reasons = [], []
+    for control in config.controls:
+        labels = data.of_control(control, groups).labels
+        if control.several and not control.per_item:
+            reasons.append(f"{control.name}: {TOGETHER}")
+        elif labels.reason is None:
+            y = _of_all_rows(labels, len(data.tasks))[kept]
+            targets.append(Target(control.name, labels.form, labels.names, y))
+        else:
+            reasons.append(f"{control.name}: {labels.reason}")
+    if not targets:
+        raise CannotFinetuneError("; ".join(reasons))
+    share = VALIDATION_SHARE if holdout else MEASURING_SHARE
+    validation = _validation(targets, groups[kept], share, seed=seed)
+    items = []
+    for row in kept:
+        image = images[int(data.tasks[row])]
+        items.append(Item(image.ls_id, str(image.uri), image.image_key))
+    return Plan(asked_at, backbone, len(data.tasks), tuple(items), validation, tuple(targets))
+
+
+def _of_all_rows(labels: Encoded, count: int) -> npt.NDArray[Any]:
+    """The labels of one control for all rows [N]; −1 or NaN where there is none."""
+    y: npt.NDArray[Any]
+    if labels.form == "single":
+        y = np.full(count, -1, np.int64)
+    elif labels.form == "multi":
+        y = np.full((count, len(labels.names)), np.nan, np.float32)
+    else:
+        y = np.full(count, np.nan, np.float64)
+    y[labels.rows] = labels.y
+    return y
+
+
+def _validation(
+    targets: list[Target], groups: npt.NDArray[np.int64], share: float, *, seed: int
+) -> npt.NDArray[np.bool_]:
+    """Which rows [N] validate: whole near-duplicate groups, each class spread evenly."""
+    strata = _strata(targets, len(groups))
+    if len(np.unique(groups)) < 2:
+        return np.zeros(len(groups), np.bool_)
+    chosen = grouped_folds(strata, groups, round(1 / share), seed=seed) == 0
+    # A class is learned rather than measured when it has too few labels for both.
+    lacking = np.setdiff1d(strata[chosen], strata[~chosen])
+    validates: npt.NDArray[np.bool_] = chosen & ~np.isin(
+        groups, groups[chosen & np.isin(strata, lacking)]
+    )
+    return validates
+
+
+def _strata(targets: list[Target], count: int) -> npt.NDArray[np.int64]:
+    """What a row [N] is counted under: the class of the first target that has classes."""
+    for target in targets:
+        y = np.asarray(target.y)
+        if target.kind == "single":
+            return y.astype(np.int64)
+        if target.kind == "multi":
+            return rarest_class(y).astype(np.int64)
+    return np.zeros(count, np.int64)

@@ -1,0 +1,69 @@
+"""Trying out a fine-tuned backbone: heads on it, measured on labels that it has not seen."""
+
+from typing import Any
+
+import structlog
+
+from model.embedding import Embedder
+from model.finetuning import CannotFinetuneError
+from services.connections.clients import image_loader
+from services.embedding.bulk_embedding import BulkEmbedding
+from services.finetuning.plan import Plan
+from services.reports.label_review import review
+from services.snapshot import Snapshot, take_snapshot, training_set
+from services.suggestions.predictor import Predictor
+from services.training.candidate import Candidate
+from services.training.finetuned_features import as_tuned, judge_anywhere
+from services.training.train import train
+from store.store import Store
+from store.tasks.units import task_of
+from worker.jobs.runner import JobContext
+
+log = structlog.get_logger()
+
+EMBED_SECONDS = 3_600.0  # for the labelled images alone
+
+
+def embed_labelled(context: JobContext, embedder: Embedder) -> None:
+    """Embed the labelled images by the tuned backbone; the project doesn't use it yet."""
+    now = take_snapshot(context.store, context.project.id)
+    tasks = {*map(task_of, now.labels)}
+    labelled = [image for image in now.images if image.ls_id in tasks and image.usable]
+    loader = image_loader(context.store, context.project.connection_id)
+    until = context.seconds + EMBED_SECONDS
+    try:
+        BulkEmbedding(context, embedder, loader, until=until, moving=True, only=labelled).run()
+    finally:
+        loader.close()
+
+
+def try_out(
+    store: Store, now: Snapshot, plan: Plan, space: str, report: dict[str, Any], *, seed: int
+) -> Candidate:
+    """Fit heads in the tuned space, and let the gate compare them with what is served.
+
+    Args:
+        now: the project; its labelled tasks have embeddings in `space` too.
+        report: how the backbone was tuned.
+
+    Raises:
+        CannotFinetuneError: no head can be fitted.
+    """
+    version = now.served
+    served = Predictor.load(store, version) if version else None
+    data = training_set(store, now.moved(space))
+    data = as_tuned(store, now.project.id, data, plan.backbone, plan.seen, plan.held)
+    head = store.settings.head
+    kinds = None if head == "auto" else (head,)
+    trained = train(data, now.config, seed=seed, served=None, kinds=kinds)
+    if not trained.results:
+        raise CannotFinetuneError("; ".join(trained.untrained.values()))
+    verdict = judge_anywhere(store, trained, data, served, version)
+    log.info(
+        "tuned",
+        accuracy=round(trained.accuracy.value, 4),
+        accepted=verdict.accepted,
+        verdict=verdict.reason,
+    )
+    reviewed = review(trained.results, now.read_at)
+    return Candidate(trained, data, data.digest(now.config), verdict, reviewed, report)

@@ -1,0 +1,1 @@
+"""Labels: annotations read, votes counted, several images of a task told apart."""

@@ -1,0 +1,1 @@
+"""Publishing predictions to Label Studio within a budget of its time."""

@@ -1,0 +1,96 @@
+"""Accepted suggestions on their way to Label Studio as annotations, and back out of it.
+
+Label Studio takes annotations of tasks that are there one by one. The row says `sent` before the
+call begins: after a crash the task is read, and an annotation with our mark is taken for ours.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import Connection
+
+from store.predictions.auto_accepts import (
+    SENT,
+    WANTED,
+    WITHDRAWN,
+    WRITTEN,
+    Acceptance,
+    forget_acceptances,
+    is_accepted,
+    list_acceptances,
+    set_state,
+)
+from store.predictions.shortlists import drawn_tasks, get_shortlist
+from store.tasks.annotations import annotated_tasks
+from studio.client import StudioClient
+from studio.errors import StudioNotFound
+from studio.records import AnnotationInfo
+from worker.jobs.runner import TIME_BOX, JobContext
+
+log = structlog.get_logger()
+
+BATCH = 20  # calls in one job: each takes about 0.1 s of Label Studio's time
+
+
+def write_accepted(context: JobContext, studio: StudioClient) -> bool:
+    """Write or delete a few annotations. Returns whether more wait."""
+    database, project_id = context.store.database, context.project.id
+    with database.read() as db:
+        waiting = list_acceptances(db, project_id, (WITHDRAWN, SENT, WANTED), BATCH + 1)
+        peoples = _left_to_people(db, project_id) if waiting else set()
+    for item in waiting[:BATCH]:
+        if context.seconds > TIME_BOX:
+            return True
+        context.check()
+        try:
+            if item.state == WITHDRAWN:
+                _delete(context, studio, item)
+            else:
+                _write(context, studio, item, item.task in peoples)
+        except StudioNotFound:  # the task is gone
+            _forget(context, item)
+    return len(waiting) > BATCH
+
+
+def _left_to_people(db: Connection, project_id: int) -> set[int]:
+    """Annotated tasks, those that are to be annotated next, and those that were drawn for it."""
+    annotated = annotated_tasks(db, project_id)
+    return annotated.union(get_shortlist(db, project_id), drawn_tasks(db, project_id))
+
+
+def _write(context: JobContext, studio: StudioClient, item: Acceptance, peoples: bool) -> None:
+    database, project_id, task = context.store.database, context.project.id, item.task
+    ours = None
+    if item.state == SENT:
+        ours = _untouched(studio.get_task(task).annotations)
+    if ours is None and peoples:
+        _forget(context, item)  # a person is, or is to be, faster
+        return
+    if ours is None:
+        if not database.write(lambda db: set_state(db, project_id, task, SENT, was=item.state)):
+            return  # it was given up meanwhile
+        ours = studio.create_annotation(task, item.result).id
+    written = ours
+    # What was withdrawn meanwhile stays so, and is deleted next.
+    database.write(lambda db: set_state(db, project_id, task, WRITTEN, written, was=SENT))
+
+
+def _delete(context: JobContext, studio: StudioClient, item: Acceptance) -> None:
+    found = _untouched(studio.get_task(item.task).annotations)
+    if found is not None:
+        studio.delete_annotation(found)
+    _forget(context, item)
+
+
+def _untouched(annotations: Sequence[AnnotationInfo]) -> int | None:
+    """The annotation with our mark that no person has changed."""
+    for known in annotations:
+        times = known.created_at.timestamp(), known.updated_at.timestamp()
+        if is_accepted(known.result, *times):
+            return known.id
+    return None
+
+
+def _forget(context: JobContext, item: Acceptance) -> None:
+    project_id = context.project.id
+    context.store.database.write(lambda db: forget_acceptances(db, project_id, [item.task]))

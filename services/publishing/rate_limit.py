@@ -1,0 +1,41 @@
+"""Our share of Label Studio's time, as a token bucket: short bursts are free, hours are not.
+
+The bucket holds up to a minute's share. What a push took is drawn from it, and while it is
+overdrawn, publishing rests until it has filled up again.
+"""
+
+import time
+
+from sqlalchemy import Connection
+
+from store.projects.key_values import tell, told
+
+CAPACITY_SECONDS = 60.0  # of the share that can be saved up
+LEISURE = 0.5  # of the bucket: what can wait is done only above, so that it delays nothing else
+
+
+def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
+    """Take `spent` seconds of Label Studio's time from the project's bucket.
+
+    Args:
+        share: of Label Studio's time that is ours, 0 to 1.
+
+    Returns:
+        The time (seconds since 1970) until which publishing has to rest.
+    """
+    now = time.time()
+    name = f"budget:{project_id}"
+    known = told(db, name) or {"level": CAPACITY_SECONDS * share, "at": now}
+    filled: float = known["level"] + share * max(now - known["at"], 0.0)
+    level = min(filled, CAPACITY_SECONDS * share) - spent
+    tell(db, name, {"level": level, "at": now})
+    return now + max(-level, 0.0) / share
+
+
+def leisure_at(db: Connection, project_id: int, share: float) -> float:
+    """The time (seconds since 1970) from which there is enough for what can wait."""
+    known = told(db, f"budget:{project_id}")
+    if known is None:
+        return 0.0
+    lacking = LEISURE * CAPACITY_SECONDS * share - float(known["level"])
+    return float(known["at"]) + lacking / share

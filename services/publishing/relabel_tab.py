@@ -1,0 +1,90 @@
+"""Labels to look at again, as a tab of Label Studio's Data Manager.
+
+The open edition's label stream never hands out a task again to someone who annotated it, whatever
+its overlap; in a tab, people open the tasks one after another and correct what is wrong.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+
+import structlog
+
+from model.targets.schema import Paths, SingleLabel
+from store.projects.key_values import tell, told
+from store.tasks.annotations import annotated_since
+from store.versions.label_reviews import Review, get_review
+from studio.client import StudioClient
+from studio.config import LabelConfig, parse_label_config
+from studio.errors import StudioRejected
+from worker.jobs.runner import JobContext
+
+log = structlog.get_logger()
+
+TITLE = "Apprentice: check these labels"
+
+
+def worst_labels(
+    found: Review, config: LabelConfig, most: int, checked: Collection[int] = ()
+) -> list[int]:
+    """The tasks (Label Studio's ids) that another label would help most; at most `most`, in order.
+
+    None of those that people have `checked` already: what looks wrong may be right.
+
+    By ActiveLab's score of labelled images (Goh, Mueller: ActiveLab: Active learning with
+    re-labeling by multiple annotators, 2023, arXiv 2301.11856), with equal weights: the quality of
+    what all mean together, drawn towards chance, the more the fewer have said it. A task in several
+    controls counts by its worst.
+    """
+    scores: dict[int, float] = {}
+    doubts = [(label.task, label.control, label.quality, 1) for label in found.suspicious]
+    for contested in found.contested:
+        voters = sum(len(opinion.annotators) for opinion in contested.opinions)
+        doubts.append((contested.task, contested.control, contested.quality, voters))
+    for task, control, quality, voters in doubts:
+        # Of as many weights as there are voters, the model's, and that of an average annotator.
+        score = ((voters + 1) * quality + _chance(config, control)) / (voters + 2)
+        scores[task] = min(score, scores.get(task, 1.0))
+    left = scores.keys() - checked
+    return sorted(left, key=lambda task: (scores[task], task))[:most]
+
+
+def _chance(config: LabelConfig, name: str) -> float:
+    """How often guessing is right: one of the classes, or of there and not there."""
+    control = config.control(name)
+    schema = control.schema if control is not None else None
+    if isinstance(schema, SingleLabel) and schema.classes:
+        return 1 / len(schema.classes)
+    if isinstance(schema, Paths) and schema.paths and not schema.multiple:
+        return 1 / len(schema.paths)
+    return 0.5
+
+
+def offer_again(context: JobContext, studio: StudioClient) -> None:
+    """Bring the tab in line with the last review, where that changed."""
+    store, project = context.store, context.project
+    name, now = f"relabel:{project.id}", time.time()
+    with store.database.read() as db:
+        known = {"tab": None, "tasks": [], "checked": [], "at": now} | (told(db, name) or {})
+        again = annotated_since(db, project.id, known["at"]).intersection(known["tasks"])
+        checked = again.union(known["checked"])
+        most = store.settings.relabel_most
+        config = parse_label_config(project.label_config)
+        tasks = worst_labels(get_review(db, project.id), config, most, checked) if most else []
+    if tasks == known["tasks"]:
+        return
+    context.check()
+    try:
+        tab = _show(studio, project.ls_id, tasks, known["tab"])
+    except StudioRejected as error:
+        log.info("Label Studio takes no tab for labels to check", error=str(error))
+        return
+    offered = {"tab": tab, "tasks": tasks, "checked": sorted(checked), "at": now}
+    store.database.write(lambda db: tell(db, name, offered))
+
+
+def _show(studio: StudioClient, project: int, tasks: Sequence[int], tab: int | None) -> int | None:
+    if tasks:
+        return studio.show_tab(project, TITLE, tasks, tab)
+    if tab is not None:
+        studio.delete_tab(tab)
+    return None

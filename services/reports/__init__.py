@@ -1,0 +1,1 @@
+"""Reports on labels, accuracy and the use of suggestions."""

@@ -1,0 +1,246 @@
+"""What a version tells beside itself: how good suggestions are by random picks alone, whether
+choosing pays, what more labels would bring, and whether successive versions still differ.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.active_learning.accuracy_audit import Audit, Draws, audit
+from model.active_learning.learning_curve import LEAST_LABELS, Gain, fit_curve, measure
+from model.active_learning.strategy_comparison import compare_arms
+from model.active_learning.version_agreement import kappa, stable
+from model.statistics.folds import grouped_folds
+from model.statistics.intervals import Measure
+from model.training.control import ControlData
+from model.training.subset_learners import Learners
+from services.reports.out_of_fold_answers import HonestAnswer, honest_answers
+from services.selection.shortlist import load_vectors
+from services.snapshot import Snapshot
+from services.suggestions.predictor import Predictor
+from services.training.candidate import Candidate
+from store.settings import Settings
+from store.store import Store
+from store.tasks.annotations import AnnotationRecord
+from store.tasks.tasks import Task
+from store.tasks.units import task_of
+from store.versions.active_learning import (
+    Advice,
+    Agreement,
+    AuditedPick,
+    Choosing,
+    Interval,
+    Outlook,
+    save_advice,
+)
+
+Ints = npt.NDArray[np.integer[Any]]
+
+MORE = 100  # labels that the outlook is for
+GROWN = 1.15  # more labels than the last time, or fewer: then curve and arms are measured again
+FOLDS = 3
+RANDOM_ENOUGH = 60  # random picks from which on the curve is measured on them alone
+MOST_CURVE = 4_000  # labels, of the newest: more would take longer than they tell
+PACE_LABELS = 200  # newest labels that tell the team's speed
+FIXED_SET = 500  # images on which versions are compared
+KEPT = 20  # agreements remembered
+
+
+def random_share(settings: Settings, advice: Advice | None) -> float:
+    """The share of the shortlist that is drawn at random: all of it where choosing doesn't pay."""
+    if advice is not None and advice.choosing is not None and advice.choosing.at_random:
+        return 1.0
+    return settings.audit_share
+
+
+def advise(
+    store: Store,
+    now: Snapshot,
+    candidate: Candidate,
+    previous: Predictor | None,
+) -> Advice:
+    """Look at a candidate's honest answers, and keep what they tell.
+
+    What takes long is measured again only when there are clearly more or fewer labels than then.
+
+    Args:
+        previous: the version that was served before it.
+    """
+    last = now.advice
+    answers = honest_answers(candidate.trained.results)
+    found = _audit(now, answers)
+    outlook, choosing = (None, None) if last is None else (last.outlook, last.choosing)
+    control = candidate.trained.hardest
+    rows = candidate.trained.results[control].honest
+    if outlook is None or not 1 / GROWN < len(now.labels) / outlook.labels < GROWN:
+        learners, order = Learners(rows, seed=0), _in_order(rows, candidate.data.labelled_at)
+        outlook = _outlook(learners, order, now) or outlook
+        choosing = _choosing(learners, order, now, choosing) or choosing
+    agreement = _agreement(store, now, candidate, previous, last)
+    advice = Advice(
+        at=now.read_at,
+        labels=len(now.labels),
+        accuracy=_interval(found.everything) if found else None,
+        open_accuracy=_interval(found.rest) if found and found.rest else None,
+        seconds_per_label=seconds_per_label(now.annotations),
+        outlook=outlook,
+        choosing=choosing,
+        agreement=agreement,
+        stable=stable([item.kappa for item in agreement]),
+        picks=[
+            AuditedPick(task, answer.confidence, not answer.right, answer.group)
+            for task, answer in answers.items()
+            if task in now.drawn
+        ],
+    )
+    store.database.write(lambda db: save_advice(db, now.project.id, advice))
+    return advice
+
+
+def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
+    """The median time that people worked on the newest labels; None when nothing tells it."""
+    times = [a.lead_time for a in annotations[-PACE_LABELS:] if a.lead_time and a.lead_time > 0]
+    return round(statistics.median(times), 2) if times else None
+
+
+def _audit(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | None:
+    """The accuracy by the drawn tasks; None when none of them is labelled."""
+    known = _known_right(now, answers)
+    # What is skipped is neither labelled nor can it be drawn.
+    usable = {
+        task.ls_id
+        for task in now.tasks
+        if task.image_error is None and (task.ls_id in known or task.ls_id not in now.annotated)
+    }
+    came = now.received
+    labelled = sorted(usable & known.keys(), key=lambda t: (came.get(t, 0.0), t))
+    picks = [task for task in labelled if task in now.drawn and task in answers]
+    if not picks:
+        return None
+    right = np.array([known[task] for task in labelled], np.float64)
+    so_far = np.concatenate([[0.0], np.cumsum(right)])
+    times = np.array([came.get(task, 0.0) for task in labelled])
+    before = np.searchsorted(times, [now.drawn[task].at for task in picks])
+    draws = Draws(
+        np.array([answers[task].right for task in picks], np.bool_),
+        before.astype(np.float64),
+        so_far[before],
+    )
+    return audit(
+        draws, images=len(usable), labelled=len(labelled), labelled_right=float(right.sum())
+    )
+
+
+def _known_right(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> dict[int, float]:
+    """{task: how right suggestions are} where it can't be drawn any more.
+
+    What was accepted unseen is as right as the drawn tasks that are as sure: without it, the
+    draws from before it was taken would speak for what is left, which is harder.
+    """
+    known = {task: float(answer.right) for task, answer in answers.items()}
+    least = min(now.accepted.values(), default=0.0)
+    as_sure = [
+        answers[task].right
+        for task in now.drawn
+        if task in answers and answers[task].confidence >= least
+    ]
+    if as_sure:
+        known |= dict.fromkeys(now.accepted.keys() - known.keys(), float(np.mean(as_sure)))
+    return known
+
+
+def _in_order(data: ControlData, labelled_at: Mapping[int, float]) -> Ints:
+    times = np.array([labelled_at.get(int(task), 0.0) for task in data.tasks])
+    order: Ints = np.lexsort((data.tasks, times))[-MOST_CURVE:]
+    return order
+
+
+def _outlook(learners: Learners, order: Ints, now: Snapshot) -> Outlook | None:
+    data = learners.data
+    if len(order) < 2 * LEAST_LABELS or len(np.unique(data.groups)) < FOLDS:
+        return None
+    drawn = np.array([task_of(int(unit)) in now.drawn for unit in data.tasks])
+    at_random = int(drawn[order].sum()) >= RANDOM_ENOUGH
+    asked = order[drawn[order]] if at_random else order
+    folds = grouped_folds(data.strata, data.groups, FOLDS, seed=0)
+    sizes, right = measure(learners.right, order, folds, asked)
+    curve = fit_curve(sizes, right, seed=0)
+    if curve is None:
+        return None
+    labels = len(data.tasks)
+    return Outlook(
+        labels=len(now.labels),
+        more=MORE,
+        gain=_gain(curve.gain(labels, MORE), len(asked)),
+        limit=_gain(curve.limit(), len(asked)),
+        at_random=at_random,
+        rise=curve.rise,
+    )
+
+
+def _choosing(
+    learners: Learners, order: Ints, now: Snapshot, last: Choosing | None
+) -> Choosing | None:
+    """Chosen labels against drawn ones. Where choosing was given up, it must look better again."""
+    tasks = [task_of(unit) for unit in learners.data.tasks.tolist()]
+    first = min((draw.at for draw in now.drawn.values()), default=None)
+    if first is None:
+        return None
+    drawn = np.array([tasks[row] in now.drawn for row in order])
+    early = np.array([now.received.get(tasks[row], 0.0) < first for row in order])
+    common, chosen = order[early & ~drawn], order[~early & ~drawn]
+    arms = compare_arms(learners.losses, common, chosen, order[drawn], seed=0)
+    if arms is None:
+        return None
+    given_up = last is not None and last.at_random
+    at_random = arms.gain <= 0 if given_up else arms.pays is False
+    gain = Interval(_r(arms.gain), _r(arms.low), _r(arms.high), arms.n)
+    return Choosing(gain, arms.labels, arms.pays, at_random)
+
+
+def _agreement(
+    store: Store,
+    now: Snapshot,
+    candidate: Candidate,
+    previous: Predictor | None,
+    last: Advice | None,
+) -> list[Agreement]:
+    """With what came before, by the least of all controls, on the same images each time."""
+    known = list(last.agreement) if last else []
+    if previous is None or previous.space != now.space:
+        return known
+    x = _fixed_set(store, now)
+    values = []
+    for name, result in candidate.trained.results.items():
+        before = previous.heads.get(name)
+        if before is None or before.form != result.head.form or not len(x):
+            continue
+        target = result.target
+        both = [h.decide(h.head.logits(x), target) for h in (before, result.head)]
+        values.append(kappa(*both))
+    if not values:
+        return known
+    return [*known, Agreement(len(now.labels), _r(min(values)))][-KEPT:]
+
+
+def _fixed_set(store: Store, now: Snapshot) -> npt.NDArray[Any]:
+    """Embeddings [M, D] of images that are the same at every version, as far as they are there."""
+    tasks: list[Task] = [t for t in now.tasks if t.image_key and t.embedded_space == now.space]
+    # An image's key is a hash of its bytes: by its order images are as good as drawn at random.
+    tasks.sort(key=lambda task: str(task.image_key))
+    return load_vectors(store, now.space, tasks[:FIXED_SET])[1]
+
+
+def _interval(measured: Measure) -> Interval:
+    return Interval(_r(measured.value), _r(measured.low), _r(measured.high), measured.n)
+
+
+def _gain(found: Gain, n: int) -> Interval:
+    return Interval(_r(found.value), _r(found.low), _r(found.high), n)
+
+
+def _r(value: float) -> float:
+    return round(value, 5)

@@ -1,0 +1,271 @@
+"""The ledger: what became of suggestions, what time they save, and how they sway people.
+
+An annotation began with a suggestion when Label Studio says that it was pre-filled
+(`parent_prediction`) and the prediction that the task showed then was not empty. Times are compared
+with blind tasks, which are drawn by chance; while there are too few, with all that had no
+suggestion, which are harder or earlier ones: then the comparison is only a hint.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from sqlalchemy import Connection
+
+from model.statistics.group_comparison import LEAST, more_often, time_saved, typical, usable
+from model.statistics.intervals import Measure, share
+from model.targets.encoding import form_of, names_in
+from model.targets.schema import Value
+from services.labels.aggregation import read_label
+from store.predictions.auto_accepts import began_accepted
+from store.predictions.shown import Result, Suggested, seen, suggestions_by_task
+from store.projects.projects import Project
+from store.tasks.annotations import AnnotationRecord, current_annotations, first_lead_times
+from studio.config import LabelConfig, parse_label_config
+from studio.controls import Control
+from studio.items import read_items
+
+
+class Outcome(StrEnum):
+    """What became of a suggestion."""
+
+    KEPT = "kept"  # as it was suggested, in every control
+    EDITED = "edited"  # some of it is left, or a number was moved
+    REJECTED = "rejected"  # nothing of it is left
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Typical seconds for an annotation (geometric means), with a suggestion and without.
+
+    `saved` is the difference, with a 95% interval; below 0, suggestions slow people down.
+    """
+
+    helped: float
+    alone: float
+    saved: Measure
+    against: str  # "blind": tasks drawn by chance; "unsuggested": all without one, only a hint
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of `suggested` annotations that began with a suggestion."""
+
+    suggested: int
+    kept: int
+    edited: int
+    rejected: int
+    pace: Pace | None
+
+
+@dataclass(frozen=True)
+class AnnotatorTally:
+    """Of one annotator; None is all whose name Label Studio doesn't say."""
+
+    annotator: int | None
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class ClassTally:
+    """Of one class of a control: how often it was suggested, and stayed.
+
+    The pace is that of annotations that say this class in the end, whatever was suggested.
+    """
+
+    control: str
+    name: str
+    suggested: int
+    kept: int
+    pace: Pace | None
+
+
+@dataclass(frozen=True)
+class Sway:
+    """How often annotations agree with the model where they saw its answer, and where not.
+
+    `difference` is how much more often: what suggestions make people say. 95% intervals.
+    """
+
+    shown: Measure
+    blind: Measure
+    difference: Measure
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What suggestions did for a project."""
+
+    annotations: int
+    blind: int  # annotations of tasks whose suggestion was withheld
+    total: Tally
+    seconds_saved: float | None  # by all suggestions together
+    annotators: Sequence[AnnotatorTally]
+    classes: Sequence[ClassTally]
+    slow: Sequence[ClassTally]  # classes where suggestions surely slow people down
+    sway: Sway | None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One annotation, and what its annotator saw."""
+
+    annotator: int | None
+    seconds: float | None
+    outcome: Outcome | None  # None: no suggestion was shown
+    blind: bool
+    agrees: bool | None  # with what was suggested or withheld
+    classes: frozenset[tuple[str, str]]  # (control, class) that it says
+    proposed: frozenset[tuple[str, str]]  # that were suggested
+    stayed: frozenset[tuple[str, str]]  # of these, those that it says of the same image
+
+
+def read_ledger(
+    db: Connection, project: Project, annotations: Sequence[AnnotationRecord] | None = None
+) -> Ledger:
+    """Work out the ledger of a project from all annotations that count, if they are not given."""
+    if annotations is None:
+        annotations = current_annotations(db, project.id)
+    config = parse_label_config(project.label_config)
+    given = suggestions_by_task(db, project.id, annotated_only=True)
+    times = first_lead_times(db, project.id)
+    entries = []
+    for annotation in annotations:
+        # It was opened so long before it was made; what was worked on it later counts beside.
+        worked = times.get((annotation.ls_id, annotation.created_at), annotation.lead_time)
+        opened = annotation.created_at - (worked or 0.0)
+        was = seen(given.get(annotation.task_ls_id, ()), opened)
+        entries.append(_entry(annotation, was, config))
+    return _ledger(entries)
+
+
+def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelConfig) -> _Entry:
+    seconds = annotation.lead_time
+    if began_accepted(annotation.result):  # it was there before the person came
+        was = seconds = None
+    shown = was.result if was is not None and annotation.parent_prediction is not None else ()
+    withheld = was.withheld if was is not None else None
+    outcome = _outcome(annotation, shown, config.controls) if shown else None
+    compared = outcome or (_outcome(annotation, withheld, config.controls) if withheld else None)
+    says = _classes((control, read_label(annotation, control)) for control in config.controls)
+    proposes = _classes((control, read_items(control, shown)) for control in config.controls)
+    return _Entry(
+        annotator=annotation.completed_by,
+        seconds=seconds,
+        outcome=outcome,
+        blind=bool(withheld),
+        agrees=None if compared is None else compared is Outcome.KEPT,
+        classes=_names(says),
+        proposed=_names(proposes),
+        stayed=_names(says & proposes),
+    )
+
+
+def _outcome(
+    annotation: AnnotationRecord, result: Result, controls: Iterable[Control]
+) -> Outcome | None:
+    """What became of a suggestion; None when the config has nothing of it any more."""
+    found = set()
+    for control in controls:
+        labels = read_label(annotation, control)
+        for item, said in read_items(control, result).items():
+            found.add(_compare(said, labels.get(item)))
+    if not found:
+        return None
+    return found.pop() if len(found) == 1 else Outcome.EDITED
+
+
+def _compare(said: Value, label: Value | None) -> Outcome:
+    if said == label:
+        return Outcome.KEPT
+    if isinstance(said, frozenset) and isinstance(label, frozenset):
+        return Outcome.EDITED if set(said) & set(label) else Outcome.REJECTED
+    return Outcome.EDITED if isinstance(said, float) and label is not None else Outcome.REJECTED
+
+
+def _classes(said: Iterable[tuple[Control, Mapping[int, Value]]]) -> set[tuple[str, str, int]]:
+    """(control, class, which image of the task). Numbers have no class."""
+    return {
+        (control.name, name, item)
+        for control, values in said
+        for item, value in values.items()
+        for name in names_in(value, form_of(control.schema, [value]))
+    }
+
+
+def _names(said: set[tuple[str, str, int]]) -> frozenset[tuple[str, str]]:
+    return frozenset((control, name) for control, name, _ in said)
+
+
+def _ledger(entries: Sequence[_Entry]) -> Ledger:
+    total = _tally(entries)
+    by_annotator: dict[int | None, list[_Entry]] = defaultdict(list)
+    for entry in entries:
+        by_annotator[entry.annotator].append(entry)
+    classes = _class_tallies(entries)
+    return Ledger(
+        annotations=len(entries),
+        blind=sum(entry.blind for entry in entries),
+        total=total,
+        seconds_saved=total.suggested * total.pace.saved.value if total.pace else None,
+        annotators=[
+            AnnotatorTally(name, _tally(by_annotator[name]))
+            for name in sorted(by_annotator, key=lambda name: (name is None, name or 0))
+        ],
+        classes=classes,
+        slow=[one for one in classes if one.pace is not None and one.pace.saved.high < 0],
+        sway=_sway(entries),
+    )
+
+
+def _tally(entries: Sequence[_Entry]) -> Tally:
+    counts = dict.fromkeys(Outcome, 0)
+    for entry in entries:
+        if entry.outcome is not None:
+            counts[entry.outcome] += 1
+    return Tally(
+        suggested=sum(counts.values()),
+        kept=counts[Outcome.KEPT],
+        edited=counts[Outcome.EDITED],
+        rejected=counts[Outcome.REJECTED],
+        pace=_pace(entries),
+    )
+
+
+def _class_tallies(entries: Sequence[_Entry]) -> list[ClassTally]:
+    saying: dict[tuple[str, str], list[_Entry]] = defaultdict(list)
+    proposed: dict[tuple[str, str], int] = defaultdict(int)
+    kept: dict[tuple[str, str], int] = defaultdict(int)
+    for entry in entries:
+        for key in entry.classes:
+            saying[key].append(entry)
+        for key in entry.proposed:
+            proposed[key] += 1
+            kept[key] += key in entry.stayed
+    return [
+        ClassTally(*key, suggested=proposed[key], kept=kept[key], pace=_pace(saying[key]))
+        for key in sorted({*saying, *proposed})
+    ]
+
+
+def _pace(entries: Sequence[_Entry]) -> Pace | None:
+    helped = usable([entry.seconds for entry in entries if entry.outcome is not None])
+    blind = usable([entry.seconds for entry in entries if entry.blind])
+    enough = len(blind) >= LEAST
+    alone = blind if enough else usable([e.seconds for e in entries if e.outcome is None])
+    saved = time_saved(helped, alone)
+    if saved is None:
+        return None
+    against = "blind" if enough else "unsuggested"
+    return Pace(typical(helped), typical(alone), saved, against)
+
+
+def _sway(entries: Sequence[_Entry]) -> Sway | None:
+    shown = [entry.agrees for entry in entries if entry.outcome is not None]
+    blind = [entry.agrees for entry in entries if entry.blind and entry.agrees is not None]
+    if min(len(shown), len(blind)) < LEAST:
+        return None
+    shares = share(np.array(shown, np.bool_)), share(np.array(blind, np.bool_))
+    return Sway(*shares, more_often(*shares))

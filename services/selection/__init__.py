@@ -1,0 +1,1 @@
+"""Active learning: which tasks are labelled next."""

@@ -1,0 +1,204 @@
+"""All that learning needs to know of a project, as of one moment."""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from services.labels.aggregation import Labels, read_labels
+from services.labels.class_history import class_history
+from services.labels.multi_image import image_counts, learned_of, unready
+from services.labels.votes import read_votes
+from services.selection.shortlist import load_vectors
+from services.training.train import TrainingSet
+from store.database.schema import annotation, selection
+from store.predictions.auto_accepts import written_confidences
+from store.predictions.publications import latest_predictions
+from store.predictions.shortlists import RANDOM, Choice, Draw, drawn_tasks, get_shortlist
+from store.projects.projects import Project, get_project
+from store.store import Store
+from store.tasks.annotations import (
+    AnnotationRecord,
+    annotated_tasks,
+    current_annotations,
+    first_received,
+)
+from store.tasks.tasks import Task, list_tasks
+from store.tasks.units import item_of, task_of
+from store.versions.active_learning import Advice, get_advice
+from store.versions.versions import Version, get_version, newest_version
+from studio.config import LabelConfig, parse_label_config
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A project at one moment. `space` is where its embeddings are."""
+
+    project: Project
+    read_at: float  # seconds since 1970
+    space: str
+    config: LabelConfig
+    annotations: list[AnnotationRecord]
+    annotated: set[int]
+    labels: Labels
+    images: list[Task]  # all that the tasks show
+    tasks: list[Task]  # what is learned: images, or all images of a task as one
+    served: Version | None
+    newest: Version | None
+    shortlist: list[int]
+    predictions: dict[int, int]  # {task: newest version that Label Studio shows}
+    unbiased: dict[int, bool]  # labelled tasks nobody chose for being hard: {task: ground truth}
+    advice: Advice | None  # of the last learning
+    drawn: dict[int, Draw]  # at random, labelled or not
+    received: dict[int, float]  # {labelled task: when we first heard of its label}
+    accepted: dict[int, float]  # {task labelled by an accepted suggestion alone: its confidence}
+
+    @property
+    def open(self) -> list[Task]:
+        """Tasks that can be chosen: embedded, with no annotation; all images of each."""
+        waiting = unready(self.tasks, self.space) if self.config.several else ()
+        return [
+            task
+            for task in self.tasks
+            if task.embedded_space == self.space
+            and task.image_error is None
+            and task.ls_id not in self.annotated
+            and task.ls_id not in waiting
+        ]
+
+    @property
+    def unread(self) -> int:
+        """How many labelled images are still to be embedded."""
+        return sum(
+            task.unit in self.labels
+            and task.image_error is None
+            and task.embedded_space != self.space
+            for task in self.tasks
+        )
+
+    def moved(self, space: str) -> "Snapshot":
+        """The project as it will be once it has moved to `space`."""
+        images = [replace(image, embedded_space=image.next_space) for image in self.images]
+        tasks = learned_of(images, self.config)
+        return replace(self, space=space, images=images, tasks=tasks)
+
+    @property
+    def waiting(self) -> dict[int, float | None]:
+        """Drawn tasks that nobody has labelled, the longest waiting first: {task: probability}."""
+        tasks = [task for task in self.drawn if task not in self.annotated]
+        tasks.sort(key=lambda task: (self.drawn[task].at, task))
+        return {task: self.drawn[task].probability for task in tasks}
+
+    def kept(self) -> list[Choice]:
+        """What is left of the shortlist, in order, for the next one."""
+        return [
+            Choice(task, RANDOM, self.drawn[task].probability)
+            if task in self.drawn
+            else Choice(task, "kept", None)
+            for task in self.remaining
+        ]
+
+    @property
+    def remaining(self) -> list[int]:
+        """What is left of the shortlist, in order."""
+        return [task for task in self.shortlist if task not in self.annotated]
+
+
+def take_snapshot(store: Store, project_id: int) -> Snapshot:
+    """Read the project in one transaction."""
+    read_at = time.time()
+    with store.database.read() as db:
+        project = get_project(db, project_id)
+        assert project is not None, "work refers to its project"
+        config = parse_label_config(project.label_config)
+        annotations = current_annotations(db, project_id)
+        served_id = project.served_version_id
+        annotated, drawn = annotated_tasks(db, project_id), drawn_tasks(db, project_id)
+        images = list_tasks(db, project_id)
+        return Snapshot(
+            project=project,
+            read_at=read_at,
+            space=project.embedding_space or "",
+            config=config,
+            annotations=annotations,
+            annotated=annotated,
+            labels=read_labels(annotations, config, image_counts(images)),
+            images=images,
+            tasks=learned_of(images, config),
+            served=get_version(db, served_id) if served_id else None,
+            newest=newest_version(db, project_id),
+            shortlist=get_shortlist(db, project_id),
+            predictions=latest_predictions(db, project_id),
+            unbiased=_unbiased(db, project_id, annotations, drawn),
+            advice=get_advice(db, project_id),
+            drawn=drawn,
+            received=first_received(db, project_id),
+            accepted=_accepted(db, project_id, annotated, annotations),
+        )
+
+
+def _accepted(
+    db: Connection, project_id: int, annotated: set[int], annotations: list[AnnotationRecord]
+) -> dict[int, float]:
+    """Without what a person has changed or confirmed, or deleted."""
+    alone = annotated - {annotation.task_ls_id for annotation in annotations}
+    written = written_confidences(db, project_id)
+    return {task: sure for task, sure in written.items() if task in alone}
+
+
+def _unbiased(
+    db: Connection,
+    project_id: int,
+    annotations: list[AnnotationRecord],
+    drawn: Collection[int],
+) -> dict[int, bool]:
+    """Random picks, ground truth, and what was labelled before anything was chosen."""
+    first = db.execute(
+        select(func.min(selection.c.created_at)).where(selection.c.project_id == project_id)
+    ).scalar()
+    early: set[int] = set()
+    if first is not None:
+        query = select(annotation.c.task_ls_id).where(
+            annotation.c.project_id == project_id, annotation.c.received_at < first
+        )
+        early = set(db.execute(query).scalars())
+    truths = {a.task_ls_id for a in annotations if a.ground_truth}
+    return {task: task in truths for task in {*drawn, *early, *truths}}
+
+
+def training_set(store: Store, now: Snapshot) -> TrainingSet:
+    """The labelled units of the snapshot that are embedded."""
+    labelled = [
+        task for task in now.tasks if task.unit in now.labels and task.embedded_space == now.space
+    ]
+    kept, x = load_vectors(store, now.space, labelled)
+    newest = {a.task_ls_id: a.updated_at for a in now.annotations}  # the newest comes last
+    return TrainingSet(
+        tasks=np.array([task.unit for task in kept], np.int64),
+        image_keys=[str(task.image_key) for task in kept],
+        x=x,
+        labels=now.labels,
+        holdout=frozenset(task.unit for task in kept if task.split == "holdout"),
+        space=now.space,
+        labelled_at={task.unit: newest.get(task.ls_id, 0.0) for task in kept},
+        since=class_history(store, now.project.id, now.config),
+        votes=read_votes(now.annotations, now.config, image_counts(now.images)),
+        notes=_lost_labels(now),
+    )
+
+
+def _lost_labels(now: Snapshot) -> tuple[str, ...]:
+    """What to say when annotations label images that their tasks don't have (any more)."""
+    if not now.config.several:
+        return ()
+    there, tasks = {task.unit for task in now.tasks}, {task.ls_id for task in now.tasks}
+    lost = [unit for unit in now.labels if unit not in there and task_of(unit) in tasks]
+    if not lost:
+        return ()
+    count = "1 label is" if len(lost) == 1 else f"{len(lost)} labels are"
+    return (
+        f"{count} of images that their tasks don't show (any more), such as image "
+        f"{item_of(lost[0]) + 1} of task {task_of(lost[0])}: left out",
+    )

@@ -1,0 +1,1 @@
+"""Suggestions: what a version predicts, as Label Studio's predictions."""

@@ -1,0 +1,36 @@
+"""Blind tasks: a share that gets no suggestion, to measure what suggestions do to people.
+
+A task is blind or not for good, whatever the version: drawn by a hash of its id, which is chance as
+far as its image is concerned. A blind task keeps its place in the queue; what it would have been
+shown is remembered, so that the ledger can compare.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from services.suggestions.predictor import Suggestion
+from store.projects.projects import Project
+
+
+def is_blind(project: Project, task: int, share: float) -> bool:
+    """Whether this task (Label Studio's id) is of the `share` (0 to 1) that is shown nothing."""
+    name = f"{project.ls_created}.{project.ls_id}.{task}".encode()
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") < share * 2**64
+
+
+def withhold(
+    project: Project, suggestions: Mapping[int, Suggestion], share: float
+) -> dict[int, Suggestion]:
+    """The suggestions by task, those of blind tasks withheld."""
+    return {
+        task: withheld(suggestion) if is_blind(project, task, share) else suggestion
+        for task, suggestion in suggestions.items()
+    }
+
+
+def withheld(suggestion: Suggestion) -> Suggestion:
+    """The same, shown to nobody. One that says nothing has nothing to withhold."""
+    if not suggestion.result:
+        return suggestion
+    return replace(suggestion, result=[], withheld=suggestion.result)

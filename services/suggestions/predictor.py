@@ -1,0 +1,162 @@
+"""A version's heads, ready to answer: embeddings in, Label Studio results out. Numpy only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.heads import head_from_arrays
+from model.targets.encoding import fits
+from model.targets.registry import CalibratedHead, Learned, load
+from store.files.artifacts import Arrays, Artifact
+from store.store import Store
+from store.versions.versions import Version
+from studio.config import LabelConfig
+from studio.controls import Control
+
+__all__ = [
+    "CalibratedHead",
+    "Predictor",
+    "Suggestion",
+    "place_after",
+    "rest_score",
+    "shortlist_score",
+]
+
+Floats = npt.NDArray[np.floating[Any]]
+TaskData = Mapping[str, Any]
+
+PLACES = 1_000  # in the shortlist, which take half of its range of scores
+FORMAT = 1  # of the artifact; raised when an older reader can't read it
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What is suggested for one task. `result` is empty where we are not sure enough."""
+
+    result: list[dict[str, Any]]
+    confidence: float  # of the least sure control, 0 to 1
+    # {control: where nine of ten truths are}, of numbers
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    withheld: list[dict[str, Any]] | None = None  # of a blind task, in place of the result
+
+
+class Predictor:
+    """What one version learned, by control."""
+
+    def __init__(self, heads: Mapping[str, Learned], space: str) -> None:
+        self.heads = dict(heads)
+        self.space = space
+
+    @classmethod
+    def load(cls, store: Store, version: Version) -> "Predictor":
+        """Read the version's artifact. A start version has no heads.
+
+        Raises:
+            ArtifactError: it is missing or damaged.
+        """
+        if version.artifact is None:
+            return cls({}, version.embedding_space)
+        return cls.of_artifact(store.artifacts.load(version.artifact), version.embedding_space)
+
+    @classmethod
+    def of_artifact(cls, artifact: Artifact, space: str) -> "Predictor":
+        """The heads that an artifact holds."""
+        heads = {}
+        for entry in artifact.manifest["heads"]:
+            prefix = f"head/{entry['control']}/"
+            arrays = {
+                name.removeprefix(prefix): array
+                for name, array in artifact.arrays.items()
+                if name.startswith(prefix)
+            }
+            head = head_from_arrays(entry["kind"], tuple(entry["classes"]), arrays)
+            heads[entry["control"]] = load(entry.get("form", "single"), head, entry)
+        return cls(heads, space)
+
+    def artifact(self, manifest: Mapping[str, Any], more: Arrays) -> Artifact:
+        """The heads as an artifact that `load` reads, with `manifest` and `more` arrays beside."""
+        arrays = more | {
+            f"head/{control}/{name}": array
+            for control, learned in self.heads.items()
+            for name, array in learned.head.arrays().items()
+        }
+        entries = [
+            {
+                "control": control,
+                "form": learned.form,
+                "kind": learned.head.kind,
+                "classes": list(learned.head.classes),
+            }
+            | learned.settings()
+            for control, learned in self.heads.items()
+        ]
+        own = {"format": FORMAT, "heads": entries, "space": self.space}
+        return Artifact(arrays, dict(manifest) | own)
+
+    def suggest(
+        self,
+        config: LabelConfig,
+        x: Floats,
+        min_confidence: float,
+        data: Sequence[TaskData] | None = None,
+    ) -> list[Suggestion]:
+        """Suggestions for [N, D] embeddings, in order.
+
+        Only what the label config still has is suggested, and, where a control's classes come with
+        the tasks, what the task's own `data` [N] offers. A control whose answer is less probable
+        than `min_confidence` is left out.
+        """
+        results: list[list[dict[str, Any]]] = [[] for _ in x]
+        intervals: list[dict[str, tuple[float, float]]] = [{} for _ in x]
+        confidence: npt.NDArray[np.float32] = np.ones(len(x), np.float32)
+        learned_any = False
+        for control in config.controls:
+            learned = self.learned(control)
+            if learned is None or not len(x):
+                continue
+            learned_any = True
+            offers = None
+            if data is not None:
+                offers = [control.offered(of_task) for of_task in data]
+                offers = None if all(offer is None for offer in offers) else offers
+            answers = learned.answers(x, control.schema, least=min_confidence, offers=offers)
+            for row, answer in enumerate(answers):
+                confidence[row] = min(confidence[row], answer.confidence)
+                if answer.interval is not None:
+                    intervals[row][control.name] = answer.interval
+                empty = answer.value is None or answer.value == frozenset()
+                if answer.value is not None and not empty and answer.score >= min_confidence:
+                    score = round(min(max(answer.score, 0.0), 1.0), 4)
+                    results[row].append(control.write(answer.value, score))
+        if not learned_any:
+            confidence[:] = 0
+        return [
+            Suggestion(result, float(sure), of_numbers)
+            for result, sure, of_numbers in zip(results, confidence, intervals, strict=True)
+        ]
+
+    def learned(self, control: Control) -> Learned | None:
+        """What was learned of a control, if it still answers what the control asks."""
+        learned = self.heads.get(control.name)
+        return learned if learned is not None and fits(learned.form, control.schema) else None
+
+
+def shortlist_score(place: int) -> float:
+    """Label Studio's score for a place in the shortlist: the lowest comes first. In [0, 0.5).
+
+    There is room for more behind every place, since a version's list may be filled up often.
+    """
+    return 0.5 * (place + 1) / (place + 1 + PLACES)
+
+
+def place_after(score: float) -> int:
+    """A place in the shortlist that comes after a score in [0, 0.5), and hardly more."""
+    return round(score * PLACES / max(0.5 - score, 1e-9))
+
+
+def rest_score(confidence: float) -> float:
+    """Label Studio's score for all other tasks, after the shortlist. In [0.5, 1]."""
+    return 0.5 + 0.5 * min(max(confidence, 0.0), 1.0)

@@ -1,0 +1,1 @@
+"""What Label Studio sends and what is pulled from it, made into records of the store."""

@@ -1,0 +1,1 @@
+"""Training heads on embeddings, and gating what comes of it."""

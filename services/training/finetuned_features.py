@@ -1,0 +1,132 @@
+"""Learning in a space whose backbone was fine-tuned: its features have seen most of the labels.
+
+There nothing can be measured out of fold. What the backbone has not seen is held out: the hold-out,
+and where there is none the labels that only chose when the fine-tuning was good.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from model.evaluation.paired_tests import Verdict
+from services.labels.multi_image import vectors_of
+from services.snapshot import Snapshot, training_set
+from services.suggestions.predictor import Predictor
+from services.training.gate import judge
+from services.training.train import HOLDOUT_LEAST, Trained, TrainingSet
+from store.projects.embedding_spaces import backbone_of, is_tuned, pretrained_space
+from store.store import Store
+from store.tasks.units import task_of
+from store.versions.finetuned_backbones import Tuned, find_tuned
+from store.versions.versions import Version
+
+
+def tuned_of(store: Store, project_id: int, space: str) -> Tuned | None:
+    """The fine-tuned backbone that makes the embeddings of a space; None for a pretrained one."""
+    backbone = backbone_of(space)
+    if not is_tuned(backbone):
+        return None
+    with store.database.read() as db:
+        return find_tuned(db, project_id, backbone)
+
+
+def unseen_only(unbiased: Mapping[int, bool], tuned: Tuned | None) -> dict[int, bool]:
+    """Those that may be held out from now on: a backbone's own labels say nothing of it."""
+    seen = tuned.seen if tuned else frozenset[int]()
+    return {task: truth for task, truth in unbiased.items() if task not in seen}
+
+
+def measurable(store: Store, data: TrainingSet, tuned: Tuned | None) -> TrainingSet:
+    """The training set with held out what a fine-tuned backbone can be measured on."""
+    if tuned is None:
+        return data
+    return as_tuned(store, tuned.project_id, data, tuned.base_backbone, tuned.seen, tuned.held)
+
+
+def as_tuned(
+    store: Store,
+    project_id: int,
+    data: TrainingSet,
+    base: str,
+    seen: frozenset[int],
+    held: frozenset[int],
+) -> TrainingSet:
+    """The training set of a backbone that was tuned from `base` on the labels of `seen`."""
+    data = _with_pretrained(store, project_id, data, base)
+    return replace(data, holdout=_held_out_of(data, seen, held))
+
+
+def labelled_set(store: Store, now: Snapshot) -> tuple[TrainingSet, Tuned | None]:
+    """The labelled tasks of the snapshot, and what tuned the backbone of its space.
+
+    Near-duplicates are told apart by features that have not seen the labels.
+    """
+    data, tuned = training_set(store, now), tuned_of(store, now.project.id, now.space)
+    if tuned is not None:
+        data = _with_pretrained(store, now.project.id, data, tuned.base_backbone)
+    return data, tuned
+
+
+def _with_pretrained(store: Store, project_id: int, data: TrainingSet, base: str) -> TrainingSet:
+    """A tuned space's training set with the features of `base`, if all are there."""
+    if data.pretrained is not None:
+        return data
+    keys = list(data.image_keys)
+    with store.database.read() as db:
+        space = pretrained_space(db, project_id, data.space, base)
+    known = vectors_of(store, space, keys)
+    whole = bool(keys) and all(key in known for key in keys)
+    pretrained = np.stack([known[key] for key in keys]) if whole else None
+    return replace(data, tuned=True, pretrained=pretrained)
+
+
+def _held_out_of(data: TrainingSet, seen: frozenset[int], held: frozenset[int]) -> frozenset[int]:
+    """The labelled tasks to measure a backbone on that has `seen` some and was chosen by `held`."""
+    honest = frozenset(unit for unit in data.holdout if task_of(unit) not in seen)
+    if len(honest) < HOLDOUT_LEAST:
+        honest |= {unit for unit in data.tasks.tolist() if task_of(unit) in held}
+    return honest
+
+
+def judge_anywhere(
+    store: Store,
+    candidate: Trained,
+    data: TrainingSet,
+    served: Predictor | None,
+    version: Version | None,
+) -> Verdict:
+    """The gate, also when the served version has its embeddings in another space."""
+    if served is None or version is None or version.artifact is None or not served.heads:
+        return Verdict(True, "first version")
+    if served.space != data.space:
+        data = _in_space(store, data, served.space)
+        known = {int(task) for task in data.tasks}
+        candidate = _only(candidate, known)
+        if not candidate.results:
+            return Verdict(True, "nothing is left to compare it on")
+    return judge(candidate, data, served, store.artifacts.load(version.artifact))
+
+
+def _in_space(store: Store, data: TrainingSet, space: str) -> TrainingSet:
+    vectors = vectors_of(store, space, data.image_keys)
+    rows = [row for row, key in enumerate(data.image_keys) if key in vectors]
+    keys = [data.image_keys[row] for row in rows]
+    x = np.stack([vectors[key] for key in keys]) if keys else np.empty((0, 0), np.float16)
+    return replace(data, tasks=data.tasks[rows], image_keys=keys, x=x, space=space)
+
+
+def _only(candidate: Trained, tasks: set[int]) -> Trained:
+    """What the candidate said of these tasks."""
+    results = {}
+    for name, result in candidate.results.items():
+        kept = np.array([int(task) in tasks for task in result.unseen.tasks], np.bool_)
+        if kept.any():
+            results[name] = replace(
+                result,
+                unseen=result.unseen.part(kept),
+                outputs=result.outputs[kept],
+                predicted=[said for said, keep in zip(result.predicted, kept, strict=True) if keep],
+                correct=result.correct[kept],
+            )
+    return replace(candidate, results=results)

@@ -1,0 +1,107 @@
+"""Whether a candidate may replace the served version: both on the same unseen tasks."""
+
+import numpy as np
+import numpy.typing as npt
+
+from model.evaluation.paired_tests import Verdict, compare
+from model.targets.encoding import fits, unknown_names
+from model.targets.registry import CalibratedNumber, Learned, losses, unpack
+from model.targets.schema import Value
+from model.training.control import Bools, ControlResult, Floats, agree
+from services.suggestions.predictor import Predictor
+from services.training.train import Trained, TrainingSet
+from store.files.artifacts import Artifact
+
+
+def judge(candidate: Trained, data: TrainingSet, served: Predictor, artifact: Artifact) -> Verdict:
+    """Compare the candidate with the served version on the same unseen tasks.
+
+    Both are scored anew, but for tasks that the served version was trained on: they count with what
+    it predicted before it had seen them. An answer is right when an annotator would have changed
+    nothing, by the candidate's measure. Classes are looked at one by one, of several an image has
+    under the rarest.
+    """
+    row_of = {int(task): row for row, task in enumerate(data.tasks)}
+    served_correct: list[Bools] = []
+    candidate_correct: list[Bools] = []
+    served_loss: list[Floats] = []
+    candidate_loss: list[Floats] = []
+    classes: list[str] = []
+    for name, result in candidate.results.items():
+        old = served.heads.get(name)
+        if old is None or not fits(old.form, result.target):
+            return Verdict(True, f"first version that learns {name}")
+        if new := _new_classes(result.head, old):
+            return Verdict(True, f"learns new classes: {', '.join(new)}")
+        x = data.x[[row_of[int(task)] for task in result.unseen.tasks]]
+        outputs = old.head.logits(x)
+        guess = old.decide(outputs, result.target)
+        guess = _before_seen(guess, result, old, name, artifact)
+        outputs = _outputs_before_seen(outputs, result, name, artifact)
+        served_loss.append(_losses(old, outputs, result))
+        candidate_loss.append(_losses(result.head, result.outputs, result))
+        unknown = unknown_names(result.unseen.labels)
+        served_correct.append(agree(guess, result.unseen.values, result.head, unknown))
+        candidate_correct.append(result.correct)
+        prefix = f"{name}: " if len(candidate.results) > 1 else ""
+        classes += [prefix + label for label in _counted_under(result)]
+    names, codes = np.unique(np.array(classes), return_inverse=True)
+    return compare(
+        np.concatenate(served_correct),
+        np.concatenate(candidate_correct),
+        codes,
+        tuple(names),
+        served_loss=np.concatenate(served_loss),
+        candidate_loss=np.concatenate(candidate_loss),
+    )
+
+
+def _losses(learned: Learned, outputs: Floats, result: ControlResult) -> Floats:
+    """How far `learned` is from today's labels; errors of numbers in the candidate's tolerance."""
+    unit = result.head.tolerance if isinstance(result.head, CalibratedNumber) else 1.0
+    return losses(learned, outputs, result.unseen.values, unit=unit or 1.0)
+
+
+def _new_classes(candidate: Learned, served: Learned) -> list[str]:
+    return sorted(set(candidate.head.classes) - set(served.head.classes))
+
+
+def _counted_under(result: ControlResult) -> list[str]:
+    """The class [M] that each unseen task is counted under; of numbers, all under one."""
+    names = (*result.unseen.labels.names, "none of the classes")  # −1 is the last
+    if result.head.form == "number":
+        return ["all numbers"] * len(result.unseen.tasks)
+    strata: npt.NDArray[np.int64] = result.unseen.strata
+    return [names[index] for index in strata]
+
+
+def _before_seen(
+    guess: list[Value], result: ControlResult, old: Learned, control: str, artifact: Artifact
+) -> list[Value]:
+    known = artifact.arrays.get(f"unseen/{control}/tasks")
+    if known is None:
+        return guess
+    said = unpack(old, artifact.arrays[f"unseen/{control}/predicted"], result.target)
+    before = dict(zip(known.tolist(), said, strict=True))
+    return [
+        before.get(int(task), now) for task, now in zip(result.unseen.tasks, guess, strict=True)
+    ]
+
+
+def _outputs_before_seen(
+    outputs: Floats, result: ControlResult, control: str, artifact: Artifact
+) -> Floats:
+    """`outputs` [M, C], with what the served version said of tasks before it had seen them.
+
+    Of tasks that it has seen since, where that was not kept, NaN.
+    """
+    tasks = artifact.arrays.get(f"unseen/{control}/tasks")
+    if tasks is None:
+        return outputs
+    known = artifact.arrays.get(f"unseen/{control}/outputs")
+    row_of = {task: row for row, task in enumerate(tasks.tolist())}
+    before = np.array(outputs, np.float32)
+    for row, task in enumerate(result.unseen.tasks.tolist()):
+        if task in row_of:
+            before[row] = np.nan if known is None else known[row_of[task]]
+    return before

@@ -1,0 +1,49 @@
+"""Where a version comes from: what the registry's manifest says beside its heads and metrics."""
+
+import importlib.metadata
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from model.backbones import BackboneUnavailableError, UnknownBackboneError, get_backbone
+from model.targets.encoding import plain_target
+from store.projects.embedding_spaces import backbone_of
+from studio.config import LabelConfig
+
+PACKAGE = "label-studio-apprentice"
+
+
+def provenance(
+    config: LabelConfig, space: str, *, labels: int, seed: int, backbones: Path
+) -> dict[str, Any]:
+    """Plain JSON. With the same labels (their digest is there too) it gives the version again.
+
+    Args:
+        space: of the embeddings, "FAMILY:MODEL@PRECISION".
+        labels: tasks that it was trained and measured on.
+        backbones: the folder where this machine keeps what it knows of backbones.
+    """
+    return {
+        "controls": {control.name: plain_target(control.schema) for control in config.controls},
+        "backbone": _backbone(space, backbones),
+        "labels": labels,
+        "seed": seed,
+        "code": code_version(),
+    }
+
+
+@cache
+def code_version() -> str:
+    """Of Apprentice, as it is installed."""
+    return importlib.metadata.version(PACKAGE)
+
+
+def _backbone(space: str, backbones: Path) -> dict[str, Any]:
+    """The backbone with its preprocessing; its name alone where nothing more is known here."""
+    name = backbone_of(space)
+    known: dict[str, Any] = {"name": name, "precision": space.rpartition("@")[2]}
+    try:
+        return asdict(get_backbone(name, backbones)) | known
+    except (UnknownBackboneError, BackboneUnavailableError):
+        return known

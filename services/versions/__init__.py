@@ -1,0 +1,1 @@
+"""Model versions: rollback, promotion, and training that people ask for."""

@@ -1,0 +1,180 @@
+"""Rollback and promote: a person decides which version is served.
+
+What they decide is written at once, as a publication; the publish job carries it to Label Studio.
+A rollback holds: versions that are learned later wait as candidates until one is promoted.
+"""
+
+import re
+import time
+
+from sqlalchemy import Connection
+
+from services.selection.shortlist import rest_items, shortlist_items, suggest
+from services.snapshot import Snapshot, take_snapshot
+from services.suggestions.predictor import Predictor, Suggestion
+from services.training.finetuned_features import tuned_of
+from store.files.artifacts import ArtifactError
+from store.predictions.publications import add_publication
+from store.projects.embedding_spaces import backbone_of, is_tuned, return_to
+from store.projects.projects import Project, change_project, get_project
+from store.store import Store
+from store.tasks.tasks import Task
+from store.versions.finetuned_backbones import may_be_served
+from store.versions.versions import (
+    START,
+    Version,
+    find_version,
+    get_version,
+    newest_candidate,
+    served_before,
+)
+from store.work import pending_work
+
+NAME = re.compile(r"(?:apprentice )?v?(\d{1,9})")
+
+
+class VersionError(Exception):
+    """The version can't be served; in words for people, with what to do."""
+
+
+def named_version(db: Connection, project_id: int, name: str) -> Version:
+    """The project's version called "apprentice v3", "v3" or "3".
+
+    Raises:
+        VersionError: there is none.
+    """
+    number = NAME.fullmatch(name.strip())
+    found = find_version(db, project_id, int(number[1])) if number else None
+    if found is None:
+        raise VersionError(f"there is no version {name!r}: `apprentice versions` lists them")
+    return found
+
+
+def rollback(store: Store, project: Project, name: str | None = None) -> Version:
+    """Serve an earlier version again, and hold it; without `name`, the one served before.
+
+    Raises:
+        VersionError: there is none that can be served.
+    """
+    with store.database.read() as db:
+        served = _served(db, project)
+        if name is not None:
+            chosen = named_version(db, project.id, name)
+        elif served is None:
+            raise VersionError("nothing is served yet")
+        else:
+            before = served_before(db, served)
+            if before is None:
+                raise VersionError(f"no version was served before {served.name}")
+            chosen = before
+    if served is not None and chosen.number > served.number:
+        raise VersionError(
+            f"{chosen.name} is newer than {served.name}, which is served: "
+            f"`apprentice promote` publishes it"
+        )
+    _serve(store, project, chosen, hold=True)
+    return chosen
+
+
+def promote(store: Store, project: Project, name: str | None = None) -> Version:
+    """Serve a version whatever the gate said, and let later ones take over from it again.
+
+    Without `name` it is the newest candidate, or what is served when there is none newer.
+
+    Raises:
+        VersionError: there is none that can be served.
+    """
+    with store.database.read() as db:
+        if name is not None:
+            chosen = named_version(db, project.id, name)
+        else:
+            served = _served(db, project)
+            candidate = newest_candidate(db, project.id)
+            newer = candidate if served is None or _is_newer(candidate, served) else None
+            if (found := newer or served) is None:
+                raise VersionError("there is no version yet")
+            chosen = found
+    _serve(store, project, chosen, hold=False)
+    return chosen
+
+
+def _is_newer(candidate: Version | None, served: Version) -> bool:
+    return candidate is not None and candidate.number > served.number
+
+
+def _served(db: Connection, project: Project) -> Version | None:
+    now = get_project(db, project.id)
+    served_id = now.served_version_id if now else None
+    return get_version(db, served_id) if served_id else None
+
+
+def _serve(store: Store, project: Project, version: Version, *, hold: bool) -> None:
+    if version.kind == START:
+        raise VersionError(f"{version.name} is only an order to begin with: it suggests nothing")
+    if version.artifact is None:
+        raise VersionError(f"what {version.name} learned was not kept: it can't be served again")
+    with store.database.read() as db:
+        _require_backbone(db, project, version)
+    try:
+        predictor = Predictor.load(store, version)
+    except ArtifactError as error:
+        raise VersionError(f"{version.name} can't be served again: {error}") from error
+    now = take_snapshot(store, project.id)
+    listed = _to_suggest(now)
+    answers = suggest(store, now.project, listed, predictor, now.config)
+    if listed and not answers:
+        raise VersionError(
+            f"{version.name} needs embeddings of {version.embedding_space}, which are gone: "
+            f"choose that backbone for the project again, and wait until its images are read"
+        )
+    _write(store, now, version, answers, hold=hold)
+
+
+def _require_backbone(db: Connection, project: Project, version: Version) -> None:
+    """Raise VersionError when the version's fine-tuned backbone was deleted."""
+    backbone = backbone_of(version.embedding_space)
+    if is_tuned(backbone) and not may_be_served(db, project.id, backbone):
+        raise VersionError(
+            f"the fine-tuned backbone of {version.name} was deleted, since another had been in use "
+            f"for long: `apprentice train --kind finetune` makes a new one"
+        )
+
+
+def _to_suggest(now: Snapshot) -> list[Task]:
+    """Tasks that are chosen next, or show a suggestion of any version already."""
+    wanted = {*now.remaining, *now.predictions} - now.annotated
+    return [task for task in now.tasks if task.ls_id in wanted and task.image_error is None]
+
+
+def _write(
+    store: Store, now: Snapshot, version: Version, answers: dict[int, Suggestion], *, hold: bool
+) -> None:
+    project_id, space = now.project.id, version.embedding_space
+    choices = [choice for choice in now.kept() if choice.task in answers]
+    chosen = {choice.task for choice in choices}
+    items = shortlist_items(choices, answers)
+    others = rest_items([task for task in answers if task not in chosen], answers)
+    tuned = tuned_of(store, project_id, space)
+    base = tuned.base_backbone if tuned else backbone_of(space)
+    held = _held_in(store, now, space) if space != now.space else []
+
+    def write(db: Connection) -> None:
+        _require_backbone(db, now.project, version)
+        change_project(db, project_id, held_at=time.time() if hold else None)
+        if space != now.space:
+            return_to(db, project_id, space, base, held)
+            pending_work.want(db, project_id, "embed")  # what that space lacks
+        add_publication(db, project_id, version.id, "version", items)
+        if others:
+            add_publication(db, project_id, version.id, "refresh", others)
+        pending_work.want(db, project_id, "publish")
+        pending_work.want(db, project_id, "learn")  # fills the shortlist up under this version
+
+    store.database.write(write)
+
+
+def _held_in(store: Store, now: Snapshot, space: str) -> list[int]:
+    """The units whose images have an embedding in `space`."""
+    keys = {image.unit: image.image_key for image in now.images if image.image_key}
+    there = store.embeddings.get(space, list(keys.values()))
+    return [unit for unit, key in keys.items() if key in there]

@@ -1,0 +1,130 @@
+"""What people ask for beyond what happens by itself: training, another backbone, and to stop it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from store.predictions.publications import version_is_pending
+from store.projects.embedding_spaces import base_backbone, cancel_move, choose_backbone, is_tuned
+from store.projects.projects import get_project
+from store.work import pending_work
+from store.work.jobs import CANCELLED, cancel_jobs, get_job
+from worker.queues.enqueue import job_id
+
+
+class TrainingKind(StrEnum):
+    """What can be trained: heads on the features (seconds), or the backbone too (minutes)."""
+
+    HEAD = "head"
+    FINETUNE = "finetune"
+
+    @property
+    def work(self) -> str:
+        """The kind of work that does it."""
+        return "learn" if self is TrainingKind.HEAD else "finetune"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Training that was asked for: it is done once the project's `work` has come to `target`."""
+
+    project_id: int
+    kind: TrainingKind
+    target: int
+    job: str  # id of the job that will do it, if nothing else is wished for until it starts
+    backbone: str | None = None  # that the project was given with it, and has to move to
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a wish: `state` is waiting, finished, failed or cancelled."""
+
+    state: str
+    progress: float  # 0 to 1
+    message: str  # what is done now, or what came of it
+
+
+def wish_for(db: Connection, project_id: int, kind: TrainingKind) -> Wish:
+    """Have the project trained as soon as a worker is free. Asking again changes nothing."""
+    if kind is TrainingKind.HEAD:
+        pending_work.want(db, project_id, "sync")  # people ask when labels seem to be missing
+        pending_work.want(db, project_id, "learn")
+    else:
+        known = pending_work.get_work(db, project_id, "finetune")
+        if known is None or known.wanted == known.done:
+            pending_work.want(db, project_id, "finetune")
+    wanted = pending_work.get_work(db, project_id, kind.work)
+    assert wanted is not None, "it was wanted just now"
+    return Wish(project_id, kind, wanted.wanted, next_job(db, project_id, kind))
+
+
+def next_job(db: Connection, project_id: int, kind: TrainingKind) -> str:
+    """The id that the next job has, if nothing else is wished for until it starts."""
+    known = pending_work.get_work(db, project_id, kind.work)
+    if known is None:
+        return job_id(kind.work, project_id, 1)
+    if known.wanted == known.done or (kind is TrainingKind.FINETUNE and _is_running(db, known)):
+        return known.job_id
+    return job_id(kind.work, project_id, max(known.wanted, known.enqueued + 1))
+
+
+def _is_running(db: Connection, known: pending_work.Work) -> bool:
+    job = get_job(db, known.job_id)
+    return job is not None and job.ended_at is None
+
+
+def outcome(db: Connection, wish: Wish) -> Outcome:
+    """How far the wish is: the job, then the move to a tuned backbone, then the publication."""
+    known = pending_work.get_work(db, wish.project_id, wish.kind.work)
+    assert known is not None, "it was wished for"
+    job = get_job(db, known.job_id)
+    if known.done < wish.target:
+        if job is None or job.ended_at is not None:
+            return Outcome("waiting", 0.0, known.error or "waiting for a worker")
+        return Outcome("waiting", job.progress, job.message)
+    if wish.kind is TrainingKind.FINETUNE and known.enqueued < wish.target:
+        return Outcome(CANCELLED, 0.0, "cancelled before it began")
+    if job is not None and job.state in ("failed", CANCELLED):
+        return Outcome(job.state, job.progress, job.error or job.message)
+    moving = _move_under_way(db, wish)
+    if moving is not None:
+        return moving
+    if version_is_pending(db, wish.project_id, 0.0):
+        return Outcome("waiting", 1.0, "publishing to Label Studio")
+    return Outcome("finished", 1.0, job.message if job else "")
+
+
+def _move_under_way(db: Connection, wish: Wish) -> Outcome | None:
+    """How far the move is that belongs to the wish; None when it is over."""
+    project = get_project(db, wish.project_id)
+    assert project is not None, "projects are never forgotten"
+    awaited = wish.backbone is not None and base_backbone(project) not in (None, wish.backbone)
+    if not awaited and not is_tuned(project.next_backbone or ""):
+        return None
+    if project.next_error is not None:
+        return Outcome("failed", 0.0, project.next_error)
+    embed = pending_work.get_work(db, wish.project_id, "embed")
+    job = get_job(db, embed.job_id) if embed else None
+    progress = job.progress if job and job.ended_at is None else 0.0
+    return Outcome("waiting", progress, "embedding all images with the next backbone")
+
+
+def cancel(db: Connection, project_id: int) -> list[str]:
+    """Stop the project's fine-tuning, and the move to its result; in words what was stopped."""
+    stopped = []
+    if pending_work.cancel(db, project_id, "finetune"):
+        cancel_jobs(db, project_id, "finetune")
+        stopped.append("the fine-tuning")
+    project = get_project(db, project_id)
+    if project is not None and is_tuned(project.next_backbone or ""):
+        cancel_move(db, project_id)
+        stopped.append("the move to the fine-tuned backbone")
+    return stopped
+
+
+def change_backbone(db: Connection, project_id: int, backbone: str | None) -> None:
+    """Have another pretrained backbone (None: the settings'); it is used once all is embedded."""
+    cancel(db, project_id)
+    choose_backbone(db, project_id, backbone)
+    pending_work.want(db, project_id, "embed")

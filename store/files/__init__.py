@@ -1,0 +1,1 @@
+"""Files: model artifacts and embeddings."""

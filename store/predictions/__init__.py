@@ -1,0 +1,1 @@
+"""Predictions: published, shown, chosen and accepted."""

@@ -1,0 +1,179 @@
+"""Suggestions that are taken without a person looking at them: marked, or written as annotations.
+
+An annotation of ours carries a mark in Label Studio itself, in the ids of its regions, so that it
+is known again whatever happens to this table. It is no label: nothing is learned from it, nothing
+is measured by it. Once a person has changed or confirmed it, it is theirs.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from store.database.schema import acceptance
+from store.tasks.tasks import chunks
+
+# A region's id begins with this.
+MARK = "apprentice-"
+# Seconds between making and changing: Label Studio sets both times when it saves a new annotation.
+UNTOUCHED = 5.0
+
+# Only shown by us; to be written; the call has begun; in Label Studio; to be deleted there.
+MARKED, WANTED, SENT, WRITTEN, WITHDRAWN = "marked", "wanted", "sent", "written", "withdrawn"
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """One accepted suggestion."""
+
+    task: int
+    version_id: int
+    confidence: float
+    result: list[dict[str, Any]]
+    state: str
+    annotation: int | None  # Label Studio's id, once written
+    at: float
+
+
+def marked(result: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The regions with our mark on them; their scores are left out, as people's have none."""
+    return [
+        {name: value for name, value in region.items() if name != "score"}
+        | {"id": f"{MARK}{index}"}
+        for index, region in enumerate(result)
+    ]
+
+
+def is_accepted(result: Sequence[Mapping[str, Any]], created_at: float, updated_at: float) -> bool:
+    """Whether an annotation is an accepted suggestion that no person has touched since."""
+    if not result or updated_at - created_at > UNTOUCHED:
+        return False
+    return all(str(region.get("id", "")).startswith(MARK) for region in result)
+
+
+def began_accepted(result: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an annotation was an accepted suggestion once, though a person has touched it."""
+    return any(str(region.get("id", "")).startswith(MARK) for region in result)
+
+
+def list_acceptances(
+    db: Connection, project_id: int, states: Collection[str] | None = None, limit: int | None = None
+) -> list[Acceptance]:
+    """The project's accepted suggestions, the oldest first."""
+    query = select(acceptance).where(acceptance.c.project_id == project_id)
+    if states is not None:
+        query = query.where(acceptance.c.state.in_(states))
+    query = query.order_by(acceptance.c.at, acceptance.c.task_ls_id).limit(limit)
+    return [
+        Acceptance(
+            row.task_ls_id,
+            row.version_id,
+            row.confidence,
+            row.result,
+            row.state,
+            row.annotation_ls_id,
+            row.at,
+        )
+        for row in db.execute(query)
+    ]
+
+
+def count_acceptances(db: Connection, project_id: int) -> dict[str, int]:
+    """{state: how many}."""
+    rows = db.execute(
+        select(acceptance.c.state, func.count().label("many"))
+        .where(acceptance.c.project_id == project_id)
+        .group_by(acceptance.c.state)
+    )
+    return {row.state: row.many for row in rows}
+
+
+def written_confidences(db: Connection, project_id: int) -> dict[int, float]:
+    """{task: how sure its suggestion was}, of those that Label Studio has."""
+    rows = db.execute(
+        select(acceptance.c.task_ls_id, acceptance.c.confidence).where(
+            acceptance.c.project_id == project_id, acceptance.c.state == WRITTEN
+        )
+    )
+    return {row.task_ls_id: row.confidence for row in rows}
+
+
+def forget_unwritten(db: Connection, project_id: int) -> None:
+    """Drop all but what Label Studio has or may have."""
+    db.execute(
+        delete(acceptance).where(
+            acceptance.c.project_id == project_id, acceptance.c.state.in_((MARKED, WANTED))
+        )
+    )
+
+
+def add_acceptances(db: Connection, project_id: int, accepted: Sequence[Acceptance]) -> None:
+    """Add these, but for tasks that have one."""
+    there: set[int] = set()
+    for ids in chunks([item.task for item in accepted]):
+        query = select(acceptance.c.task_ls_id).where(
+            acceptance.c.project_id == project_id, acceptance.c.task_ls_id.in_(ids)
+        )
+        there.update(db.execute(query).scalars())
+    rows = [
+        {
+            "project_id": project_id,
+            "task_ls_id": item.task,
+            "version_id": item.version_id,
+            "confidence": item.confidence,
+            "result": item.result,
+            "state": item.state,
+            "at": item.at,
+        }
+        for item in accepted
+        if item.task not in there
+    ]
+    if rows:
+        db.execute(insert(acceptance), rows)
+
+
+def set_state(
+    db: Connection,
+    project_id: int,
+    task: int,
+    state: str,
+    annotation: int | None = None,
+    *,
+    was: str | None = None,
+) -> bool:
+    """Note how far one is. Returns whether it was there, and as far as `was` if that is given."""
+    values: dict[str, Any] = {"state": state}
+    if annotation is not None:
+        values["annotation_ls_id"] = annotation
+    known = [acceptance.c.project_id == project_id, acceptance.c.task_ls_id == task]
+    if was is not None:
+        known.append(acceptance.c.state == was)
+    return db.execute(update(acceptance).where(*known).values(**values)).rowcount > 0
+
+
+def withdraw(
+    db: Connection, project_id: int, below: float = math.inf, tasks: Collection[int] = ()
+) -> int:
+    """Have what was written that is less sure than `below`, or of `tasks`, deleted again.
+
+    Returns how many.
+    """
+    which = [acceptance.c.confidence < below]
+    which += [acceptance.c.task_ls_id.in_(ids) for ids in chunks(tasks)]
+    written = acceptance.c.project_id == project_id, acceptance.c.state.in_((SENT, WRITTEN))
+    return sum(
+        db.execute(update(acceptance).where(*written, one).values(state=WITHDRAWN)).rowcount
+        for one in which
+    )
+
+
+def forget_acceptances(db: Connection, project_id: int, tasks: Collection[int]) -> None:
+    """Drop them: a person labelled the task, or it is gone."""
+    for ids in chunks(tasks):
+        db.execute(
+            delete(acceptance).where(
+                acceptance.c.project_id == project_id, acceptance.c.task_ls_id.in_(ids)
+            )
+        )

@@ -1,0 +1,286 @@
+"""Publications: what is to be pushed to Label Studio, written down before the first push.
+
+An external effect can't be rolled back. So a publication is a row with chunks; a chunk that was
+tried before is compared with what Label Studio holds, and only the difference is sent.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from store.database.schema import prediction, publication, publication_chunk
+from store.tasks.tasks import chunks
+
+CHUNK_ITEMS = 200  # predictions in one request to Label Studio
+SWEPT = "swept"  # the source of a prediction that Label Studio holds no more
+
+
+@dataclass(frozen=True)
+class Item:
+    """One prediction to push. `score` orders the queue, in [0, 1]; `result` may be empty."""
+
+    task: int
+    score: float
+    result: list[dict[str, Any]]
+    withheld: list[dict[str, Any]] | None = None  # of a blind task: what it isn't shown
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Predictions of one version, pushed for a `reason`: version, refill, refresh, owed, apply."""
+
+    id: int
+    project_id: int
+    version_id: int
+    reason: str
+    state: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One request's worth of a publication. `attempts` counts the tries begun."""
+
+    id: int
+    items: tuple[Item, ...]
+    attempts: int
+
+
+def add_publication(
+    db: Connection, project_id: int, version_id: int, reason: str, items: Sequence[Item]
+) -> int:
+    """Write down a publication; pending ones are superseded, unless this one only adds to them.
+
+    Returns:
+        Its id, which is also the fence of the served pointer.
+    """
+    if reason == "version":
+        db.execute(
+            update(publication)
+            .where(publication.c.project_id == project_id, publication.c.state == "pending")
+            .values(state="superseded")
+        )
+    key = db.execute(
+        insert(publication).values(
+            project_id=project_id,
+            version_id=version_id,
+            reason=reason,
+            state="pending",
+            created_at=time.time(),
+            seconds=0.0,
+        )
+    ).inserted_primary_key
+    assert key is not None
+    publication_id = int(key[0])
+    rows = [
+        {
+            "publication_id": publication_id,
+            "position": position,
+            "attempts": 0,
+            "items": [vars(item) for item in items[start : start + CHUNK_ITEMS]],
+        }
+        for position, start in enumerate(range(0, len(items), CHUNK_ITEMS))
+    ]
+    if rows:
+        db.execute(insert(publication_chunk), rows)
+    return publication_id
+
+
+def pending_publications(db: Connection, project_id: int) -> list[Publication]:
+    """What is still to be pushed, the oldest first."""
+    query = select(publication).where(
+        publication.c.project_id == project_id, publication.c.state == "pending"
+    )
+    return [
+        Publication(row.id, row.project_id, row.version_id, row.reason, row.state, row.seconds)
+        for row in db.execute(query.order_by(publication.c.id))
+    ]
+
+
+def is_superseded(db: Connection, publication_id: int) -> bool:
+    """Whether a newer version took its place before it was all pushed."""
+    query = select(publication.c.state).where(publication.c.id == publication_id)
+    return db.execute(query).scalar() == "superseded"
+
+
+def version_is_pending(db: Connection, project_id: int, since: float) -> bool:
+    """Whether a version that was made after `since` is still on its way to Label Studio."""
+    query = select(publication.c.id).where(
+        publication.c.project_id == project_id,
+        publication.c.state == "pending",
+        publication.c.reason == "version",
+        publication.c.created_at > since,
+    )
+    return db.execute(query).first() is not None
+
+
+def next_chunk(db: Connection, publication_id: int) -> Chunk | None:
+    """The first chunk that was not sent."""
+    row = db.execute(
+        select(publication_chunk)
+        .where(
+            publication_chunk.c.publication_id == publication_id,
+            publication_chunk.c.sent_at.is_(None),
+        )
+        .order_by(publication_chunk.c.position)
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    return Chunk(row.id, tuple(Item(**item) for item in row._mapping["items"]), row.attempts)
+
+
+def begin_chunk(db: Connection, chunk: Chunk) -> None:
+    """Note that a request for it is about to be sent."""
+    db.execute(
+        update(publication_chunk)
+        .where(publication_chunk.c.id == chunk.id)
+        .values(attempts=publication_chunk.c.attempts + 1)
+    )
+
+
+def was_begun(db: Connection, version_id: int, but: int) -> bool:
+    """Whether another publication than `but` has sent something of a version, or may have."""
+    query = (
+        select(publication_chunk.c.id)
+        .join(publication)
+        .where(
+            publication.c.version_id == version_id,
+            publication.c.id != but,
+            publication_chunk.c.attempts > 0,
+        )
+    )
+    return db.execute(query.limit(1)).first() is not None
+
+
+def end_chunk(
+    db: Connection,
+    published: Publication,
+    chunk: Chunk,
+    seconds: float,
+    *,
+    sent: Sequence[Item],
+    held: Sequence[Item] = (),
+) -> None:
+    """Note that Label Studio holds it, and what it took of Label Studio's time.
+
+    Args:
+        sent: what of it Label Studio was given now.
+        held: what of it was there already: it stays as it is on record, if it is.
+    """
+    db.execute(
+        update(publication_chunk)
+        .where(publication_chunk.c.id == chunk.id)
+        .values(sent_at=time.time())
+    )
+    db.execute(
+        update(publication)
+        .where(publication.c.id == published.id)
+        .values(seconds=publication.c.seconds + seconds)
+    )
+    query = select(prediction.c.task_ls_id).where(
+        prediction.c.project_id == published.project_id,
+        prediction.c.version_id == published.version_id,
+        prediction.c.task_ls_id.in_([item.task for item in held]),
+        prediction.c.source != SWEPT,
+    )
+    known = set(db.execute(query).scalars())
+    new = [*sent, *(item for item in held if item.task not in known)]
+    save_predictions(db, published.project_id, published.version_id, new, "pushed")
+
+
+def end_publication(db: Connection, publication_id: int) -> None:
+    """Note that all of it is in Label Studio."""
+    db.execute(
+        update(publication)
+        .where(publication.c.id == publication_id)
+        .values(state="done", done_at=time.time())
+    )
+
+
+def published_tasks(db: Connection, publication_id: int) -> set[int]:
+    """The tasks of a publication."""
+    query = select(publication_chunk.c["items"]).where(
+        publication_chunk.c.publication_id == publication_id
+    )
+    return {item["task"] for items in db.execute(query).scalars() for item in items}
+
+
+def save_predictions(
+    db: Connection, project_id: int, version_id: int, items: Collection[Item], source: str
+) -> None:
+    """Remember what Label Studio was given; of one version, the last counts."""
+    for ids in chunks([item.task for item in items]):
+        db.execute(
+            delete(prediction).where(
+                prediction.c.project_id == project_id,
+                prediction.c.version_id == version_id,
+                prediction.c.task_ls_id.in_(ids),
+            )
+        )
+    rows = [
+        {
+            "project_id": project_id,
+            "version_id": version_id,
+            "task_ls_id": item.task,
+            "score": item.score,
+            "result": item.result,
+            "withheld": item.withheld,
+            "source": source,
+            "at": time.time(),
+        }
+        for item in {item.task: item for item in items}.values()
+    ]
+    if rows:
+        db.execute(insert(prediction), rows)
+
+
+def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[int]:
+    """Tasks for which Label Studio holds a prediction of this version."""
+    query = select(prediction.c.task_ls_id).where(
+        prediction.c.project_id == project_id,
+        prediction.c.version_id == version_id,
+        prediction.c.source != SWEPT,
+    )
+    return set(db.execute(query).scalars())
+
+
+def scores_of(db: Connection, project_id: int, version_id: int) -> dict[int, float]:
+    """{task: its score in Label Studio} under a version, pushed or on the way there."""
+    held = db.execute(
+        select(prediction.c.task_ls_id, prediction.c.score).where(
+            prediction.c.project_id == project_id,
+            prediction.c.version_id == version_id,
+            prediction.c.source != SWEPT,
+        )
+    )
+    coming = coming_scores(db, project_id, version_id)
+    return coming | {row.task_ls_id: row.score for row in held}
+
+
+def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[int, float]:
+    """{task: score} of what is still to be pushed of a version's shortlist."""
+    pending = db.execute(
+        select(publication_chunk.c["items"])
+        .join(publication)
+        .where(
+            publication.c.project_id == project_id,
+            publication.c.version_id == version_id,
+            publication.c.state == "pending",
+            publication.c.reason.in_(("version", "refill")),
+        )
+    ).scalars()
+    return {item["task"]: float(item["score"]) for items in pending for item in items}
+
+
+def latest_predictions(db: Connection, project_id: int) -> dict[int, int]:
+    """{task: id of the newest version of which Label Studio holds a prediction}."""
+    rows = db.execute(
+        select(prediction.c.task_ls_id, prediction.c.version_id)
+        .where(prediction.c.project_id == project_id, prediction.c.source != SWEPT)
+        .order_by(prediction.c.version_id)
+    )
+    return {row.task_ls_id: row.version_id for row in rows}

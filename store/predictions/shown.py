@@ -1,0 +1,74 @@
+"""Which suggestion a task showed when: of several versions, the one that an annotator saw."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, select, update
+
+from store.database.schema import annotation, prediction
+from store.predictions.publications import SWEPT
+from store.tasks.tasks import chunks
+
+Result = Sequence[Mapping[str, Any]]
+
+LATE = 5.0  # seconds; what Label Studio asks for as it opens a task is written down after that
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """What a version had for a task. `result` is empty where nothing was shown."""
+
+    version_id: int
+    at: float  # when Label Studio was given it, seconds since 1970
+    result: Result
+    withheld: Result | None  # of a blind task: what it would have shown
+
+
+def suggestions_by_task(
+    db: Connection, project_id: int, *, annotated_only: bool = False
+) -> dict[int, list[Suggested]]:
+    """{task: what it was given, the oldest first}, of all or of those that were ever annotated."""
+    asked = [prediction.c.project_id == project_id]
+    if annotated_only:
+        annotated = select(annotation.c.task_ls_id).where(annotation.c.project_id == project_id)
+        asked.append(prediction.c.task_ls_id.in_(annotated))
+    rows = db.execute(
+        select(
+            prediction.c.task_ls_id,
+            prediction.c.version_id,
+            prediction.c.at,
+            prediction.c.result,
+            prediction.c.withheld,
+        )
+        .where(*asked)
+        .order_by(prediction.c.at, prediction.c.id)
+    )
+    found: dict[int, list[Suggested]] = {}
+    for task, version_id, at, result, withheld in rows:
+        found.setdefault(task, []).append(Suggested(version_id, at, result, withheld))
+    return found
+
+
+def forget_predictions(
+    db: Connection, version_id: int, ls_ids: Collection[int], annotated: Collection[int]
+) -> None:
+    """Note that Label Studio holds these no more; what `annotated` tasks showed is remembered."""
+    there = {*annotated}
+    for ids in chunks([ls_id for ls_id in ls_ids if ls_id not in there]):
+        db.execute(delete(prediction).where(*_of(version_id, ids)))
+    for ids in chunks([ls_id for ls_id in ls_ids if ls_id in there]):
+        db.execute(update(prediction).where(*_of(version_id, ids)).values(source=SWEPT))
+
+
+def _of(version_id: int, ls_ids: Collection[int]) -> tuple[ColumnElement[bool], ...]:
+    return prediction.c.version_id == version_id, prediction.c.task_ls_id.in_(ls_ids)
+
+
+def seen(given: Sequence[Suggested], opened: float) -> Suggested | None:
+    """What the annotator had before them: the newest when the task was `opened`.
+
+    Label Studio names the prediction by an id of its own, which bulk imports don't tell us.
+    """
+    there = [suggested for suggested in given if suggested.at <= opened + LATE]
+    return there[-1] if there else None

@@ -1,0 +1,1 @@
+"""Connections, projects and what is kept for each."""

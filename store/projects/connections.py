@@ -1,0 +1,62 @@
+"""Connections: the Label Studio servers that we know, each with its token and webhook secret."""
+
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, insert, select, update
+
+from store.database.schema import connection
+from store.settings import Settings
+from store.work.pending_work import hurry
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class StudioConnection:
+    """One Label Studio server. `id` appears in our URL, `/c/ID`."""
+
+    id: str
+    url: str
+    token: str = field(repr=False)
+    secret: str = field(repr=False)  # the value of the header that its webhooks carry
+
+
+def get_connection(db: Connection, connection_id: str) -> StudioConnection | None:
+    """The connection, or None when it is unknown."""
+    row = db.execute(select(connection).where(connection.c.id == connection_id)).first()
+    return None if row is None else StudioConnection(row.id, row.url, row.token, row.secret)
+
+
+def list_connections(db: Connection) -> list[StudioConnection]:
+    """All connections, the oldest first."""
+    rows = db.execute(select(connection).order_by(connection.c.created_at))
+    return [StudioConnection(row.id, row.url, row.token, row.secret) for row in rows]
+
+
+def save_connection(db: Connection, connection_id: str, url: str, token: str) -> StudioConnection:
+    """Create the connection, or change its URL and token; its secret stays."""
+    known = get_connection(db, connection_id)
+    if known is None:
+        secret = secrets.token_urlsafe(32)
+        db.execute(
+            insert(connection).values(
+                id=connection_id, url=url, token=token, secret=secret, created_at=time.time()
+            )
+        )
+        return StudioConnection(connection_id, url, token, secret)
+    if (known.url, known.token) != (url, token):
+        db.execute(
+            update(connection).where(connection.c.id == connection_id).values(url=url, token=token)
+        )
+        hurry(db, connection_id)
+    return StudioConnection(connection_id, url, token, known.secret)
+
+
+def ensure_default(db: Connection, settings: Settings) -> StudioConnection | None:
+    """The default connection, brought in line with the settings; None when they name none."""
+    if settings.label_studio_url and settings.label_studio_api_key:
+        token = settings.label_studio_api_key.get_secret_value()
+        return save_connection(db, DEFAULT, settings.label_studio_url, token)
+    return get_connection(db, DEFAULT)

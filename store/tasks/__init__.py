@@ -1,0 +1,1 @@
+"""Tasks, their images and annotations."""

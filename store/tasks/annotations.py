@@ -1,0 +1,248 @@
+"""Annotations: an append-only history in which the last write counts."""
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from store.database.schema import annotation
+from store.predictions.auto_accepts import is_accepted
+from store.tasks.tasks import chunks
+
+
+@dataclass(frozen=True)
+class AnnotationRecord:
+    """An annotation as Label Studio tells it. Times are seconds since 1970."""
+
+    ls_id: int
+    task_ls_id: int
+    created_at: float
+    updated_at: float
+    result: list[dict[str, Any]]
+    completed_by: int | None = None
+    was_cancelled: bool = False
+    ground_truth: bool = False
+    lead_time: float | None = None
+    parent_prediction: int | None = None
+
+
+def save_annotations(db: Connection, project_id: int, records: Collection[AnnotationRecord]) -> int:
+    """Append what is new. Events repeat and come out of order: the greatest `updated_at` wins.
+
+    Returns:
+        How many annotations changed by it.
+    """
+    by_id: dict[int, list[AnnotationRecord]] = {}
+    for record in records:
+        by_id.setdefault(record.ls_id, []).append(record)
+    changed = 0
+    for ids in chunks(by_id):
+        current = _current(db, project_id, ids)
+        outdated: list[int] = []
+        rows: list[dict[str, Any]] = []
+        for ls_id in ids:
+            known = current.get(ls_id)
+            written = [] if known is None else [dict(known._mapping)]
+            for record in sorted(by_id[ls_id], key=lambda r: r.updated_at):
+                if not written or _is_newer(record, written[-1]):
+                    written.append(_values(project_id, record, written[-1] if written else None))
+            new = written if known is None else written[1:]
+            for row in new[:-1]:
+                row["current"] = False
+            if new and known is not None:
+                outdated.append(known.id)
+            rows += new
+        _append(db, outdated, rows)
+        changed += len(rows)
+    return changed
+
+
+def _is_newer(record: AnnotationRecord, known: Mapping[str, Any]) -> bool:
+    if known["deleted"]:  # only an annotation made afterwards, under the id that became free
+        return bool(record.created_at > known["updated_at"])
+    return bool(record.updated_at > known["updated_at"])
+
+
+_CURRENT = select(annotation).where(
+    annotation.c.project_id == bindparam("of_project"),
+    annotation.c.ls_id.in_(bindparam("ids", expanding=True)),
+    annotation.c.current,
+)
+
+
+def _current(db: Connection, project_id: int, ids: list[int]) -> dict[int, Any]:
+    rows = db.execute(_CURRENT, {"of_project": project_id, "ids": ids})
+    return {row.ls_id: row for row in rows}
+
+
+def _values(
+    project_id: int, record: AnnotationRecord, before: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """A row of the history, after the row `before`."""
+    parent = record.parent_prediction
+    if before is not None and not before["deleted"]:
+        parent = before["parent_prediction"] or parent
+    return {
+        "project_id": project_id,
+        "task_ls_id": record.task_ls_id,
+        "ls_id": record.ls_id,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "received_at": time.time(),
+        "completed_by": record.completed_by,
+        "was_cancelled": record.was_cancelled,
+        "ground_truth": record.ground_truth,
+        "lead_time": record.lead_time,
+        "parent_prediction": parent,
+        "result": record.result,
+        "deleted": False,
+        "current": True,
+    }
+
+
+def _append(db: Connection, outdated: list[int], rows: list[dict[str, Any]]) -> None:
+    if outdated:
+        db.execute(update(annotation).where(annotation.c.id.in_(outdated)).values(current=False))
+    if rows:
+        db.execute(insert(annotation), rows)
+
+
+def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
+    """Mark as deleted, also those never seen: their late creation must not bring them back.
+
+    Returns:
+        How many were not already.
+    """
+    deleted = 0
+    for ids in chunks(set(ls_ids)):
+        current = _current(db, project_id, ids)
+        outdated: list[int] = []
+        rows: list[dict[str, Any]] = []
+        now = time.time()
+        for ls_id in ids:
+            known = current.get(ls_id)
+            if known is None:
+                unseen = AnnotationRecord(ls_id, 0, created_at=now, updated_at=now, result=[])
+                row = _values(project_id, unseen, None)
+            elif known.deleted:
+                continue
+            else:
+                outdated.append(known.id)
+                row = {name: value for name, value in known._mapping.items() if name != "id"}
+            rows.append(row | {"deleted": True, "received_at": now})
+        _append(db, outdated, rows)
+        deleted += len(rows)
+    return deleted
+
+
+def current_annotations(db: Connection, project_id: int) -> list[AnnotationRecord]:
+    """The annotations that count as labels: not deleted, not skipped; by time of writing.
+
+    Nor do suggestions that were accepted without a person looking at them.
+    """
+    rows = db.execute(
+        select(annotation)
+        .where(
+            annotation.c.project_id == project_id,
+            annotation.c.current,
+            ~annotation.c.deleted,
+            ~annotation.c.was_cancelled,
+        )
+        .order_by(annotation.c.updated_at, annotation.c.ls_id)
+    )
+    return [
+        AnnotationRecord(
+            ls_id=row.ls_id,
+            task_ls_id=row.task_ls_id,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            result=row.result,
+            completed_by=row.completed_by,
+            was_cancelled=row.was_cancelled,
+            ground_truth=row.ground_truth,
+            lead_time=row.lead_time,
+            parent_prediction=row.parent_prediction,
+        )
+        for row in rows
+        if not is_accepted(row.result, row.created_at, row.updated_at)
+    ]
+
+
+def task_annotations(
+    db: Connection, project_id: int, task_ls_ids: Collection[int]
+) -> dict[int, float]:
+    """{annotation id: when we heard of it} of these tasks; skipped ones too, deleted ones not."""
+    found: dict[int, float] = {}
+    for ids in chunks(task_ls_ids):
+        rows = db.execute(
+            select(annotation.c.ls_id, annotation.c.received_at).where(
+                annotation.c.project_id == project_id,
+                annotation.c.task_ls_id.in_(ids),
+                annotation.c.current,
+                ~annotation.c.deleted,
+            )
+        )
+        found |= {row.ls_id: row.received_at for row in rows}
+    return found
+
+
+def first_received(db: Connection, project_id: int) -> dict[int, float]:
+    """{task: when we first heard of an annotation of it}, in seconds since 1970."""
+    rows = db.execute(
+        select(annotation.c.task_ls_id, func.min(annotation.c.received_at).label("at"))
+        .where(annotation.c.project_id == project_id)
+        .group_by(annotation.c.task_ls_id)
+    )
+    return {row.task_ls_id: row.at for row in rows}
+
+
+def first_lead_times(db: Connection, project_id: int) -> dict[tuple[int, float], float | None]:
+    """{(annotation, when it was made): its lead time then}, of those that were written again.
+
+    Label Studio adds the time of each later look at it.
+    """
+    first = (
+        select(func.min(annotation.c.id))
+        .where(annotation.c.project_id == project_id)
+        .group_by(annotation.c.ls_id, annotation.c.created_at)
+    )
+    rows = db.execute(
+        select(annotation.c.ls_id, annotation.c.created_at, annotation.c.lead_time).where(
+            annotation.c.id.in_(first), ~annotation.c.current
+        )
+    )
+    return {(row.ls_id, row.created_at): row.lead_time for row in rows}
+
+
+def annotated_tasks(db: Connection, project_id: int) -> set[int]:
+    """Tasks with any annotation that is not deleted: a skipped task isn't offered again."""
+    rows = db.execute(
+        select(annotation.c.task_ls_id).where(
+            annotation.c.project_id == project_id, annotation.c.current, ~annotation.c.deleted
+        )
+    )
+    return set(rows.scalars())
+
+
+def annotated_since(db: Connection, project_id: int, at: float) -> set[int]:
+    """Tasks of whose annotations we heard anything after `at`, in seconds since 1970."""
+    rows = db.execute(
+        select(annotation.c.task_ls_id).where(
+            annotation.c.project_id == project_id,
+            annotation.c.current,
+            annotation.c.received_at > at,
+        )
+    )
+    return set(rows.scalars())
+
+
+def parent_predictions(db: Connection, project_id: int) -> set[int]:
+    """Label Studio ids of all predictions that any annotation, ever, was pre-filled from."""
+    rows = db.execute(
+        select(annotation.c.parent_prediction).where(
+            annotation.c.project_id == project_id, annotation.c.parent_prediction.is_not(None)
+        )
+    )
+    return {int(parent) for parent in rows.scalars() if parent is not None}

@@ -1,0 +1,89 @@
+"""Which images are to be embedded now, in which order, and when those that failed come again."""
+
+import time
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
+
+from store.database.schema import annotation, selection, task
+from store.tasks.tasks import COLUMNS, Task, task_from
+
+RETRY_SECONDS = (5, 15, 60, 300, 900, 3600)  # waits after passing faults of one image
+
+
+def tasks_to_embed(
+    db: Connection, project_id: int, space: str, limit: int, *, moving: bool = False
+) -> list[Task]:
+    """The next images to embed: labelled ones, then the shortlist, then a shuffled rest.
+
+    Args:
+        moving: `space` is the one that the project moves to.
+    """
+    labelled = exists().where(
+        annotation.c.project_id == project_id,
+        annotation.c.task_ls_id == task.c.ls_id,
+        annotation.c.current,
+        ~annotation.c.deleted,
+        ~annotation.c.was_cancelled,
+    )
+    chosen = exists().where(
+        selection.c.project_id == project_id,
+        selection.c.task_ls_id == task.c.ls_id,
+        selection.c.active,
+    )
+    # Tasks are often imported class by class; the first embedded ones must be of all kinds.
+    shuffled = (task.c.id * 7919) % 10007
+    query = (
+        select(*COLUMNS)
+        .where(*_not_embedded(project_id, space, moving))
+        .order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
+        .limit(limit)
+    )
+    return [task_from(row) for row in db.execute(query)]
+
+
+def any_to_embed(db: Connection, project_id: int, space: str, *, moving: bool = False) -> bool:
+    """Whether there is an image to embed now (with `moving`, in the space that is moved to)."""
+    query = select(task.c.id).where(*_not_embedded(project_id, space, moving)).limit(1)
+    return db.execute(query).first() is not None
+
+
+def _not_embedded(project_id: int, space: str, moving: bool) -> tuple[ColumnElement[bool], ...]:
+    held = task.c.next_space if moving else task.c.embedded_space
+    return (
+        task.c.project_id == project_id,
+        task.c.deleted_at.is_(None),
+        task.c.uri.is_not(None),
+        task.c.image_error.is_(None),
+        or_(held.is_(None), held != space),
+        or_(task.c.retry_at.is_(None), task.c.retry_at <= time.time()),
+    )
+
+
+def next_retry(db: Connection, project_id: int) -> float | None:
+    """When the next image with a passing fault is due, if there is one."""
+    return db.execute(
+        select(func.min(task.c.retry_at)).where(
+            and_(
+                task.c.project_id == project_id,
+                task.c.deleted_at.is_(None),
+                task.c.image_error.is_(None),
+                task.c.retry_at.is_not(None),
+            )
+        )
+    ).scalar()
+
+
+def mark_retry(db: Connection, project_id: int, tasks: Iterable[Task]) -> None:
+    """Try these images again later, less and less often."""
+    for item in tasks:
+        wait = RETRY_SECONDS[min(item.retries, len(RETRY_SECONDS) - 1)]
+        db.execute(
+            update(task)
+            .where(
+                task.c.project_id == project_id,
+                task.c.ls_id == item.ls_id,
+                task.c.item == item.item,
+            )
+            .values(retries=task.c.retries + 1, retry_at=time.time() + wait)
+        )

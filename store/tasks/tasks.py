@@ -1,0 +1,301 @@
+"""Tasks: what Label Studio has, which images each shows, and what is known of these images."""
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Text, bindparam, case, func, insert, or_, select, update
+
+from store.database.schema import task
+from store.tasks.units import FIRST, item_of, task_of, unit_of
+
+CHUNK = 500  # ids in one IN (…), below every database's limit on parameters
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """A task as Label Studio tells it."""
+
+    ls_id: int
+    data: Mapping[str, Any]
+    uri: str | None
+    updated_at: float
+    more: tuple[str | None, ...] = ()  # the URIs of its second image and all that follow
+
+    @property
+    def uris(self) -> tuple[str | None, ...]:
+        """Of all its images, in order; a single None where it has none."""
+        return (self.uri, *self.more)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as it is remembered; of one with several images, one of them."""
+
+    ls_id: int
+    uri: str | None
+    image_key: str | None
+    embedded_space: str | None
+    image_error: str | None
+    split: str | None
+    retries: int
+    next_space: str | None = None  # that the project moves to, once it holds this image too
+    item: int = FIRST  # which of the task's images, from 0
+
+    @property
+    def unit(self) -> int:
+        """Task and image as one number."""
+        return unit_of(self.ls_id, self.item)
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is an image, as far as is known."""
+        return self.uri is not None and self.image_error is None
+
+
+def task_from(row: Any) -> Task:
+    """The task that a row of COLUMNS tells."""
+    return Task(
+        row.ls_id,
+        row.uri,
+        row.image_key,
+        row.embedded_space,
+        row.image_error,
+        row.split,
+        row.retries,
+        row.next_space,
+        row.item,
+    )
+
+
+COLUMNS = (
+    task.c.ls_id,
+    task.c.uri,
+    task.c.image_key,
+    task.c.embedded_space,
+    task.c.image_error,
+    task.c.split,
+    task.c.retries,
+    task.c.next_space,
+    task.c.item,
+)
+
+# Every webhook asks these: the statements are made once.
+_LISTED = (
+    task.c.project_id == bindparam("of_project"),
+    task.c.ls_id.in_(bindparam("ids", expanding=True)),
+)
+_SHOWN = select(task.c.ls_id, task.c.item, task.c.uri, task.c.data, task.c.deleted_at).where(
+    *_LISTED
+)
+_PRESENT = select(*COLUMNS).where(*_LISTED, task.c.deleted_at.is_(None))
+
+
+def chunks(ids: Collection[T]) -> Iterable[list[T]]:
+    """`ids` in lists that fit one query."""
+    listed = list(ids)
+    return (listed[i : i + CHUNK] for i in range(0, len(listed), CHUNK))
+
+
+def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord]) -> int:
+    """Remember the tasks; an image that is another one now is to be embedded again.
+
+    Of a task that has fewer images than before, those that are gone are marked as deleted.
+
+    Returns:
+        How many images are new, other ones now, or gone.
+    """
+    changed = 0
+    by_id = {record.ls_id: record for record in records}
+    for ids in chunks(by_id):
+        rows = db.execute(_SHOWN, {"of_project": project_id, "ids": ids})
+        known = {unit_of(row.ls_id, row.item): row for row in rows}
+        wanted = {unit_of(i, item): uri for i in ids for item, uri in enumerate(by_id[i].uris)}
+        new = [unit for unit in wanted if unit not in known]
+        if new:
+            values = [_values(project_id, by_id[task_of(unit)], item_of(unit)) for unit in new]
+            db.execute(insert(task), values)
+        changed += len(new)
+        for unit, row in known.items():
+            if unit in wanted:
+                changed += _renew(db, project_id, unit, row, by_id[row.ls_id])
+            elif row.deleted_at is None:
+                _change(db, project_id, unit, deleted_at=time.time())
+                changed += 1
+    return changed
+
+
+def _renew(db: Connection, project_id: int, unit: int, row: Any, record: TaskRecord) -> bool:
+    """Bring a known row in line; whether it shows another image now."""
+    uri, data = record.uris[row.item], _data(record, row.item)
+    same_image = row.uri == uri and row.deleted_at is None
+    if same_image and row.data == data:
+        return False
+    values: dict[str, Any] = {"data": data, "updated_at": record.updated_at}
+    if not same_image:
+        values |= _UNSEEN | {"uri": uri, "deleted_at": None}
+    _change(db, project_id, unit, **values)
+    return not same_image
+
+
+def _change(db: Connection, project_id: int, unit: int, **values: Any) -> None:
+    db.execute(
+        update(task)
+        .where(
+            task.c.project_id == project_id,
+            task.c.ls_id == task_of(unit),
+            task.c.item == item_of(unit),
+        )
+        .values(**values)
+    )
+
+
+def _data(record: TaskRecord, item: int) -> dict[str, Any]:
+    """What is kept of the task's data at one of its images: all of it, once."""
+    return dict(record.data) if item == FIRST else {}
+
+
+_UNSEEN: dict[str, Any] = {
+    "image_key": None,
+    "embedded_space": None,
+    "next_space": None,
+    "image_error": None,
+    "retries": 0,
+    "retry_at": None,
+}
+
+
+def _values(project_id: int, record: TaskRecord, item: int) -> dict[str, Any]:
+    return _UNSEEN | {
+        "project_id": project_id,
+        "ls_id": record.ls_id,
+        "item": item,
+        "data": _data(record, item),
+        "uri": record.uris[item],
+        "updated_at": record.updated_at,
+    }
+
+
+def get_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> dict[int, Task]:
+    """{unit: image} of those of `ls_ids` that are known and not deleted, each with all images."""
+    found: dict[int, Task] = {}
+    for ids in chunks(ls_ids):
+        rows = db.execute(_PRESENT, {"of_project": project_id, "ids": ids})
+        found |= {(known := task_from(row)).unit: known for row in rows}
+    return found
+
+
+def task_data(
+    db: Connection, project_id: int, ls_ids: Collection[int]
+) -> dict[int, Mapping[str, Any]]:
+    """The `data` of those of `ls_ids` that are known and not deleted."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for ids in chunks(ls_ids):
+        rows = db.execute(
+            select(task.c.ls_id, task.c.data).where(
+                task.c.project_id == project_id,
+                task.c.ls_id.in_(ids),
+                task.c.item == FIRST,
+                task.c.deleted_at.is_(None),
+            )
+        )
+        found |= {row.ls_id: row.data for row in rows}
+    return found
+
+
+def list_tasks(db: Connection, project_id: int) -> list[Task]:
+    """All tasks that are not deleted, by id; of one with several images, each in order."""
+    rows = db.execute(
+        select(*COLUMNS)
+        .where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
+        .order_by(task.c.ls_id, task.c.item)
+    )
+    return [task_from(row) for row in rows]
+
+
+def task_ids(db: Connection, project_id: int) -> set[int]:
+    """The Label Studio ids of all tasks that are not deleted."""
+    query = select(task.c.ls_id).where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
+    return set(db.execute(query).scalars())
+
+
+@dataclass(frozen=True)
+class TaskCounts:
+    """How many tasks and images there are, and of the images, are embedded and can never be."""
+
+    tasks: int
+    images: int
+    embedded: int
+    broken: int
+
+
+def count_tasks(
+    db: Connection, project_id: int, space: str | None, *, moving: bool = False
+) -> TaskCounts:
+    """Counts for the status page (with `moving`, of the space that is moved to)."""
+    held = task.c.next_space if moving else task.c.embedded_space
+    row = db.execute(
+        select(
+            func.count().filter(task.c.item == FIRST),
+            func.count(),
+            func.count().filter(held == space),
+            func.count().filter(or_(task.c.image_error.is_not(None), task.c.uri.is_(None))),
+        ).where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
+    ).one()
+    return TaskCounts(*row)
+
+
+def mark_embedded(
+    db: Connection,
+    project_id: int,
+    space: str,
+    image_keys: Mapping[int, str],
+    *,
+    moving: bool = False,
+) -> None:
+    """Remember that these images ({unit: image key}) have embeddings in `space`.
+
+    Args:
+        moving: `space` is the one that the project moves to; what is known of the one in use
+            stays, unless the image is another one now.
+    """
+    if not image_keys:
+        return
+    same = task.c.image_key == bindparam("of_image", type_=Text)
+    spaces = (
+        {"embedded_space": case((same, task.c.embedded_space), else_=None), "next_space": space}
+        if moving
+        else {"embedded_space": space, "next_space": case((same, task.c.next_space), else_=None)}
+    )
+    db.execute(
+        update(task)
+        .where(
+            task.c.project_id == project_id,
+            task.c.ls_id == bindparam("of_task"),
+            task.c.item == bindparam("of_item"),
+        )
+        .values(_UNSEEN | {"image_key": bindparam("of_image", type_=Text)} | spaces),
+        [
+            {"of_task": task_of(unit), "of_item": item_of(unit), "of_image": key}
+            for unit, key in image_keys.items()
+        ],
+    )
+
+
+def mark_broken(db: Connection, project_id: int, errors: Mapping[int, str]) -> None:
+    """Remember why these images can never be used ({unit: reason})."""
+    for unit, reason in errors.items():
+        _change(db, project_id, unit, image_error=reason, retry_at=None)
+
+
+def assign_holdout(db: Connection, project_id: int, ls_ids: Collection[int]) -> None:
+    """Put these tasks into the hold-out for good."""
+    for ids in chunks(ls_ids):
+        db.execute(
+            update(task)
+            .where(task.c.project_id == project_id, task.c.ls_id.in_(ids))
+            .values(split="holdout")
+        )

@@ -1,0 +1,1 @@
+"""Model versions and what is known of each."""

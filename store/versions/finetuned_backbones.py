@@ -1,0 +1,130 @@
+"""Fine-tuned backbones: which there are, what they were tuned from, and what they have seen."""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from store.database.schema import tuned
+from store.projects.embedding_spaces import TUNED
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned backbone of a project. Times are seconds since 1970."""
+
+    id: int
+    project_id: int
+    digest: str
+    base_backbone: str
+    labels: int
+    seen: frozenset[int]  # tasks whose labels it was fitted on: there it can't be measured
+    held: frozenset[int]  # tasks that only chose when it was good: where no hold-out is, there
+    report: dict[str, Any]
+    created_at: float
+    retired_at: float | None
+    cleared_at: float | None
+
+    @property
+    def backbone(self) -> str:
+        """Its name among the backbones."""
+        return TUNED + self.digest
+
+
+def add_tuned(
+    db: Connection,
+    project_id: int,
+    *,
+    digest: str,
+    base_backbone: str,
+    labels: int,
+    seen: Collection[int],
+    held: Collection[int],
+    report: dict[str, Any],
+) -> None:
+    """Remember a fine-tuned backbone."""
+    known = db.execute(
+        select(tuned.c.id).where(tuned.c.project_id == project_id, tuned.c.digest == digest)
+    ).first()
+    if known is not None:  # the same labels and seed gave the same weights
+        anew = {"created_at": time.time(), "retired_at": None, "cleared_at": None}
+        db.execute(update(tuned).where(tuned.c.id == known.id).values(anew))
+        return
+    db.execute(
+        insert(tuned).values(
+            project_id=project_id,
+            digest=digest,
+            base_backbone=base_backbone,
+            labels=labels,
+            seen=sorted(seen),
+            held=sorted(held),
+            report=report,
+            created_at=time.time(),
+        )
+    )
+
+
+def find_tuned(db: Connection, project_id: int, backbone: str) -> Tuned | None:
+    """The project's fine-tuned backbone of that name, "tuned:DIGEST"."""
+    row = db.execute(
+        select(tuned).where(
+            tuned.c.project_id == project_id, tuned.c.digest == backbone.removeprefix(TUNED)
+        )
+    ).first()
+    return None if row is None else _record(row)
+
+
+def may_be_served(db: Connection, project_id: int, backbone: str) -> bool:
+    """Whether the backbone "tuned:DIGEST" is kept; until the transaction ends it stays so."""
+    row = db.execute(
+        select(tuned.c.retired_at)
+        .where(tuned.c.project_id == project_id, tuned.c.digest == backbone.removeprefix(TUNED))
+        .with_for_update()
+    ).first()
+    return row is None or row.retired_at is None
+
+
+def list_uncleared(db: Connection, project_id: int, *, lock: bool = False) -> list[Tuned]:
+    """Those whose weights and embeddings are there; with `lock`, nobody begins to use another."""
+    asked = select(tuned).where(tuned.c.project_id == project_id, tuned.c.cleared_at.is_(None))
+    rows = db.execute(asked.order_by(tuned.c.id).with_for_update() if lock else asked)
+    return [_record(row) for row in rows]
+
+
+def is_shared(db: Connection, backbone: Tuned) -> bool:
+    """Whether another project's fine-tuning gave the same weights, and may need them."""
+    row = db.execute(
+        select(tuned.c.id).where(
+            tuned.c.digest == backbone.digest,
+            tuned.c.project_id != backbone.project_id,
+            tuned.c.retired_at.is_(None),
+        )
+    ).first()
+    return row is not None
+
+
+def retire_tuned(db: Connection, backbone: Tuned) -> None:
+    """Nothing may be served with it from now on: it is going to be deleted."""
+    _mark(db, backbone, retired_at=time.time())
+
+
+def mark_cleared(db: Connection, backbone: Tuned) -> None:
+    """Note that its weights and embeddings are deleted."""
+    _mark(db, backbone, cleared_at=time.time())
+
+
+def _mark(db: Connection, backbone: Tuned, **values: float) -> None:
+    db.execute(update(tuned).where(tuned.c.id == backbone.id).values(**values))
+
+
+def is_kept(db: Connection, digest: str) -> bool:
+    """Whether any project has a fine-tuned backbone of that digest that isn't deleted."""
+    of_digest = (tuned.c.digest == digest, tuned.c.cleared_at.is_(None))
+    return db.execute(select(tuned.c.id).where(*of_digest)).first() is not None
+
+
+def _record(row: Any) -> Tuned:
+    sets = {"seen": frozenset(row.seen), "held": frozenset(row.held)}
+    return Tuned(**(dict(row._mapping) | sets))

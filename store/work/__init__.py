@@ -1,0 +1,1 @@
+"""Pending work and the jobs that do it."""

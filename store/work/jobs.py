@@ -1,0 +1,114 @@
+"""Jobs: what ran, how far it is, how long each step took, and why it failed."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from store.database.schema import job
+
+CANCELLED = "cancelled"
+LOST = "lost"  # its process was ended, or another job took its place
+KEEP = 200  # jobs remembered for each project
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is queued, running or over. `progress` is 0 to 1; times since 1970."""
+
+    id: str
+    project_id: int
+    kind: str
+    generation: int
+    state: str
+    progress: float
+    message: str
+    timings: dict[str, float] | None
+    error: str | None
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+
+
+def add_job(db: Connection, job_id: str, project_id: int, kind: str, generation: int) -> None:
+    """Remember a job that is about to be enqueued, and forget the oldest ones."""
+    db.execute(
+        insert(job).values(
+            id=job_id,
+            project_id=project_id,
+            kind=kind,
+            generation=generation,
+            state="queued",
+            created_at=time.time(),
+        )
+    )
+    if generation % KEEP == 0:
+        newest = (
+            select(job.c.created_at)
+            .where(job.c.project_id == project_id)
+            .order_by(job.c.created_at.desc())
+            .offset(KEEP)
+            .limit(1)
+            .scalar_subquery()
+        )
+        db.execute(delete(job).where(job.c.project_id == project_id, job.c.created_at < newest))
+
+
+def change_job(db: Connection, job_id: str, **values: Any) -> None:
+    """Set columns of the job."""
+    db.execute(update(job).where(job.c.id == job_id).values(**values))
+
+
+def end_job(db: Connection, job_id: str, **values: Any) -> None:
+    """Note how the job ended, unless that is known already: it was cancelled."""
+    db.execute(
+        update(job)
+        .where(job.c.id == job_id, job.c.ended_at.is_(None))
+        .values(ended_at=time.time(), **values)
+    )
+
+
+def cancel_jobs(db: Connection, project_id: int, kind: str) -> None:
+    """Note that the jobs of this kind, waiting or under way, are over."""
+    db.execute(
+        update(job)
+        .where(job.c.project_id == project_id, job.c.kind == kind, job.c.ended_at.is_(None))
+        .values(state=CANCELLED, ended_at=time.time(), message="cancelled")
+    )
+
+
+def get_job(db: Connection, job_id: str) -> Job | None:
+    """The job, or None when it is unknown or forgotten."""
+    row = db.execute(select(job).where(job.c.id == job_id)).first()
+    return None if row is None else Job(**row._mapping)
+
+
+def list_jobs(db: Connection, project_id: int, limit: int = 10) -> list[Job]:
+    """The newest jobs of the project, those under way first."""
+    rows = db.execute(
+        select(job)
+        .where(job.c.project_id == project_id)
+        .order_by(job.c.ended_at.is_not(None), job.c.created_at.desc())
+        .limit(limit)
+    )
+    return [Job(**row._mapping) for row in rows]
+
+
+def count_lost(db: Connection, project_id: int, kind: str, *, after: int) -> int:
+    """How many jobs of a kind were lost that came after the generation `after`."""
+    query = select(func.count()).where(
+        job.c.project_id == project_id,
+        job.c.kind == kind,
+        job.c.generation > after,
+        job.c.state == LOST,
+    )
+    return db.execute(query).scalar_one()
+
+
+def count_jobs(db: Connection) -> dict[tuple[str, str], int]:
+    """{(kind, state): how many} of all remembered jobs, for the metrics."""
+    rows = db.execute(
+        select(job.c.kind, job.c.state, func.count()).group_by(job.c.kind, job.c.state)
+    )
+    return {(kind, state): count for kind, state, count in rows}

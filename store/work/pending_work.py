@@ -1,0 +1,248 @@
+"""What is wanted of the workers: the queue is only a wake-up, this table is the guarantee.
+
+A wish raises `wanted`. The sweeper enqueues a job for a generation; the job raises the fence,
+notes what is wanted *then*, takes its snapshot, and at the end writes that as `done`. Wishes that
+come meanwhile leave `wanted` above `done`: exactly one more job follows.
+"""
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from store.database.schema import project, work
+
+BACKOFF_SECONDS = (1, 2, 5, 15, 60, 300)  # waits after failures of one kind of work
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work for one project. Times are seconds since 1970."""
+
+    project_id: int
+    kind: str
+    wanted: int
+    enqueued: int
+    done: int
+    fence: int
+    wanted_at: float
+    touched_at: float
+    not_before: float
+    failures: int
+    error: str | None
+
+    @property
+    def job_id(self) -> str:
+        """The id of the newest job."""
+        return f"{self.kind}-{self.project_id}-g{self.enqueued}"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What a job that has begun holds: it may write only while its fence is the newest."""
+
+    project_id: int
+    kind: str
+    generation: int  # what was wanted when the job began
+    fence: int
+
+
+class LeaseLostError(Exception):
+    """A newer job of the same kind has begun; this one must stop without a trace."""
+
+
+def _where(project_id: int, kind: str) -> tuple[ColumnElement[bool], ...]:
+    return (work.c.project_id == project_id, work.c.kind == kind)
+
+
+def get_work(db: Connection, project_id: int, kind: str) -> Work | None:
+    """The row, or None when nothing of the kind was ever wanted."""
+    row = db.execute(select(work).where(*_where(project_id, kind))).first()
+    return None if row is None else Work(**row._mapping)
+
+
+def want(db: Connection, project_id: int, kind: str, *, not_before: float | None = None) -> None:
+    """Wish for one more run of this kind of work.
+
+    Args:
+        not_before: a time that the run must wait for; without it, an earlier wait stays.
+    """
+    now = time.time()
+    parameters = {"of_project": project_id, "of_kind": kind, "now": now, "until": not_before}
+    if db.execute(_WANT, parameters).rowcount:
+        return
+    db.execute(
+        insert(work).values(
+            project_id=project_id,
+            kind=kind,
+            wanted=1,
+            enqueued=0,
+            done=0,
+            fence=0,
+            wanted_at=now,
+            touched_at=now,
+            not_before=not_before or 0.0,
+            failures=0,
+        )
+    )
+
+
+# Every webhook wishes: the statement is made once.
+_WANT = (
+    update(work)
+    .where(work.c.project_id == bindparam("of_project"), work.c.kind == bindparam("of_kind"))
+    .values(
+        wanted=work.c.wanted + 1,
+        wanted_at=case((work.c.wanted == work.c.done, bindparam("now")), else_=work.c.wanted_at),
+        touched_at=bindparam("now"),
+        not_before=func.coalesce(bindparam("until", type_=Double), work.c.not_before),
+    )
+)
+
+
+def list_wanted(db: Connection) -> list[Work]:
+    """All work not yet done of projects that are there."""
+    rows = db.execute(
+        select(work)
+        .join(project, project.c.id == work.c.project_id)
+        .where(work.c.wanted > work.c.done, project.c.gone_at.is_(None))
+        .order_by(work.c.wanted_at)
+    )
+    return [Work(**row._mapping) for row in rows]
+
+
+def next_generation(db: Connection, item: Work) -> int:
+    """A generation whose job id was never used: what is wanted now, or one more."""
+    current = get_work(db, item.project_id, item.kind)
+    assert current is not None
+    generation = max(current.wanted, current.enqueued + 1)
+    db.execute(
+        update(work)
+        .where(*_where(item.project_id, item.kind))
+        .values(enqueued=generation, wanted=generation)
+    )
+    return generation
+
+
+def begin(db: Connection, project_id: int, kind: str) -> Lease:
+    """Take the lease for a job that starts now; older jobs of this kind lose theirs.
+
+    Raises LeaseLostError when nothing is wanted any more: it was done, or cancelled.
+    """
+    known = get_work(db, project_id, kind)
+    if known is None or known.wanted <= known.done:
+        raise LeaseLostError(f"no {kind} is wanted for project {project_id}")
+    revoke(db, project_id, kind)
+    current = get_work(db, project_id, kind)
+    assert current is not None, "it was there a moment ago"
+    return Lease(project_id, kind, current.wanted, current.fence)
+
+
+def revoke(db: Connection, project_id: int, kind: str) -> None:
+    """Take the lease away from the job under way, if there is one."""
+    db.execute(update(work).where(*_where(project_id, kind)).values(fence=work.c.fence + 1))
+
+
+def check(db: Connection, lease: Lease) -> None:
+    """Raise LeaseLostError unless the lease is the newest: call it before every external effect."""
+    current = get_work(db, lease.project_id, lease.kind)
+    if current is None or current.fence != lease.fence:
+        raise LeaseLostError(f"a newer {lease.kind} job of project {lease.project_id} has begun")
+
+
+def finish(db: Connection, lease: Lease, *, not_before: float = 0.0) -> None:
+    """Note that what the lease was taken for is done.
+
+    Args:
+        not_before: the next run of this kind waits until then.
+    """
+    check(db, lease)
+    db.execute(
+        update(work)
+        .where(*_where(lease.project_id, lease.kind))
+        .values(
+            done=lease.generation,
+            wanted_at=work.c.touched_at,
+            not_before=not_before,
+            failures=0,
+            error=None,
+        )
+    )
+
+
+def cancel(db: Connection, project_id: int, kind: str) -> bool:
+    """Give up what is wanted of this kind; a job under way loses its lease.
+
+    Returns:
+        Whether anything was wanted.
+    """
+    current = get_work(db, project_id, kind)
+    if current is None or current.wanted <= current.done:
+        return False
+    db.execute(
+        update(work)
+        .where(*_where(project_id, kind))
+        .values(done=work.c.wanted, fence=work.c.fence + 1, not_before=0.0, failures=0, error=None)
+    )
+    return True
+
+
+def fail(db: Connection, project_id: int, kind: str, error: str) -> None:
+    """Note a failure: the work stays wanted and is tried again after a wait that grows."""
+    current = get_work(db, project_id, kind)
+    if current is None or current.wanted <= current.done:  # given up, or cancelled: it is done
+        return
+    wait = BACKOFF_SECONDS[min(current.failures, len(BACKOFF_SECONDS) - 1)]
+    db.execute(
+        update(work)
+        .where(*_where(project_id, kind))
+        .values(failures=work.c.failures + 1, error=error, not_before=time.time() + wait)
+    )
+
+
+def hurry(db: Connection, connection_id: str) -> None:
+    """Let what failed in the connection's projects be tried again at once: it was mended."""
+    of_connection = select(project.c.id).where(project.c.connection_id == connection_id)
+    db.execute(
+        update(work)
+        .where(work.c.project_id.in_(of_connection), work.c.failures > 0)
+        .values(not_before=0.0, failures=0, error=None)
+    )
+
+
+def lose(db: Connection, project_id: int, kind: str, error: str) -> int:
+    """Note that the process of a job was ended.
+
+    Returns:
+        Seconds that the next job waits: none at first, then more and more, since what ends it may
+        be the job itself, by the memory that it takes.
+    """
+    current = get_work(db, project_id, kind)
+    assert current is not None, "a job was enqueued for it"
+    waits = (0, *BACKOFF_SECONDS)
+    wait = waits[min(current.failures, len(waits) - 1)]
+    db.execute(
+        update(work)
+        .where(*_where(project_id, kind))
+        .values(failures=work.c.failures + 1, error=error, not_before=time.time() + wait)
+    )
+    return wait
+
+
+def postpone(db: Connection, project_id: int, kind: str, until: float) -> None:
+    """Let this kind of work wait until then, whether or not it is wanted."""
+    db.execute(
+        update(work)
+        .where(*_where(project_id, kind), work.c.not_before < until)
+        .values(not_before=until)
+    )

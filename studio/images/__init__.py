@@ -1,0 +1,1 @@
+"""Images: which addresses may be fetched, downloading and decoding."""

@@ -1,0 +1,184 @@
+"""Load an image by any URI that Label Studio uses, within a policy's limits."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import time
+import urllib.parse
+
+import httpx
+
+from studio.client import StudioClient
+from studio.http import origin_of
+from studio.images.decoding import decode
+from studio.images.fetching import Answer, ForeignGetter, get_from_studio, read_body, too_big
+from studio.images.policy import ImageError, ImagePolicy, PassingImageError, PermanentImageError
+
+__all__ = [
+    "ImageError",
+    "ImageLoader",
+    "ImagePolicy",
+    "PassingImageError",
+    "PermanentImageError",
+    "decode",
+]
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Client errors that may be gone later: the token, a timeout, a dependency, too early, too many.
+PASSING_STATUSES = frozenset({401, 407, 408, 424, 425, 429})
+# Schemes that neither Label Studio's storages nor the web use for images.
+REFUSED_SCHEMES = frozenset({"file", "ftp", "javascript", "blob", "about", "mailto"})
+# What Label Studio 1.23 says, with a 500, about an uploaded file that it does not know any more.
+FORGOTTEN_UPLOAD = b"'NoneType' object has no attribute 'has_permission'"
+
+
+class ImageLoader:
+    """Fetches the bytes of images. Safe to share between threads.
+
+    With `studio` None only URIs that need no Label Studio can be fetched: http(s) and `data:`.
+    """
+
+    def __init__(self, studio: StudioClient | None, policy: ImagePolicy | None = None) -> None:
+        self.policy = policy or ImagePolicy()
+        self._studio = studio
+        self._foreign = ForeignGetter(self.policy)
+
+    def fetch(self, uri: str, task_id: int) -> bytes:
+        """The bytes behind `uri`, as it stands in the data of task `task_id`.
+
+        Raises PermanentImageError or PassingImageError.
+        """
+        uri = uri.strip()
+        if uri[:5].lower() == "data:":
+            return self._data(uri)
+        url = self._url(uri, task_id)
+        trusted = self._is_studio(url)
+        deadline = time.monotonic() + self.policy.max_seconds
+        for _ in range(self.policy.max_redirects + 1):
+            with self._get(url, trusted, deadline) as answer:
+                if answer.status not in REDIRECTS:
+                    return self._body(answer, url, trusted, deadline)
+                url = _redirected(url, answer)
+            # The token never comes back into play: a stranger's redirect must not steer it.
+            trusted = trusted and self._is_studio(url)
+        raise PermanentImageError(f"more than {self.policy.max_redirects} redirects")
+
+    def close(self) -> None:
+        self._foreign.close()
+
+    def _get(
+        self, url: str, trusted: bool, deadline: float
+    ) -> contextlib.AbstractContextManager[Answer]:
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            raise PassingImageError(
+                f"the image took more than {self.policy.max_seconds:g} s to arrive"
+            )
+        if trusted and self._studio is not None:
+            return get_from_studio(self._studio.http, url, seconds)
+        return self._foreign.get(url, seconds)
+
+    def _body(self, answer: Answer, url: str, trusted: bool, deadline: float) -> bytes:
+        status = answer.status
+        if status == 200:
+            body = read_body(answer, self.policy, deadline)
+            if not body:
+                raise PermanentImageError("the image is empty: it has 0 bytes")
+            return body
+        who = "Label Studio" if trusted else httpx.URL(url).host
+        reason = f"{who} answers {status} for the image"
+        if status == 401 and trusted:
+            raise PassingImageError(f"{reason}: it does not accept our token")
+        if status == 500 and trusted:
+            if FORGOTTEN_UPLOAD in read_body(answer, self.policy, deadline):
+                raise PermanentImageError("Label Studio does not have the uploaded file any more")
+            raise PassingImageError(reason)
+        if status >= 500 or status in PASSING_STATUSES:
+            raise PassingImageError(reason)
+        raise PermanentImageError(reason)
+
+    def _url(self, uri: str, task_id: int) -> str:
+        """The http(s) URL to ask first."""
+        scheme = _scheme(uri)
+        if scheme in ("http", "https"):
+            return _checked(uri)
+        if scheme in REFUSED_SCHEMES:
+            raise PermanentImageError(f"{scheme}: is not fetched for images")
+        if self._studio is None:
+            raise PermanentImageError(f"{uri[:80]!r} can only be fetched through Label Studio")
+        base = self._studio.url
+        if uri.startswith("/"):
+            return _checked(_below(base, uri))
+        if scheme and uri[len(scheme) :].startswith("://"):
+            name = base64.urlsafe_b64encode(uri.encode()).decode()
+            return f"{base}/tasks/{task_id}/resolve/?fileuri={urllib.parse.quote(name)}"
+        raise PermanentImageError(f"{uri[:80]!r} is no address of an image")
+
+    def _is_studio(self, url: str) -> bool:
+        return self._studio is not None and origin_of(url) == self._studio.http.origin
+
+    def _data(self, uri: str) -> bytes:
+        """The bytes in a `data:` URI (RFC 2397)."""
+        head, comma, payload = uri.partition(",")
+        if not comma:
+            raise PermanentImageError("a data: URI without a comma")
+        # Both encodings make bytes longer, so this bounds the work before it is done.
+        if len(payload) > 3 * self.policy.max_bytes:
+            raise too_big(len(payload) // 3, self.policy)
+        data = urllib.parse.unquote_to_bytes(payload)
+        if head.lower().endswith(";base64"):
+            try:
+                data = base64.b64decode(data + b"=" * (-len(data) % 4))
+            except binascii.Error as exc:
+                raise PermanentImageError(f"a data: URI with broken base64: {exc}") from exc
+        if len(data) > self.policy.max_bytes:
+            raise too_big(len(data), self.policy)
+        if not data:
+            raise PermanentImageError("the image is empty: it has 0 bytes")
+        return data
+
+
+def _scheme(uri: str) -> str:
+    scheme, colon, _ = uri.partition(":")
+    known = scheme.replace("-", "").replace("+", "").replace(".", "")
+    return scheme.lower() if colon and known.isalnum() and known.isascii() else ""
+
+
+def _below(base: str, path: str) -> str:
+    """A path on Label Studio's host, which may itself live below a path prefix."""
+    root = httpx.URL(base)
+    if path.startswith("//"):
+        return f"{root.scheme}:{path}"
+    prefix = root.path.rstrip("/")
+    origin = base[: len(base) - len(prefix)] if prefix else base
+    return origin + path if prefix and path.startswith(prefix + "/") else base + path
+
+
+def _checked(url: str) -> str:
+    try:
+        origin_of(url)
+    except ValueError as exc:
+        raise PermanentImageError(f"no address of an image: {str(exc)[:200]}") from exc
+    return url
+
+
+def _redirected(url: str, answer: Answer) -> str:
+    location = answer.headers.get("location")
+    if not location:
+        raise PermanentImageError(f"a redirect ({answer.status}) to nowhere")
+    try:
+        target = str(httpx.URL(url).join(location))
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise PermanentImageError(f"a redirect to an impossible address: {exc}") from exc
+    if "/user/login" in target and origin_of(url) == _origin_or_none(target):
+        raise PassingImageError("Label Studio asks to sign in: it does not accept our token")
+    return _checked(target)
+
+
+def _origin_or_none(url: str) -> tuple[str, str, int] | None:
+    try:
+        return origin_of(url)
+    except ValueError:
+        return None

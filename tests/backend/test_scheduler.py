@@ -1,0 +1,196 @@
+"""The sweeper, with a real broker: what is wanted becomes a job, once, whatever gets lost."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from backend.scheduler import Sweeper
+from store.projects.projects import change_project
+from store.work import pending_work
+from store.work.jobs import Job, change_job, list_jobs
+from tests.support.workbench import Workbench
+from worker.queues.broker import redis_from_url, running_broker
+from worker.queues.enqueue import job_state, open_queue
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    with running_broker(tmp_path / "broker-home") as url:
+        connection = redis_from_url(url)
+        yield connection
+        connection.close()
+
+
+@pytest.fixture
+def sweeper(workbench: Workbench, redis: Redis) -> Sweeper:
+    made = Sweeper(workbench.store, redis)
+    reconcile(workbench)
+    return made
+
+
+def reconcile(bench: Workbench) -> None:
+    """The store is in line with Label Studio just now."""
+    now = time.time()
+    bench.store.database.write(lambda db: change_project(db, bench.project_id, reconciled_at=now))
+
+
+def want(bench: Workbench, kind: str = "embed", times: int = 1) -> None:
+    for _ in range(times):
+        bench.store.database.write(lambda db: pending_work.want(db, bench.project_id, kind))
+
+
+def jobs(bench: Workbench) -> list[Job]:
+    with bench.store.database.read() as db:
+        return list_jobs(db, bench.project_id, 100)
+
+
+def do(bench: Workbench, kind: str = "embed") -> None:
+    def write(db):
+        pending_work.finish(db, pending_work.begin(db, bench.project_id, kind))
+
+    bench.store.database.write(write)
+
+
+def test_a_wish_becomes_one_job(workbench: Workbench, sweeper: Sweeper, redis: Redis) -> None:
+    want(workbench)
+    for _ in range(3):
+        sweeper.sweep()
+    (job,) = jobs(workbench)
+    assert open_queue(redis, "embed").job_ids == [job.id]
+
+
+def test_a_burst_during_a_job_gives_one_follow_up(
+    workbench: Workbench, sweeper: Sweeper, redis: Redis
+) -> None:
+    want(workbench)
+    sweeper.sweep()
+    lease = workbench.store.database.write(
+        lambda db: pending_work.begin(db, workbench.project_id, "embed")
+    )
+    for _ in range(10):
+        want(workbench, times=10)
+        sweeper.sweep()
+    assert len(jobs(workbench)) == 1
+    workbench.store.database.write(lambda db: pending_work.finish(db, lease))
+    for _ in range(3):
+        sweeper.sweep()
+    assert len(jobs(workbench)) == 2
+
+
+def test_a_job_that_vanished_is_enqueued_under_a_new_id(
+    workbench: Workbench, sweeper: Sweeper, redis: Redis
+) -> None:
+    want(workbench)
+    sweeper.sweep()
+    (lost,) = jobs(workbench)
+    redis.flushall()
+    assert job_state(redis, lost.id) is None
+    sweeper.sweep()
+    states = {job.id: job.state for job in jobs(workbench)}
+    assert states.pop(lost.id) == "lost"
+    assert list(states.values()) == ["queued"]
+
+
+def test_a_job_whose_process_ends_each_time_is_tried_ever_more_rarely(
+    workbench: Workbench, sweeper: Sweeper, redis: Redis
+) -> None:
+    """As one that the system kills for the memory that it takes."""
+
+    def start_and_vanish() -> None:
+        newest = max(jobs(workbench), key=lambda job: job.generation)
+        workbench.store.database.write(lambda db: change_job(db, newest.id, started_at=1.0))
+        redis.flushall()
+
+    want(workbench)
+    sweeper.sweep()
+    start_and_vanish()
+    sweeper.sweep()
+    assert len(jobs(workbench)) == 2, "at first at once"
+    start_and_vanish()
+    sweeper.sweep()
+    sweeper.sweep()
+    assert len(jobs(workbench)) == 2, "then after a while"
+    with workbench.store.database.read() as db:
+        item = pending_work.get_work(db, workbench.project_id, "embed")
+    assert item is not None
+    assert item.not_before > time.time()
+    assert "process ended" in str(item.error)
+
+
+def test_nothing_is_enqueued_before_its_time(workbench: Workbench, sweeper: Sweeper) -> None:
+    later = time.time() + 60
+    workbench.store.database.write(
+        lambda db: pending_work.want(db, workbench.project_id, "embed", not_before=later)
+    )
+    sweeper.sweep()
+    assert jobs(workbench) == []
+
+
+def test_a_project_is_reconciled_when_it_is_due(workbench: Workbench, sweeper: Sweeper) -> None:
+    sweeper.sweep()
+    assert jobs(workbench) == []
+    workbench.store.database.write(
+        lambda db: change_project(db, workbench.project_id, reconciled_at=time.time() - 61)
+    )
+    sweeper.sweep()
+    assert [job.kind for job in jobs(workbench)] == ["sync"]
+    do(workbench, "sync")
+
+
+def test_a_start_asks_what_happened_while_nobody_listened(
+    workbench: Workbench, redis: Redis
+) -> None:
+    reconcile(workbench)
+    project_id, database = workbench.project_id, workbench.store.database
+    sweeper = Sweeper(workbench.store, redis)
+    for _ in range(3):
+        sweeper.sweep()
+    assert [job.kind for job in jobs(workbench)] == ["sync"]
+    do(workbench, "sync")
+    reconcile(workbench)
+    sweeper.sweep()
+    assert len(jobs(workbench)) == 1
+    assert not workbench.store.database.write(
+        lambda db: pending_work.cancel(db, project_id, "sync")
+    )
+
+    database.write(lambda db: pending_work.want(db, project_id, "sync"))
+    database.write(lambda db: pending_work.fail(db, project_id, "sync", "Label Studio is away"))
+    sweeper.sweep()
+    assert len(jobs(workbench)) == 1, "it waits after the failure"
+    again = Sweeper(workbench.store, redis)
+    for _ in range(3):
+        again.sweep()
+    assert len(jobs(workbench)) == 2, "a start waits no longer"
+
+
+def test_a_project_that_is_gone_is_left_alone(workbench: Workbench, sweeper: Sweeper) -> None:
+    want(workbench)
+    workbench.store.database.write(
+        lambda db: change_project(db, workbench.project_id, gone_at=1.0, reconciled_at=None)
+    )
+    sweeper.sweep()
+    assert jobs(workbench) == []
+
+
+def test_it_goes_on_when_the_broker_was_away(workbench: Workbench, tmp_path: Path) -> None:
+    home = tmp_path / "late-broker"
+    with running_broker(home) as url:
+        pass
+    want(workbench)
+    connection = redis_from_url(url, retries=0)
+    sweeper = Sweeper(workbench.store, connection)
+    sweeper.start()
+    try:
+        with running_broker(home):
+            deadline = time.monotonic() + 30
+            while not open_queue(connection, "embed").job_ids:
+                assert time.monotonic() < deadline
+                sweeper.wake()
+                time.sleep(0.1)
+    finally:
+        sweeper.stop()
+        connection.close()

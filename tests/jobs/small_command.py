@@ -1,7 +1,0 @@
-"""The command line `apprentice`, which knows the small backbones too."""
-
-import tests.jobs.small_backbones  # noqa: F401
-from backend.cli import main
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,376 @@
+"""Connecting projects of the real Label Studio, with the real web process behind the URL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.demo.label_studio import LabelStudioServer
+from backend.doctor.readiness import web_is_ready
+from services.connections.connect import ConnectingError, connect, disconnect, repair
+from services.connections.registration import ACTIONS, SECRET_HEADER, webhook_is_right, webhook_url
+from store.projects.connections import DEFAULT, get_connection, save_connection
+from store.projects.projects import (
+    Project,
+    change_project,
+    find_project,
+    get_project,
+    list_projects,
+)
+from store.settings import Settings
+from store.store import Store
+from store.versions.versions import HEAD, SERVED, add_version
+from store.work.pending_work import get_work
+from studio.client import StudioClient
+from studio.http import StudioHttp
+from studio.records import BackendInfo, NewPrediction, ProjectInfo, WebhookInfo
+from tests.support.processes import own_settings, running
+
+pytestmark = pytest.mark.e2e
+
+
+class RecordingHttp(StudioHttp):
+    """Real calls, and a list of those that could change something."""
+
+    changes: list[str]
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        if method != "GET":
+            self.changes.append(f"{method} {path}")
+        return super().call(method, path, **options)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Of a web process that answers."""
+    settings = own_settings(tmp_path_factory.mktemp("connecting"))
+    with running("serve", settings, lambda: web_is_ready(settings)):
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def store(settings: Settings, label_studio: LabelStudioServer) -> Iterator[Store]:
+    store = Store.open(settings)
+    url, token = label_studio.url, label_studio.token
+    store.database.write(lambda db: save_connection(db, DEFAULT, url, token))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def admin(label_studio: LabelStudioServer) -> Iterator[StudioClient]:
+    """A client whose changes are noted in `admin.http.changes`."""
+    client = StudioClient(label_studio.url, label_studio.token)
+    client.http.close()
+    client.http = RecordingHttp(label_studio.url, label_studio.token, 60.0)
+    client.http.changes = []
+    yield client
+    client.close()
+
+
+def changes(client: StudioClient) -> list[str]:
+    assert isinstance(client.http, RecordingHttp)
+    made, client.http.changes = client.http.changes, []
+    return made
+
+
+def standing(
+    client: StudioClient, project: int
+) -> tuple[ProjectInfo, list[BackendInfo], list[WebhookInfo]]:
+    """All that connecting can change in Label Studio."""
+    return client.get_project(project), client.backends(project), client.webhooks(project)
+
+
+def secret(store: Store) -> str:
+    with store.database.read() as db:
+        connection = get_connection(db, DEFAULT)
+    assert connection is not None
+    return connection.secret
+
+
+def wanted(store: Store, project: Project) -> set[str]:
+    with store.database.read() as db:
+        works = {kind: get_work(db, project.id, kind) for kind in ("sync", "embed", "learn")}
+    return {kind for kind, item in works.items() if item is not None}
+
+
+def push(client: StudioClient, project: int, version: str) -> None:
+    """A prediction, without which Label Studio doesn't take a model version."""
+    client.import_tasks(project, [{"image": "http://localhost/none.jpg"}])
+    task = next(client.task_ids(project))
+    result = (
+        {"from_name": "kind", "to_name": "image", "type": "choices", "value": {"choices": ["cat"]}},
+    )
+    assert client.import_predictions(project, [NewPrediction(task, result, 0.5, version)]) == 1
+
+
+def serve_version(store: Store, project: Project) -> str:
+    """Have the store serve a version; its name."""
+
+    def write(db: Any) -> str:
+        version = add_version(
+            db,
+            project.id,
+            kind=HEAD,
+            status=SERVED,
+            embedding_space="test",
+            labels=1,
+            labels_digest="",
+            metrics={},
+            verdict="",
+            artifact=None,
+        )
+        change_project(db, project.id, served_version_id=version.id)
+        return version.name
+
+    return store.database.write(write)
+
+
+def test_connect_registers_everything_and_wants_work(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    project = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    info, (backend,), (webhook,) = standing(admin, studio_project.id)
+    assert backend.url == settings.url
+    assert backend.title == "Apprentice"
+    assert backend.state == "CO"
+    assert not backend.is_interactive
+    assert webhook.url == f"{settings.url}/webhook"
+    assert webhook.actions == ACTIONS
+    assert webhook.headers == {SECRET_HEADER: secret(store)}
+    assert webhook.is_active
+    assert webhook.send_payload
+    assert info.sampling == "Uncertainty sampling"
+    assert info.model_version == ""
+    assert (project.backend_id, project.webhook_id) == (backend.id, webhook.id)
+    assert project.connected_at is not None
+    assert project.title == studio_project.title
+    assert wanted(store, project) == {"sync", "embed", "learn"}
+
+
+def test_connecting_again_changes_nothing(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    first = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    before = standing(admin, studio_project.id)
+    changes(admin)
+    again = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    assert changes(admin) == []
+    assert standing(admin, studio_project.id) == before
+    assert (again.connected_at, again.found) == (first.connected_at, first.found)
+
+
+def test_disconnect_puts_back_what_connect_found(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    push(admin, studio_project.id, "their model 3")
+    admin.patch_project(
+        studio_project.id, model_version="their model 3", sampling="Uniform sampling"
+    )
+    project = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    info = admin.get_project(studio_project.id)
+    assert info.model_version == "their model 3"
+    assert info.sampling == "Uncertainty sampling"
+    push(admin, studio_project.id, serve_version(store, project))
+    admin.patch_project(studio_project.id, model_version="apprentice v1")
+    with store.database.read() as db:
+        project = get_project(db, project.id) or project
+    disconnect(store, admin, project)
+    info, backends, webhooks = standing(admin, studio_project.id)
+    assert backends == []
+    assert webhooks == []
+    assert info.model_version == "their model 3"
+    assert info.sampling == "Uniform sampling"
+
+
+def test_a_disconnected_project_rests_and_goes_on_when_connected_again(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    project = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    disconnect(store, admin, project)
+    with store.database.read() as db:
+        assert project.id not in {listed.id for listed in list_projects(db)}
+        resting = get_project(db, project.id)
+    assert resting is not None
+    assert (resting.connected_at, resting.found, resting.backend_id) == (None, None, None)
+    again = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    assert again.id == project.id
+    assert again.gone_at is None
+    _, backends, webhooks = standing(admin, studio_project.id)
+    assert (len(backends), len(webhooks)) == (1, 1)
+
+
+def test_what_the_admin_changed_since_is_left_alone_by_disconnect(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    project = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    push(admin, studio_project.id, "a newer model")
+    admin.patch_project(
+        studio_project.id, model_version="a newer model", sampling="Uniform sampling"
+    )
+    disconnect(store, admin, project)
+    info = admin.get_project(studio_project.id)
+    assert (info.model_version, info.sampling) == ("a newer model", "Uniform sampling")
+
+
+def test_a_served_version_is_shown_again_after_the_title_took_its_place(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    project = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    push(admin, studio_project.id, serve_version(store, project))
+    admin.patch_project(studio_project.id, model_version="Apprentice")
+    connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    assert admin.get_project(studio_project.id).model_version == "apprentice v1"
+
+
+def test_a_pasted_url_is_repaired_and_the_admin_is_not_fought(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    other_name = settings.url.replace("localhost", "127.0.0.1")
+    backend = admin.create_backend(studio_project.id, other_name, "Our helper")
+    project = registered(store, studio_project)
+    repair(store, admin, project, settings.url)
+    info, backends, (webhook,) = standing(admin, studio_project.id)
+    assert [b.id for b in backends] == [backend.id]
+    assert backends[0].title == "Our helper"
+    assert webhook_is_right(webhook, webhook_url(other_name), secret(store))
+    assert info.model_version == ""
+    assert info.sampling == studio_project.sampling
+    push(admin, studio_project.id, "their choice")
+    admin.patch_project(studio_project.id, model_version="their choice")
+    changes(admin)
+    repair(store, admin, registered(store, studio_project), settings.url)
+    assert changes(admin) == []
+
+
+def test_connect_adopts_a_pasted_url_and_disconnect_removes_it(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    backend = admin.create_backend(studio_project.id, settings.url, "Our helper")
+    project = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    info, (adopted,), webhooks = standing(admin, studio_project.id)
+    assert adopted.id == backend.id
+    assert len(webhooks) == 1
+    assert info.model_version == ""
+    disconnect(store, admin, project)
+    info, backends, webhooks = standing(admin, studio_project.id)
+    assert (info.model_version, backends, webhooks) == ("", [], [])
+
+
+def test_a_second_webhook_is_removed_and_a_wrong_one_mended(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    project = connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    url = f"{settings.url}/webhook"
+    assert project.webhook_id is not None
+    admin.patch_webhook(project.webhook_id, url, actions=["TASKS_CREATED"], headers={})
+    admin.create_webhook(studio_project.id, url, actions=["TASKS_CREATED"], headers={})
+    connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    (webhook,) = admin.webhooks(studio_project.id)
+    assert webhook.id == project.webhook_id
+    assert webhook_is_right(webhook, url, secret(store))
+
+
+def test_a_named_connection_has_a_url_of_its_own(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    store.database.write(lambda db: save_connection(db, "lab", admin.url, secret_token(store)))
+    project = connect(store, admin, "lab", studio_project.id, settings.url)
+    _, (backend,), (webhook,) = standing(admin, studio_project.id)
+    assert backend.url == f"{settings.url}/c/lab"
+    assert backend.state == "CO"
+    assert webhook.url == f"{settings.url}/c/lab/webhook"
+    assert project.connection_id == "lab"
+
+
+def test_another_backend_of_the_project_is_told_and_stays(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    store.database.write(lambda db: save_connection(db, "lab", admin.url, secret_token(store)))
+    connect(store, admin, "lab", studio_project.id, settings.url)
+    lines: list[str] = []
+    project = connect(store, admin, DEFAULT, studio_project.id, settings.url, tell=lines.append)
+    assert any("other backends" in line and "/c/lab" in line for line in lines)
+    disconnect(store, admin, project)
+    _, (backend,), (webhook,) = standing(admin, studio_project.id)
+    assert backend.url == f"{settings.url}/c/lab"
+    assert webhook.url == f"{settings.url}/c/lab/webhook"
+
+
+def test_a_legacy_token_works_once_it_is_allowed(
+    store: Store,
+    admin: StudioClient,
+    label_studio: LabelStudioServer,
+    studio_project: ProjectInfo,
+    settings: Settings,
+) -> None:
+    token = str(admin.http.call("GET", "/api/current-user/token")["token"])
+    store.database.write(lambda db: save_connection(db, "legacy", label_studio.url, token))
+    with StudioClient(label_studio.url, token) as legacy:
+        with pytest.raises(ConnectingError, match="legacy token"):
+            connect(store, legacy, "legacy", studio_project.id, settings.url)
+        allow = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True}
+        admin.http.call("POST", "/api/jwt/settings", json=allow)
+        try:
+            project = connect(store, legacy, "legacy", studio_project.id, settings.url)
+            disconnect(store, legacy, project)
+        finally:
+            allow["legacy_api_tokens_enabled"] = False
+            admin.http.call("POST", "/api/jwt/settings", json=allow)
+
+
+def test_an_unknown_project_is_named(store: Store, admin: StudioClient, settings: Settings) -> None:
+    with pytest.raises(ConnectingError, match="no project 99999"):
+        connect(store, admin, DEFAULT, 99999, settings.url)
+
+
+def test_an_address_that_nobody_answers_is_explained(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo
+) -> None:
+    with pytest.raises(ConnectingError, match="APPRENTICE_PUBLIC_URL"):
+        connect(store, admin, DEFAULT, studio_project.id, "http://localhost:9")
+    with pytest.raises(ConnectingError, match="doesn't know the host"):
+        connect(store, admin, DEFAULT, studio_project.id, "http://apprentice.invalid:9090")
+
+
+@pytest.mark.slow
+def test_basic_auth_is_registered_and_a_wrong_password_is_explained(
+    label_studio: LabelStudioServer,
+    admin: StudioClient,
+    studio_project: ProjectInfo,
+    tmp_path: Path,
+) -> None:
+    guarded = own_settings(tmp_path, basic_auth_user="ann", basic_auth_pass="right")
+    with running("serve", guarded, lambda: web_is_ready(guarded)):
+        store = Store.open(guarded)
+        save = (DEFAULT, label_studio.url, label_studio.token)
+        store.database.write(lambda db: save_connection(db, *save))
+        connect(store, admin, DEFAULT, studio_project.id, guarded.url)
+        (backend,) = admin.backends(studio_project.id)
+        assert (backend.state, backend.basic_auth_user) == ("CO", "ann")
+        changes(admin)
+        connect(store, admin, DEFAULT, studio_project.id, guarded.url)
+        assert changes(admin) == []
+        admin.delete_backend(backend.id)
+        store.close()
+        mistaken = guarded.model_copy(update={"basic_auth_user": "bob"})
+        store = Store.open(mistaken)
+        with pytest.raises(ConnectingError, match="BASIC_AUTH_USER"):
+            connect(store, admin, DEFAULT, studio_project.id, mistaken.url)
+        store.close()
+
+
+def registered(store: Store, info: ProjectInfo) -> Project:
+    """The project as /setup has registered it."""
+    with store.database.read() as db:
+        project = find_project(db, DEFAULT, info.id)
+    assert project is not None, "Label Studio called /setup"
+    return project
+
+
+def secret_token(store: Store) -> str:
+    with store.database.read() as db:
+        connection = get_connection(db, DEFAULT)
+    assert connection is not None
+    return connection.token

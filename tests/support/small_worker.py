@@ -1,0 +1,11 @@
+"""A worker of the queue `finetune` that knows the small backbones: `small_worker.py BROKER`."""
+
+import sys
+
+import tests.support.small_backbones  # noqa: F401
+from backend import logs
+from worker.queues.forking_worker import run_worker
+
+if __name__ == "__main__":
+    logs.configure("info")
+    run_worker("finetune", sys.argv[1])

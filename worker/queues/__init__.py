@@ -1,0 +1,1 @@
+"""RQ queues, the workers that serve them, and the embedded broker."""

@@ -1,0 +1,183 @@
+"""The broker: its address, a client for it, and the embedded one's start and stop."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from worker.queues import valkey_server
+from worker.queues.valkey_server import EXIT_IN_USE, BrokerError, BrokerInUseError
+from worker.supervision.child_process import ProcessSpec
+from worker.supervision.parent_death import Lifeline, require_main_thread
+
+__all__ = [
+    "Broker",
+    "BrokerError",
+    "BrokerInUseError",
+    "broker_command",
+    "broker_is_ready",
+    "broker_spec",
+    "broker_url",
+    "redis_from_url",
+    "running_broker",
+]
+
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
+RETRIES = 8  # with the waits below, about 3 seconds: longer than the embedded broker's restart
+FIRST_RETRY_SECONDS = 0.02
+LONGEST_RETRY_SECONDS = 1.0
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+
+def broker_url(home: Path) -> str:
+    """The embedded broker's address for a given `APPRENTICE_HOME`."""
+    return f"unix://{valkey_server.socket_path(home)}"
+
+
+def redis_from_url(url: str, *, retries: int = RETRIES) -> redis.Redis:
+    """A client that sits out a short absence of the server.
+
+    Args:
+        url: `redis://…`, `rediss://…` or `unix:///path`.
+        retries: how often one command is sent again when the connection fails: up to about three
+            seconds for the default. A command may then be executed twice.
+    """
+    wait = ExponentialWithJitterBackoff(base=FIRST_RETRY_SECONDS, cap=LONGEST_RETRY_SECONDS)
+    return redis.Redis.from_url(
+        url,
+        retry=Retry(wait, retries),
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+    )
+
+
+def broker_is_ready(url: str) -> bool:
+    """Whether the broker answers and has loaded its data."""
+    client = redis_from_url(url, retries=0)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+
+
+def broker_command(home: Path) -> list[str]:
+    """The command that runs the embedded broker of `home` in the foreground."""
+    return [sys.executable, "-m", "worker.queues.valkey_server", str(home.absolute())]
+
+
+def broker_spec(home: Path) -> ProcessSpec:
+    """The embedded broker of `home`, for the launcher."""
+    url = broker_url(home)
+    return ProcessSpec("broker", tuple(broker_command(home)), ready=lambda: broker_is_ready(url))
+
+
+class Broker:
+    """The embedded broker as a child of this process, for those who have no supervisor.
+
+    It dies with this process, and starts from the main thread only.
+    """
+
+    def __init__(self, home: Path, log: IO[bytes] | int = subprocess.DEVNULL) -> None:
+        self.home = home
+        self.url = broker_url(home)
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: Lifeline | None = None
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        if self._process is None:
+            raise BrokerError("the broker isn't started")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and come back when it answers.
+
+        Raises:
+            BrokerInUseError: another broker serves this home.
+            BrokerError: it ended, or didn't answer in time.
+        """
+        require_main_thread()
+        self._lifeline = Lifeline()
+        self._process = subprocess.Popen(
+            self._lifeline.command(broker_command(self.home)),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            pass_fds=self._lifeline.pass_fds,
+        )
+        try:
+            self._wait_until_ready(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers(process):
+            code = process.poll()
+            if code == EXIT_IN_USE:
+                raise BrokerInUseError(f"another broker serves {self.home}")
+            if code is not None:
+                raise BrokerError(f"the broker ended with code {code}; its output says why")
+            if time.monotonic() > deadline:
+                raise BrokerError(f"the broker didn't answer within {START_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    def _answers(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Whether what answers at the socket is the server that was started here."""
+        client = redis_from_url(self.url, retries=0)
+        try:
+            server = int(client.info("server")["process_id"])
+            return os.getsid(server) == process.pid
+        except (redis.RedisError, ProcessLookupError):
+            return False
+        finally:
+            client.close()
+
+    def stop(self) -> None:
+        """Stop it in good order. Nothing happens when it isn't running."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
+
+
+@contextmanager
+def running_broker(home: Path) -> Iterator[str]:
+    """Run the embedded broker of `home` within a `with` block; gives its URL."""
+    broker = Broker(home)
+    broker.start()
+    try:
+        yield broker.url
+    finally:
+        broker.stop()

@@ -1,0 +1,297 @@
+"""The worker: takes jobs from one queue and runs each in a fork of itself.
+
+RQ's forking worker, with what it leaves open closed: it claims a job in one step and by name, so
+that a claim outlives nobody; its forks die with it; it has no thread when it forks; it waits for a
+broker that is away instead of ending; it takes no commands from Redis; and other machines notice
+within `LEASE_SECONDS` that it has died.
+"""
+
+import contextlib
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import Any, cast
+
+import redis
+import structlog
+from rq.exceptions import NoSuchJobError, StopRequested
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+from rq.queue import Queue
+from rq.utils import now
+from rq.worker import WorkerStatus
+
+from worker.queues.broker import redis_from_url
+from worker.queues.enqueue import JOB_PREFIX, QUEUES, claims_key
+from worker.queues.heartbeat_worker import LeasedWorker
+from worker.queues.job_types import kinds_of_queue
+from worker.supervision.parent_death import Lifeline, require_main_thread
+
+OVERTIME_SECONDS = 5  # from the exception that ends a job in time to the end of its process
+FIRST_WAIT_SECONDS = 0.1  # for a broker that is away; doubled each time
+LONGEST_WAIT_SECONDS = 5.0
+HEALTHY_SECONDS = 30.0  # a run of that length makes the next wait the first again
+
+RQ_LOGGERS = ("rq.worker", "rq.job", "rq.queue", "rq.registry", "rq.scripts")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Put what was taken and not started back to the front of the queue.
+GIVE_BACK_SCRIPT = """
+-- KEYS: the claims, the queue; ARGV: job prefix
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if redis.call('HGET', ARGV[1] .. id, 'status') == 'queued' then
+    redis.call('LPUSH', KEYS[2], id)
+  end
+end
+redis.call('DEL', KEYS[1])
+"""
+
+log = structlog.get_logger(__name__)
+
+
+def run_worker(
+    queue: str,
+    redis_url: str,
+    *,
+    preload: Callable[[], None] | None = None,
+    after_fork: Callable[[], None] | None = None,
+    burst: bool = False,
+) -> None:
+    """Serve one queue until SIGTERM or SIGINT: then the job at hand is finished first.
+
+    A second signal, more than a second later, kills that job too.
+
+    Args:
+        queue: one of `QUEUES`.
+        redis_url: the broker; it may be away, also at the start.
+        preload: run once, in the parent, instead of `import_jobs`: imports what each job would
+            have to import again. It must start no thread and must not touch CUDA or OpenVINO:
+            neither survives a fork.
+        after_fork: run in each job's process before the job: drops what must not be shared with
+            the parent, such as database connections.
+        burst: return when the queue is empty.
+    """
+    if queue not in QUEUES:
+        raise ValueError(f"no queue is called {queue!r}; there are {', '.join(QUEUES)}")
+    require_main_thread()
+    for name in RQ_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    (preload or partial(import_jobs, queue))()
+    gc.freeze()  # a collection in a fork would copy the parent's pages
+    worker = ForkingWorker(queue, redis_from_url(redis_url), after_fork)
+    worker.install_signal_handlers()
+    wait = FIRST_WAIT_SECONDS
+    while True:
+        began = time.monotonic()
+        try:
+            worker.work(burst=burst)
+        except redis.RedisError as error:
+            log.warning("worker.broker_away", queue=queue, error=str(error), retry_in=wait)
+        if burst or worker.stop_requested:
+            return
+        if time.monotonic() - began > HEALTHY_SECONDS:
+            wait = FIRST_WAIT_SECONDS
+        with contextlib.suppress(StopRequested):
+            worker.pause(wait)
+        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def import_jobs(queue: str) -> None:
+    """Import the modules of a queue's jobs."""
+    for kind in kinds_of_queue(queue):
+        kind.load()
+
+
+class ForkingWorker(LeasedWorker):
+    """Serves one queue; see `run_worker`."""
+
+    def __init__(
+        self,
+        queue: str,
+        connection: redis.Redis,
+        after_fork: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(queue, connection)
+        self.claims = claims_key(queue, self.name)
+        self._after_fork = after_fork
+        self._lifeline = Lifeline()
+        self._may_stop_here = False
+
+    # Stopping
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether a signal has asked this worker to stop."""
+        return self._stop_requested
+
+    def install_signal_handlers(self) -> None:
+        """From here on a signal ends the worker in good order, also before its first job."""
+        self._install_signal_handlers()  # type: ignore[no-untyped-call]
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Handle the first signal: stop now if nothing is at hand, else after the job."""
+        self._shutdown_requested_date = now()
+        for number in STOP_SIGNALS:
+            signal.signal(number, self.request_force_stop)
+        self._stop_requested = True
+        if self._may_stop_here:
+            raise StopRequested
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Where nothing is lost when the signal's handler raises."""
+        self._may_stop_here = True
+        try:
+            if self._stop_requested:
+                raise StopRequested
+            yield
+        finally:
+            self._may_stop_here = False
+
+    def pause(self, seconds: float) -> None:
+        """Sleep; raises `StopRequested` at once when a signal comes."""
+        with self._stoppable():
+            time.sleep(seconds)
+
+    def teardown(self) -> None:
+        """Sign off, if the broker is there to hear it."""
+        if not self.is_horse:
+            with contextlib.suppress(redis.RedisError):
+                self._give_back()
+                self.register_death()  # type: ignore[no-untyped-call]
+
+    # Taking jobs
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Wait for a job, however long the broker is away; None only in burst mode.
+
+        Raises:
+            StopRequested: a signal came.
+        """
+        wait = FIRST_WAIT_SECONDS
+        while True:
+            try:
+                self._tidy_up()
+                if self.should_run_maintenance_tasks:
+                    self.run_maintenance_tasks()
+                job_id = self._claim(timeout)
+                job = None if job_id is None else self._read(job_id)
+            except redis.RedisError as error:
+                log.warning("worker.broker_away", error=str(error), retry_in=wait)
+                self.pause(wait)
+                wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+                continue
+            if job is not None:
+                return job, self.queue
+            if job_id is None and timeout is None:
+                return None
+            wait = FIRST_WAIT_SECONDS
+
+    def _claim(self, timeout: int | None) -> str | None:
+        """Move the first job to this worker's claims; None when there was none in time."""
+        with self._stoppable():
+            if timeout is None:
+                claimed = self.connection.lmove(self.queue.key, self.claims)
+            else:
+                claimed = self.connection.blmove(self.queue.key, self.claims, timeout)
+        return None if claimed is None else cast(bytes, claimed).decode()
+
+    def _read(self, job_id: str) -> Job | None:
+        """The claimed job; None, and it is dropped, when it can't be read."""
+        try:
+            return self.job_class.fetch(job_id, connection=self.connection)
+        except redis.RedisError:
+            raise
+        except NoSuchJobError:
+            log.warning("job.forgotten", job=job_id)
+        except Exception:  # whatever it is that another program wrote there
+            log.exception("job.unreadable", job=job_id)
+            self.connection.delete(JOB_PREFIX + job_id)
+        self.connection.lrem(self.claims, 0, job_id)
+        return None
+
+    def _tidy_up(self) -> None:
+        """Before the next job: whatever the last one, or a lost answer, has left is put right."""
+        self._horse_pid = 0
+        self.set_state(WorkerStatus.IDLE)
+        self.heartbeat()
+        self._give_back()
+        for key in cast(set[bytes], self.connection.smembers(self.executions_key)):
+            self._end_abandoned(Execution.from_composite_key(key.decode(), self.connection))
+
+    def _give_back(self) -> None:
+        script = self.connection.register_script(GIVE_BACK_SCRIPT)
+        script(keys=[self.claims, self.queue.key], args=[JOB_PREFIX])
+
+    def _end_abandoned(self, execution: Execution) -> None:
+        """A job whose process is gone, while the broker couldn't be told."""
+        execution.worker_name = self.name
+        self.connection.srem(self.executions_key, execution.composite_key)
+        try:
+            job = self.job_class.fetch(execution.job_id, connection=self.connection)
+        except NoSuchJobError:
+            return
+        if job.get_status(refresh=False) is JobStatus.STARTED and job.worker_name == self.name:
+            reason = "the job's process ended while the broker was away"
+            self.handle_job_failure(job, self.queue, exc_string=reason, execution=execution)
+
+    # Running jobs
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Fork the process that runs the job, in a process group of its own."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os.setpgrp()
+                self.main_work_horse(job, queue)
+            with contextlib.suppress(OSError):  # whoever of the two comes first
+                os.setpgid(pid, pid)
+            self._horse_pid = pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    def setup_work_horse_signals(self) -> None:
+        """In the fork: forget the parent's signals, and die with it."""
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        self._lifeline.hold()
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        """In the fork: run the job, with a watchdog for code that catches every exception."""
+        began = time.monotonic()
+        structlog.contextvars.bind_contextvars(job=job.id)
+        if job.timeout and job.timeout > 0:
+            faulthandler.dump_traceback_later(job.timeout + OVERTIME_SECONDS, exit=True)
+        if self._after_fork is not None:
+            try:
+                self._after_fork()
+            except Exception:
+                log.exception("job.no_start")
+                raise
+        succeeded = super().perform_job(job, queue, execution)
+        faulthandler.cancel_dump_traceback_later()
+        log.info("job.ended", succeeded=succeeded, seconds=round(time.monotonic() - began, 3))
+        return succeeded
+
+    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
+        """In the fork: mark the job as started by this worker; only then its claim ends."""
+        super().prepare_job_execution(job)
+        self.connection.lrem(self.claims, 0, job.id)
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Log why a job failed."""
+        log.error("job.failed", exc_info=exc_info)
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
+        """Log that a job's process ended before the job did."""
+        log.error("job.killed", job=job.id, wait_status=ret_val)

