@@ -16,11 +16,11 @@ from store.predictions.auto_accepts import (
     WRITTEN,
     Acceptance,
     forget_acceptances,
-    is_accepted,
     list_acceptances,
     set_state,
 )
 from store.predictions.shortlists import drawn_tasks, get_shortlist
+from store.tasks.accept_marks import is_accepted
 from store.tasks.annotations import annotated_tasks
 from studio.client import StudioClient
 from studio.errors import StudioNotFound

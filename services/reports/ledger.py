@@ -19,9 +19,9 @@ from model.statistics.intervals import Measure, share
 from model.targets.encoding import form_of, names_in
 from model.targets.schema import Value
 from services.labels.aggregation import read_label
-from store.predictions.auto_accepts import began_accepted
 from store.predictions.shown import Result, Suggested, seen, suggestions_by_task
 from store.projects.projects import Project
+from store.tasks.accept_marks import began_accepted
 from store.tasks.annotations import AnnotationRecord, current_annotations, first_lead_times
 from studio.config import LabelConfig, parse_label_config
 from studio.controls import Control

@@ -37,13 +37,13 @@ from store.predictions.auto_accepts import (
     count_acceptances,
     forget_unwritten,
     list_acceptances,
-    marked,
     withdraw,
 )
 from store.predictions.shortlists import get_shortlist
 from store.projects.goals import Goal, get_goal
 from store.projects.key_values import tell, told
 from store.store import Store
+from store.tasks.accept_marks import marked
 from store.versions.active_learning import Advice, get_advice
 from store.versions.versions import REFUSED, Version, newest_version
 from store.work import pending_work

@@ -18,9 +18,9 @@ from services.sync.records import (
     project_payload,
     task_record,
 )
+from store.predictions.deletions import delete_tasks
 from store.projects.projects import Project, find_project, save_project
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
-from store.tasks.deletions import delete_tasks
 from store.tasks.tasks import TaskRecord, get_tasks, save_tasks
 from store.work.pending_work import want
 from studio.config import parse_label_config

@@ -1,12 +1,7 @@
-"""Suggestions that are taken without a person looking at them: marked, or written as annotations.
-
-An annotation of ours carries a mark in Label Studio itself, in the ids of its regions, so that it
-is known again whatever happens to this table. It is no label: nothing is learned from it, nothing
-is measured by it. Once a person has changed or confirmed it, it is theirs.
-"""
+"""Accepted suggestions: marked here only, or written to Label Studio as annotations."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +9,6 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from store.database.schema import acceptance
 from store.tasks.tasks import chunks
-
-# A region's id begins with this.
-MARK = "apprentice-"
-# Seconds between making and changing: Label Studio sets both times when it saves a new annotation.
-UNTOUCHED = 5.0
 
 # Only shown by us; to be written; the call has begun; in Label Studio; to be deleted there.
 MARKED, WANTED, SENT, WRITTEN, WITHDRAWN = "marked", "wanted", "sent", "written", "withdrawn"
@@ -35,27 +25,6 @@ class Acceptance:
     state: str
     annotation: int | None  # Label Studio's id, once written
     at: float
-
-
-def marked(result: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The regions with our mark on them; their scores are left out, as people's have none."""
-    return [
-        {name: value for name, value in region.items() if name != "score"}
-        | {"id": f"{MARK}{index}"}
-        for index, region in enumerate(result)
-    ]
-
-
-def is_accepted(result: Sequence[Mapping[str, Any]], created_at: float, updated_at: float) -> bool:
-    """Whether an annotation is an accepted suggestion that no person has touched since."""
-    if not result or updated_at - created_at > UNTOUCHED:
-        return False
-    return all(str(region.get("id", "")).startswith(MARK) for region in result)
-
-
-def began_accepted(result: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether an annotation was an accepted suggestion once, though a person has touched it."""
-    return any(str(region.get("id", "")).startswith(MARK) for region in result)
 
 
 def list_acceptances(

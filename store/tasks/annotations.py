@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from store.database.schema import annotation
-from store.predictions.auto_accepts import is_accepted
+from store.tasks.accept_marks import is_accepted
 from store.tasks.tasks import chunks
 
 

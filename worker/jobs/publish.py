@@ -18,6 +18,7 @@ from services.publishing.rate_limit import draw, leisure_at
 from services.publishing.relabel_tab import offer_again
 from services.selection.shortlist import rest_items, suggest
 from services.suggestions.predictor import Predictor
+from store.predictions.deletions import delete_tasks
 from store.predictions.pending_answers import owed_tasks, settle
 from store.predictions.publications import (
     Chunk,
@@ -36,7 +37,6 @@ from store.predictions.publications import (
 )
 from store.projects.key_values import WEB_STARTED, told
 from store.projects.projects import serve
-from store.tasks.deletions import delete_tasks
 from store.tasks.tasks import get_tasks
 from store.versions.versions import START, Version, get_version, mark_served
 from store.work import pending_work

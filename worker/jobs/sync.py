@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from services.connections.clients import studio_for
 from services.connections.connect import repair
 from services.finetuning.cleanup import clear_tuned
+from store.predictions.deletions import delete_tasks
 from store.projects.embedding_spaces import move_is_due
 from store.projects.key_values import forget, tell, told
 from store.projects.projects import Project, change_project, save_project
@@ -20,7 +21,6 @@ from store.tasks.annotations import (
     save_annotations,
     task_annotations,
 )
-from store.tasks.deletions import delete_tasks
 from store.tasks.embedding_queue import any_to_embed
 from store.tasks.tasks import TaskRecord, save_tasks, task_ids
 from store.work import pending_work

@@ -10,15 +10,14 @@ from store.predictions.auto_accepts import (
     WRITTEN,
     Acceptance,
     add_acceptances,
-    is_accepted,
     list_acceptances,
-    marked,
     set_state,
     withdraw,
 )
 from store.predictions.shortlists import RANDOM, Choice, set_shortlist
 from store.projects.connections import DEFAULT, save_connection
 from store.projects.projects import change_project, save_project
+from store.tasks.accept_marks import is_accepted, marked
 from store.tasks.annotations import current_annotations, save_annotations
 from store.versions.versions import SERVED, START, add_version
 from studio.client import StudioClient

@@ -16,14 +16,13 @@ from store.predictions.auto_accepts import (
     WRITTEN,
     Acceptance,
     add_acceptances,
-    is_accepted,
     list_acceptances,
-    marked,
     set_state,
 )
 from store.predictions.shortlists import drawn_tasks, get_shortlist
 from store.projects.goals import change_goal
 from store.projects.projects import change_project
+from store.tasks.accept_marks import is_accepted, marked
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions.active_learning import Advice, AuditedPick, get_advice, save_advice

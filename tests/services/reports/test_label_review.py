@@ -7,7 +7,7 @@ import numpy as np
 from services.reports.label_review import review
 from services.snapshot import take_snapshot, training_set
 from services.training.train import TrainingSet, train
-from store.tasks.deletions import delete_tasks
+from store.predictions.deletions import delete_tasks
 from store.versions.label_reviews import Review, get_review
 from studio.config import parse_label_config
 from tests.support.workbench import CLASSES, Workbench, label_config, region

@@ -6,7 +6,6 @@ import pytest
 from services.reports.ledger import Ledger, read_ledger
 from services.reports.ledger_summary import Summary, kept_summary, suggestions_in_words
 from services.suggestions.control_group import is_blind
-from store.predictions.auto_accepts import marked
 from store.predictions.publications import (
     Item,
     latest_predictions,
@@ -19,6 +18,7 @@ from store.predictions.shortlists import get_shortlist
 from store.predictions.shown import forget_predictions, suggestions_by_task
 from store.projects.key_values import told
 from store.projects.projects import change_project
+from store.tasks.accept_marks import marked
 from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.versions.versions import CANDIDATE, HEAD, Version, add_version
 from tests.support.workbench import SPACE, Workbench, region

@@ -3,12 +3,11 @@
 import time
 
 from services.publishing.outdated import start_version
-from store.predictions.auto_accepts import WANTED, Acceptance, add_acceptances, list_acceptances
-from store.predictions.shortlists import RANDOM, Choice, drawn_tasks, set_shortlist
+from store.predictions.deletions import delete_tasks
+from store.predictions.shortlists import Choice, set_shortlist
 from store.projects.projects import Project, find_project, save_project
 from store.store import Store
-from store.tasks.annotations import AnnotationRecord, annotated_tasks, save_annotations
-from store.tasks.deletions import delete_tasks
+from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.embedding_queue import mark_retry, next_retry, tasks_to_embed
 from store.tasks.tasks import (
     TaskRecord,
@@ -78,41 +77,6 @@ def test_a_broken_image_is_given_up_and_a_passing_fault_is_not(
         assert due is not None
         assert due > time.time()
         assert count_tasks(db, project.id, "space").broken == 1
-
-
-def test_a_deleted_task_is_no_longer_there(store: Store, project: Project) -> None:
-    add(store, project, range(1, 4))
-    assert store.database.write(lambda db: delete_tasks(db, project.id, [2, 99])) == 1
-    assert sorted(to_embed(store, project)) == [1, 3]
-
-
-def test_a_deleted_task_takes_its_annotations_along(store: Store, project: Project) -> None:
-    add(store, project, range(1, 4))
-    labels = [AnnotationRecord(i, i, 1.0, 1.0, []) for i in (1, 2)]
-    store.database.write(lambda db: save_annotations(db, project.id, labels))
-    store.database.write(lambda db: delete_tasks(db, project.id, [1]))
-    with store.database.read() as db:
-        assert annotated_tasks(db, project.id) == {2}
-
-
-def test_a_task_under_a_deleted_ones_id_is_neither_drawn_nor_accepted(
-    store: Store, project: Project
-) -> None:
-    add(store, project, range(1, 4))
-
-    def write(db):
-        version = start_version(db, project.id, "space")
-        drawn = [Choice(task, RANDOM, 0.1) for task in (1, 2)]
-        set_shortlist(db, project.id, version.id, drawn)
-        taken = [Acceptance(task, version.id, 0.99, [], WANTED, None, 0.0) for task in (2, 3)]
-        add_acceptances(db, project.id, taken)
-        delete_tasks(db, project.id, [2])
-
-    store.database.write(write)
-    add(store, project, range(2, 3), uri="/another/{}.jpg")
-    with store.database.read() as db:
-        assert set(drawn_tasks(db, project.id)) == {1}
-        assert [item.task for item in list_acceptances(db, project.id)] == [3]
 
 
 def test_an_id_used_again_is_another_project(store: Store, project: Project) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from services.snapshot import take_snapshot
 from services.suggestions.predictor import Predictor
+from store.predictions.deletions import delete_tasks
 from store.predictions.publications import (
     Item,
     end_publication,
@@ -17,7 +18,6 @@ from store.predictions.publications import (
 )
 from store.predictions.shortlists import get_shortlist
 from store.projects.projects import change_project, serve
-from store.tasks.deletions import delete_tasks
 from store.tasks.tasks import list_tasks, mark_embedded
 from store.versions.versions import REFUSED, Version, get_version, list_versions, mark_served
 from store.work.pending_work import get_work

@@ -1,4 +1,7 @@
-"""Deletions in Label Studio. It uses ids again, so nothing may stay that speaks of an old one."""
+"""Deletes tasks that were deleted in Label Studio, and all that is stored of them.
+
+Label Studio uses ids again, so nothing may stay that speaks of an old one.
+"""
 
 import time
 from collections.abc import Collection
