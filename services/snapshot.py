@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from services.labels.aggregation import Labels, read_labels
 from services.labels.class_history import class_history
@@ -13,14 +13,21 @@ from services.labels.multi_image import image_counts, learned_of, unready
 from services.labels.votes import read_votes
 from services.selection.shortlist import load_vectors
 from services.training.train import TrainingSet
-from store.database.schema import annotation, selection
 from store.predictions.auto_accepts import written_confidences
 from store.predictions.publications import latest_predictions
-from store.predictions.shortlists import RANDOM, Choice, Draw, drawn_tasks, get_shortlist
+from store.predictions.shortlists import (
+    RANDOM,
+    Choice,
+    Draw,
+    drawn_tasks,
+    first_choice_at,
+    get_shortlist,
+)
 from store.projects.projects import Project, get_project
 from store.store import Store
 from store.tasks.annotations import (
     AnnotationRecord,
+    annotated_before,
     annotated_tasks,
     current_annotations,
     first_received,
@@ -155,15 +162,8 @@ def _unbiased(
     drawn: Collection[int],
 ) -> dict[int, bool]:
     """Random picks, ground truth, and what was labelled before anything was chosen."""
-    first = db.execute(
-        select(func.min(selection.c.created_at)).where(selection.c.project_id == project_id)
-    ).scalar()
-    early: set[int] = set()
-    if first is not None:
-        query = select(annotation.c.task_ls_id).where(
-            annotation.c.project_id == project_id, annotation.c.received_at < first
-        )
-        early = set(db.execute(query).scalars())
+    first = first_choice_at(db, project_id)
+    early = set() if first is None else annotated_before(db, project_id, first)
     truths = {a.task_ls_id for a in annotations if a.ground_truth}
     return {task: task in truths for task in {*drawn, *early, *truths}}
 

@@ -1,14 +1,17 @@
-"""What was chosen to be labelled next, and what of it was drawn at random: the picks by which
-everything is measured.
+"""Shortlists: the tasks chosen to be labelled next, some of them drawn at random.
+
+Draws are kept for good, as everything is measured on them.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from store.database.schema import selection
+from store.tasks.tasks import chunks
 
 RANDOM = "random"  # the strategy's name
 
@@ -59,7 +62,7 @@ def drawn_tasks(db: Connection, project_id: int) -> dict[int, Draw]:
 def set_shortlist(
     db: Connection, project_id: int, version_id: int, choices: Sequence[Choice]
 ) -> None:
-    """Make `choices`, in order, the project's shortlist; older ones are history."""
+    """Make `choices`, in order, the project's shortlist; of older ones only draws are kept."""
     db.execute(
         update(selection)
         .where(selection.c.project_id == project_id, selection.c.active)
@@ -81,6 +84,36 @@ def set_shortlist(
     ]
     if rows:
         db.execute(insert(selection), rows)
+    _prune(db, project_id)
+
+
+def _prune(db: Connection, project_id: int) -> None:
+    """Delete rows of older lists, but for those that `drawn_tasks` and `first_choice_at` read."""
+    columns = selection.c
+    query = select(
+        columns.id, columns.task_ls_id, columns.strategy, columns.probability, columns.active
+    ).where(columns.project_id == project_id)
+    rows = db.execute(query.order_by(columns.created_at, columns.id)).all()
+    earliest: dict[int, int] = {}
+    least_likely: dict[int, tuple[float, int]] = {}
+    for row in rows:
+        if row.strategy == RANDOM:
+            earliest.setdefault(row.task_ls_id, row.id)
+            if row.probability is not None:
+                before = least_likely.get(row.task_ls_id, (math.inf, row.id))
+                least_likely[row.task_ls_id] = min(before, (row.probability, row.id))
+    latest = {row.task_ls_id: row.id for row in rows if row.task_ls_id in earliest}
+    kept = {row.id for row in rows[:1]}
+    kept.update(earliest.values(), latest.values(), (each for _, each in least_likely.values()))
+    superseded = [row.id for row in rows if not row.active and row.id not in kept]
+    for ids in chunks(superseded):
+        db.execute(delete(selection).where(columns.id.in_(ids)))
+
+
+def first_choice_at(db: Connection, project_id: int) -> float | None:
+    """When tasks were first chosen, in seconds since 1970; None before."""
+    query = select(func.min(selection.c.created_at)).where(selection.c.project_id == project_id)
+    return db.execute(query).scalar()
 
 
 def get_shortlist(db: Connection, project_id: int) -> list[int]:

@@ -238,6 +238,16 @@ def annotated_since(db: Connection, project_id: int, at: float) -> set[int]:
     return set(rows.scalars())
 
 
+def annotated_before(db: Connection, project_id: int, at: float) -> set[int]:
+    """Tasks with an annotation that was received before `at`, in seconds since 1970."""
+    rows = db.execute(
+        select(annotation.c.task_ls_id).where(
+            annotation.c.project_id == project_id, annotation.c.received_at < at
+        )
+    )
+    return set(rows.scalars())
+
+
 def parent_predictions(db: Connection, project_id: int) -> set[int]:
     """Label Studio ids of all predictions that any annotation, ever, was pre-filled from."""
     rows = db.execute(
