@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.backbones import get_backbone
+from model.backbones.openvino_import import import_openvino
 from model.embedding import embed_stream, open_embedder
 from model.embedding.devices import available_cpus, resolve_precision
 from model.embedding.export import exported_model
-from model.embedding.openvino_import import import_openvino
 from model.embedding.openvino_runtime import REQUEST_SIZE, compile_model
 
 BACKBONE = "bundled:lite0"

@@ -28,7 +28,7 @@ from model.backbones import (
     get_backbone,
     read_graph,
 )
-from model.embedding.openvino_import import import_openvino
+from model.backbones.openvino_import import import_openvino
 from model.processes import exit_with_the_parent, run_module
 
 log = logging.getLogger(__name__)

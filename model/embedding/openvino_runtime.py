@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.backbones import BackboneSpec
+from model.backbones.openvino_import import import_openvino
 from model.embedding import preprocessing
-from model.embedding.openvino_import import import_openvino
 
 # Images in one inference request. On CPUs throughput is flat from one image on; a few of them keep
 # the cost of a request small.

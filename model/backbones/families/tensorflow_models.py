@@ -118,7 +118,7 @@ def _folder(model: str) -> Path:
 
 def _signature(path: Path) -> Signature:
     """What OpenVINO reads of it; where it can't, what TensorFlow does."""
-    from model.embedding.openvino_import import import_openvino
+    from model.backbones.openvino_import import import_openvino
 
     openvino = import_openvino()
     try:
@@ -176,7 +176,7 @@ def _serving(path: Path) -> Any:
 
 def _openvino_graph(model: str, path: Path) -> Any:
     """OpenVINO's model of the folder: [N, H, W, 3] to the features [N, D]."""
-    from model.embedding.openvino_import import import_openvino
+    from model.backbones.openvino_import import import_openvino
 
     openvino = import_openvino()
     from openvino import opset13 as opset
