@@ -28,6 +28,7 @@ class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCa
 
     @property
     def url(self) -> str:
+        """Label Studio's address."""
         return self.http.url
 
     @property
@@ -36,6 +37,7 @@ class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCa
         return self.http.seconds_spent
 
     def close(self) -> None:
+        """Close the connections."""
         self.http.close()
 
     def __enter__(self) -> StudioClient:

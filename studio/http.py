@@ -69,6 +69,7 @@ class StudioHttp:
             return self._seconds_spent
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
     def call(

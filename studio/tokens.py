@@ -37,9 +37,11 @@ class FixedToken:
         self._value = f"{scheme} {token}"
 
     def header(self) -> str:
+        """The header's value."""
         return self._value
 
     def renew(self, refused: str) -> bool:
+        """Never: there is nothing to renew it with."""
         return False
 
 
@@ -57,12 +59,14 @@ class PersonalAccessToken:
         self._renew_at = 0.0
 
     def header(self) -> str:
+        """The header's value; fetches a new access token when the last one is about to expire."""
         with self._lock:
             if not self._value or time.monotonic() >= self._renew_at:
                 self._renew()
             return self._value
 
     def renew(self, refused: str) -> bool:
+        """Fetch a new access token in place of the `refused` one."""
         with self._lock:
             # When several threads meet the same 401, the first one renews for all.
             if self._value == refused:

@@ -83,14 +83,17 @@ class LabelStudioServer:
 
     @property
     def url(self) -> str:
+        """The server's address."""
         return f"http://localhost:{self.port}"
 
     @property
     def email(self) -> str:
+        """The admin's name to sign in with."""
         return self._login["email"]
 
     @property
     def password(self) -> str:
+        """The admin's password."""
         return self._login["password"]
 
     @property
@@ -105,6 +108,7 @@ class LabelStudioServer:
 
     @property
     def running(self) -> bool:
+        """Whether its process lives."""
         return self._process is not None and self._process.poll() is None
 
     def client(self, timeout: float = 60.0) -> StudioClient:

@@ -95,6 +95,7 @@ class BasicAuth:
         self._credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

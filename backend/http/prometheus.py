@@ -110,6 +110,7 @@ class MeasuredRequests:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and count it, with its duration."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

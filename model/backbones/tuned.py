@@ -86,6 +86,7 @@ class Tuned(Family):
     help = "fine-tuned here, on a project's labels"
 
     def spec(self, model: str, folder: Path | None) -> BackboneSpec | None:
+        """Describe the fine-tuned backbone; None without its weights."""
         path = _path(model, folder)
         if path is None:
             return None
@@ -95,6 +96,7 @@ class Tuned(Family):
         return BackboneSpec(**{k: v for k, v in ({**base, **changed}).items() if k in known})
 
     def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
+        """Build the torch module with the fine-tuned weights."""
         from safetensors.torch import load_file
 
         path = _path(model, folder)

@@ -98,6 +98,7 @@ class ControlResult:
 
     @property
     def target(self) -> TargetSchema:
+        """The schema of what is learned."""
         return self.unseen.target
 
     def metrics(self) -> dict[str, Any]:

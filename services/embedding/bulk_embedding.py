@@ -74,6 +74,7 @@ class BulkEmbedding:
         self.failed = 0
 
     def run(self) -> None:
+        """Embed what is left, in batches, until the time is up."""
         results = _Results()
         stream = embed_stream(
             self.embedder, ((task, task) for task in self._tasks()), self._load, workers=LOADERS

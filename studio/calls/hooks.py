@@ -13,6 +13,8 @@ BACKEND_TIMEOUT = 60.0
 
 
 class HookCalls(Calls):
+    """Calls for a project's machine-learning backends and for webhooks."""
+
     def backends(self, project: int) -> list[BackendInfo]:
         """The project's backends. Label Studio calls each of them before it answers."""
         body = self.http.call(
@@ -85,6 +87,7 @@ class HookCalls(Calls):
         )
 
     def delete_webhook(self, webhook: int) -> None:
+        """Delete a webhook."""
         self.http.call("DELETE", f"/api/webhooks/{webhook}/")
 
 

@@ -15,6 +15,8 @@ IMPORT_TIMEOUT = 300.0  # seconds
 
 
 class ImportCalls(Calls):
+    """Calls that import tasks and upload files."""
+
     def import_tasks(self, project: int, tasks: Sequence[dict[str, Any]]) -> ImportInfo:
         """Make tasks; an item is a task's data, or `{"data", "annotations", "predictions"}`."""
         return ImportInfo.from_json(

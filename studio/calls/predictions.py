@@ -16,6 +16,8 @@ DELETE_TIMEOUT = 600.0
 
 
 class PredictionCalls(Calls):
+    """Calls for predictions."""
+
     def predictions(
         self, *, project: int | None = None, task: int | None = None
     ) -> list[PredictionInfo]:

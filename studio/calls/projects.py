@@ -13,6 +13,8 @@ UNCERTAINTY_SAMPLING = "Uncertainty sampling"
 
 
 class ProjectCalls(Calls):
+    """Calls for projects and the user whose token it is."""
+
     def whoami(self) -> UserInfo:
         """The token's owner."""
         return UserInfo.from_json(self.http.call("GET", "/api/current-user/whoami"))
@@ -33,6 +35,7 @@ class ProjectCalls(Calls):
             page += 1
 
     def get_project(self, project: int) -> ProjectInfo:
+        """Fetch a project."""
         return ProjectInfo.from_json(self.http.call("GET", f"/api/projects/{project}/"))
 
     def create_project(self, title: str, label_config: str, **settings: Any) -> ProjectInfo:
@@ -68,4 +71,5 @@ class ProjectCalls(Calls):
         )
 
     def delete_project(self, project: int) -> None:
+        """Delete a project with all its tasks."""
         self.http.call("DELETE", f"/api/projects/{project}/", timeout=120.0)

@@ -32,6 +32,8 @@ Filter = dict[str, Any]
 
 
 class TaskCalls(Calls):
+    """Calls for tasks and annotations."""
+
     def task_ids(self, project: int) -> Iterator[int]:
         """Every task's id, in order."""
         for body in self._tasks(project, LIGHT_PAGE, include="id"):
@@ -79,6 +81,7 @@ class TaskCalls(Calls):
         return TaskInfo.from_json(self.http.call("GET", f"/api/tasks/{task}/", params=params))
 
     def delete_task(self, task: int) -> None:
+        """Delete a task with its annotations."""
         self.http.call("DELETE", f"/api/tasks/{task}/")
 
     def edit_task(self, task: int, data: dict[str, Any]) -> None:
@@ -129,12 +132,14 @@ class TaskCalls(Calls):
         )
 
     def edit_annotation(self, annotation: int, result: list[Region]) -> AnnotationInfo:
+        """Replace an annotation's regions."""
         body = {"result": result}
         return AnnotationInfo.from_json(
             self.http.call("PATCH", f"/api/annotations/{annotation}/", json=body)
         )
 
     def delete_annotation(self, annotation: int) -> None:
+        """Delete an annotation."""
         self.http.call("DELETE", f"/api/annotations/{annotation}/")
 
     def _tasks(

@@ -12,6 +12,8 @@ from studio.fields import integer
 
 
 class ViewCalls(Calls):
+    """Calls for tabs of the Data Manager."""
+
     def show_tab(self, project: int, title: str, tasks: Sequence[int], tab: int | None) -> int:
         """Have a tab that lists exactly these tasks; return its id.
 

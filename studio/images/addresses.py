@@ -97,6 +97,7 @@ class CheckedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connect to the host, if the policy allows its address."""
         try:
             addresses = resolve(host, port, self._policy)
         except OSError as exc:

@@ -90,6 +90,7 @@ class ForeignGetter:
             raise PassingImageError(f"{parsed.host} can't be reached: {exc}") from exc
 
     def close(self) -> None:
+        """Close the connections."""
         self._pool.close()
 
 

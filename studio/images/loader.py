@@ -66,6 +66,7 @@ class ImageLoader:
         raise PermanentImageError(f"more than {self.policy.max_redirects} redirects")
 
     def close(self) -> None:
+        """Close the connections."""
         self._foreign.close()
 
     def _get(

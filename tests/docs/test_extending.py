@@ -62,5 +62,6 @@ def test_the_examples_work(copy: Path) -> None:
 
 def test_the_examples_have_our_style(copy: Path) -> None:
     files = [path for path, _ in blocks()]
-    run(copy, "ruff", "check", "--config", str(ROOT / "pyproject.toml"), *files)
-    run(copy, "ruff", "format", "--check", "--config", str(ROOT / "pyproject.toml"), *files)
+    settings = ("--config", str(ROOT / "pyproject.toml"))
+    run(copy, "ruff", "check", *settings, "--extend-ignore", "D", *files)  # as in their folders
+    run(copy, "ruff", "format", "--check", *settings, *files)

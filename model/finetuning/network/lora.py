@@ -26,6 +26,7 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Add the low-rank update to a weight matrix [out, in]."""
         return weight + (ALPHA / RANK) * (self.up @ self.down)
 
 

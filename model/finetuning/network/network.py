@@ -37,6 +37,7 @@ class HeadLayer(nn.Module):
         return layer
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Compute the logits [B, K] of features [B, D]."""
         x = features.float()
         if self.power != 1:
             x = x.sign() * (x.abs() + EPSILON) ** self.power
@@ -55,6 +56,7 @@ class Network(nn.Module):
         self.heads = nn.ModuleList(heads.values())
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Compute {control: logits [B, K]} of images [B, 3, H, W]."""
         features = self.backbone(x)
         with torch.autocast(x.device.type, enabled=False):
             return {n: h(features) for n, h in zip(self.names, self.heads, strict=True)}
