@@ -89,8 +89,7 @@ class Sweeper:
 
         def prepare(db: Connection) -> int:
             generation = pending_work.next_generation(db, item)
-            job_id = f"{item.kind}-{item.project_id}-g{generation}"
-            add_job(db, job_id, item.project_id, item.kind, generation)
+            add_job(db, item.project_id, item.kind, generation)
             return generation
 
         generation = database.write(prepare)

@@ -9,8 +9,7 @@ from store.predictions.publications import version_is_pending
 from store.projects.embedding_spaces import base_backbone, cancel_move, choose_backbone, is_tuned
 from store.projects.projects import get_project
 from store.work import pending_work
-from store.work.jobs import CANCELLED, cancel_jobs, get_job
-from worker.queues.enqueue import job_id
+from store.work.jobs import CANCELLED, cancel_jobs, get_job, job_id
 
 
 class TrainingKind(StrEnum):

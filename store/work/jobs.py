@@ -8,6 +8,10 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from store.database.schema import job
 
+QUEUED = "queued"
+STARTED = "started"
+FINISHED = "finished"
+FAILED = "failed"
 CANCELLED = "cancelled"
 LOST = "lost"  # its process was ended, or another job took its place
 KEEP = 200  # jobs remembered for each project
@@ -31,15 +35,21 @@ class Job:
     ended_at: float | None
 
 
-def add_job(db: Connection, job_id: str, project_id: int, kind: str, generation: int) -> None:
-    """Remember a job that is about to be enqueued, and forget the oldest ones."""
+def job_id(kind: str, project_id: int, generation: int) -> str:
+    """The id of the job that does this kind of work for a project, in a generation."""
+    return f"{kind}-{project_id}-g{generation}"
+
+
+def add_job(db: Connection, project_id: int, kind: str, generation: int) -> str:
+    """Add a job that is about to be enqueued, delete the oldest ones, and return its id."""
+    added = job_id(kind, project_id, generation)
     db.execute(
         insert(job).values(
-            id=job_id,
+            id=added,
             project_id=project_id,
             kind=kind,
             generation=generation,
-            state="queued",
+            state=QUEUED,
             created_at=time.time(),
         )
     )
@@ -53,19 +63,41 @@ def add_job(db: Connection, job_id: str, project_id: int, kind: str, generation:
             .scalar_subquery()
         )
         db.execute(delete(job).where(job.c.project_id == project_id, job.c.created_at < newest))
+    return added
 
 
-def change_job(db: Connection, job_id: str, **values: Any) -> None:
+def change_job(db: Connection, of_job: str, **values: Any) -> None:
     """Set columns of the job."""
-    db.execute(update(job).where(job.c.id == job_id).values(**values))
+    db.execute(update(job).where(job.c.id == of_job).values(**values))
 
 
-def end_job(db: Connection, job_id: str, **values: Any) -> None:
-    """Note how the job ended, unless that is known already: it was cancelled."""
+def end_job(db: Connection, of_job: str, **values: Any) -> None:
+    """Set how the job ended, unless it was cancelled, lost, or failed before.
+
+    A job that finished its work may fail afterwards.
+    """
     db.execute(
         update(job)
-        .where(job.c.id == job_id, job.c.ended_at.is_(None))
+        .where(job.c.id == of_job, job.c.ended_at.is_(None) | (job.c.state == FINISHED))
         .values(ended_at=time.time(), **values)
+    )
+
+
+def finish_jobs(db: Connection, project_id: int, kind: str, *, done: int) -> None:
+    """End the started jobs whose work is done up to generation `done`.
+
+    Their processes were killed before they could set it.
+    """
+    db.execute(
+        update(job)
+        .where(
+            job.c.project_id == project_id,
+            job.c.kind == kind,
+            job.c.generation <= done,
+            job.c.state == STARTED,
+            job.c.ended_at.is_(None),
+        )
+        .values(state=FINISHED, ended_at=time.time())
     )
 
 
@@ -78,9 +110,9 @@ def cancel_jobs(db: Connection, project_id: int, kind: str) -> None:
     )
 
 
-def get_job(db: Connection, job_id: str) -> Job | None:
+def get_job(db: Connection, of_job: str) -> Job | None:
     """The job, or None when it is unknown or forgotten."""
-    row = db.execute(select(job).where(job.c.id == job_id)).first()
+    row = db.execute(select(job).where(job.c.id == of_job)).first()
     return None if row is None else Job(**row._mapping)
 
 

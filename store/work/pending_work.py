@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from store.database.schema import project, work
+from store.work.jobs import FINISHED, end_job, finish_jobs, job_id
 
 BACKOFF_SECONDS = (1, 2, 5, 15, 60, 300)  # waits after failures of one kind of work
 
@@ -44,15 +45,16 @@ class Work:
     @property
     def job_id(self) -> str:
         """The id of the newest job."""
-        return f"{self.kind}-{self.project_id}-g{self.enqueued}"
+        return job_id(self.kind, self.project_id, self.enqueued)
 
 
 @dataclass(frozen=True)
 class Lease:
-    """What a job that has begun holds: it may write only while its fence is the newest."""
+    """The right of a job that has begun to write, as long as its fence is the newest."""
 
     project_id: int
     kind: str
+    job_id: str
     generation: int  # what was wanted when the job began
     fence: int
 
@@ -134,7 +136,7 @@ def next_generation(db: Connection, item: Work) -> int:
     return generation
 
 
-def begin(db: Connection, project_id: int, kind: str) -> Lease:
+def begin(db: Connection, project_id: int, kind: str, generation: int) -> Lease:
     """Take the lease for a job that starts now; older jobs of this kind lose theirs.
 
     Raises LeaseLostError when nothing is wanted any more: it was done, or cancelled.
@@ -142,10 +144,12 @@ def begin(db: Connection, project_id: int, kind: str) -> Lease:
     known = get_work(db, project_id, kind)
     if known is None or known.wanted <= known.done:
         raise LeaseLostError(f"no {kind} is wanted for project {project_id}")
+    finish_jobs(db, project_id, kind, done=known.done)
     revoke(db, project_id, kind)
     current = get_work(db, project_id, kind)
     assert current is not None, "it was there a moment ago"
-    return Lease(project_id, kind, current.wanted, current.fence)
+    own = job_id(kind, project_id, generation)
+    return Lease(project_id, kind, own, current.wanted, current.fence)
 
 
 def revoke(db: Connection, project_id: int, kind: str) -> None:
@@ -161,7 +165,10 @@ def check(db: Connection, lease: Lease) -> None:
 
 
 def finish(db: Connection, lease: Lease, *, not_before: float = 0.0) -> None:
-    """Note that what the lease was taken for is done.
+    """Set what the lease was taken for as done, and its job as finished.
+
+    Both in one transaction: a process may be killed at any moment, and its job would be shown as
+    running for good.
 
     Args:
         not_before: the next run of this kind waits until then.
@@ -178,6 +185,7 @@ def finish(db: Connection, lease: Lease, *, not_before: float = 0.0) -> None:
             error=None,
         )
     )
+    end_job(db, lease.job_id, state=FINISHED)
 
 
 def cancel(db: Connection, project_id: int, kind: str) -> bool:

@@ -49,7 +49,7 @@ def jobs(bench: Workbench) -> list[Job]:
 
 def do(bench: Workbench, kind: str = "embed") -> None:
     def write(db):
-        pending_work.finish(db, pending_work.begin(db, bench.project_id, kind))
+        pending_work.finish(db, pending_work.begin(db, bench.project_id, kind, 1))
 
     bench.store.database.write(write)
 
@@ -68,7 +68,7 @@ def test_a_burst_during_a_job_gives_one_follow_up(
     want(workbench)
     sweeper.sweep()
     lease = workbench.store.database.write(
-        lambda db: pending_work.begin(db, workbench.project_id, "embed")
+        lambda db: pending_work.begin(db, workbench.project_id, "embed", 1)
     )
     for _ in range(10):
         want(workbench, times=10)

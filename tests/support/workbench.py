@@ -11,7 +11,6 @@ from store.store import Store
 from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.work import pending_work
 from store.work.jobs import add_job
-from worker.queues.enqueue import job_id
 
 SPACE = "test:tiny@float32"
 CLASSES = ("cat", "dog", "fox")
@@ -95,9 +94,7 @@ class Workbench:
             item = pending_work.get_work(db, self.project_id, kind)
             assert item is not None
             generation = pending_work.next_generation(db, item)
-            add_job(
-                db, job_id(kind, self.project_id, generation), self.project_id, kind, generation
-            )
+            add_job(db, self.project_id, kind, generation)
             return generation
 
         generation = self.store.database.write(prepare)

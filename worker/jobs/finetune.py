@@ -31,7 +31,7 @@ from store.projects.embedding_spaces import base_backbone, begin_move
 from store.projects.projects import get_project
 from store.versions.finetuned_backbones import add_tuned
 from store.work import pending_work
-from store.work.jobs import CANCELLED, count_lost, end_job, get_job
+from store.work.jobs import CANCELLED, FAILED, count_lost, end_job, get_job
 from worker.jobs.cancellation import CancelWatch
 from worker.jobs.runner import JobContext, running
 
@@ -249,7 +249,7 @@ class _Finetuning:
             note_attempt(db, self.project.id, Attempt(self.labels, backbone, reason))
             pending_work.finish(db, self.context.lease)
             # At once: who waits for the work to be done would take it for a success.
-            end_job(db, self.context.job_id, state="failed", error=reason)
+            end_job(db, self.context.job_id, state=FAILED, error=reason)
 
         self.database.write(write)
         raise GivenUpError(reason)

@@ -14,7 +14,7 @@ from store.projects.projects import Project, get_project
 from store.settings import Settings
 from store.store import Store
 from store.work import pending_work
-from store.work.jobs import LOST, change_job, end_job
+from store.work.jobs import FAILED, FINISHED, LOST, STARTED, change_job, end_job, job_id
 from studio.errors import StudioError
 
 log = structlog.get_logger()
@@ -76,48 +76,47 @@ def running(kind: str, project_id: int, generation: int) -> Iterator[JobContext]
     The body calls `work.finish` in its last transaction. When it raises, the work stays wanted
     and is tried again after a wait; a lost lease ends it without a trace.
     """
-    job_id = f"{kind}-{project_id}-g{generation}"
-    with structlog.contextvars.bound_contextvars(job=job_id):
+    with structlog.contextvars.bound_contextvars(job=job_id(kind, project_id, generation)):
         store = Store.open(Settings())
         try:
-            with _leased(store, kind, project_id, job_id) as context:
+            with _leased(store, kind, project_id, generation) as context:
                 yield context
         finally:
             store.close()
 
 
 @contextmanager
-def _leased(store: Store, kind: str, project_id: int, job_id: str) -> Iterator[JobContext]:
-    database = store.database
+def _leased(store: Store, kind: str, project_id: int, generation: int) -> Iterator[JobContext]:
+    database, own = store.database, job_id(kind, project_id, generation)
     try:
-        lease = database.write(lambda db: pending_work.begin(db, project_id, kind))
+        lease = database.write(lambda db: pending_work.begin(db, project_id, kind, generation))
     except pending_work.LeaseLostError as error:
         log.info("job not wanted any more", reason=str(error))
-        _end(store, job_id, state=LOST, error=str(error))
+        _end(store, own, state=LOST, error=str(error))
         raise
     try:
         now = time.time()
-        database.write(lambda db: change_job(db, job_id, state="started", started_at=now))
+        database.write(lambda db: change_job(db, own, state=STARTED, started_at=now))
         with database.read() as db:
             project = get_project(db, project_id)
         assert project is not None, "work refers to its project"
-        context = JobContext(store, project, lease, job_id)
+        context = JobContext(store, project, lease, own)
         yield context
     except pending_work.LeaseLostError as error:
         log.info("job superseded", reason=str(error))
-        _end(store, job_id, state=LOST, error=str(error))
+        _end(store, own, state=LOST, error=str(error))
     except Exception as error:
         expected = isinstance(error, (StudioError, UnknownConnectionError, JobError))
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         log.warning("job failed", error=message, exc_info=not expected)
         database.write(lambda db: pending_work.fail(db, project_id, kind, message))
-        _end(store, job_id, state="failed", error=message)
+        _end(store, own, state=FAILED, error=message)
         if not expected:
             raise
     else:
         log.info("job finished", **context.timings)
-        _end(store, job_id, state="finished", progress=1.0, timings=context.timings)
+        _end(store, own, state=FINISHED, progress=1.0, timings=context.timings)
 
 
-def _end(store: Store, job_id: str, **values: object) -> None:
-    store.database.write(lambda db: end_job(db, job_id, **values))
+def _end(store: Store, of_job: str, **values: object) -> None:
+    store.database.write(lambda db: end_job(db, of_job, **values))

@@ -20,6 +20,7 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
+from store.work.jobs import job_id
 from worker.queues.job_types import AllowedJob, get_kind
 from worker.supervision.process_identity import ProcessIdentity
 
@@ -113,11 +114,6 @@ def claims_key(queue: str, worker: str = "") -> str:
 def open_queue(connection: Redis, name: str) -> Queue:
     """RQ's queue of that name, for jobs of ours."""
     return Queue(name, connection=connection, job_class=AllowedJob, serializer=JSONSerializer)
-
-
-def job_id(kind: str, project_id: int, generation: int) -> str:
-    """The id of the job that does what `kind` does for a project, for the n-th time."""
-    return f"{kind}-{project_id}-g{generation}"
 
 
 def enqueue(connection: Redis, kind: str, project_id: int, generation: int) -> str:

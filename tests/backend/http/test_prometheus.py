@@ -62,7 +62,7 @@ def test_the_store_is_measured(web, project):
     add_tasks(web.store, project, [1, 2, 3], embedded=True)
     web.webhook(recorded("annotation_created"))
     serve_version(web.store, project)
-    web.store.database.write(lambda db: add_job(db, "embed-1-g9", project.id, "embed", 9))
+    web.store.database.write(lambda db: add_job(db, project.id, "embed", 9))
     found = scrape(web)
     labels = {"connection": "default", "project": "5"}
     assert value(found, "apprentice_tasks", **labels) == 4

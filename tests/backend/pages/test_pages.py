@@ -89,7 +89,7 @@ def test_running_jobs_and_errors_are_shown(web, project):
         fail(db, project.id, "publish", "Label Studio does not answer")
         postpone(db, project.id, "publish", 1e12)
         for number in (1, 2):
-            add_job(db, f"embed-{project.id}-g{number}", project.id, "embed", number)
+            add_job(db, project.id, "embed", number)
         change_job(
             db, f"embed-{project.id}-g1", state="failed", ended_at=2e9, error="out of memory"
         )

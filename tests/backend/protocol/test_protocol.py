@@ -184,7 +184,7 @@ def test_train_names_a_job_whose_state_can_be_asked(web, project):
 def test_job_status_follows_the_job_and_its_successor(web, project):
     def prepare(db):
         want(db, project.id, "learn", not_before=1e12)
-        add_job(db, f"learn-{project.id}-g7", project.id, "learn", 7)
+        add_job(db, project.id, "learn", 7)
 
     web.store.database.write(prepare)
     job = f"learn-{project.id}-g7"

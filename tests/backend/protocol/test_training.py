@@ -92,7 +92,7 @@ def test_an_order_to_begin_with_is_not_what_was_learned(web, project, run):
     def learn():
         while not wanted(web, project, "learn"):
             pass
-        lease = web.store.database.write(lambda db: pending_work.begin(db, project.id, "learn"))
+        lease = web.store.database.write(lambda db: pending_work.begin(db, project.id, "learn", 1))
         web.store.database.write(lambda db: pending_work.finish(db, lease))
 
     web.store.database.write(order)

@@ -206,9 +206,7 @@ def test_one_whose_process_is_ended_time_and_again_is_given_up(labelled: Workben
     def lose(db):
         pending_work.want(db, labelled.project_id, "finetune")
         for generation in range(101, 101 + MOST_LOSSES):
-            job = f"finetune-{labelled.project_id}-g{generation}"
-            add_job(db, job, labelled.project_id, "finetune", generation)
-            end_job(db, job, state="lost")
+            end_job(db, add_job(db, labelled.project_id, "finetune", generation), state="lost")
 
     labelled.store.database.write(lose)
     labelled.run("finetune")
