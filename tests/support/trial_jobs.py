@@ -1,6 +1,7 @@
 """Jobs for the tests, and, run as a script, a worker that knows them: URL FOLDER [burst]."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from worker.queues.cancellation_mark import set_mark
 from worker.queues.forking_worker import run_worker
 from worker.queues.job_types import JobKind, register_kind
 
@@ -54,6 +56,12 @@ def fail(project_id: int, generation: int) -> None:
     raise ArithmeticError(f"no {project_id} today")
 
 
+def cancelled(project_id: int, generation: int) -> None:
+    """End its own process, as a job that was cancelled and can't stop by itself."""
+    set_mark()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
 for name, function, timeout in [
     ("note", "note", 60),
     ("hang", "hang", 60),
@@ -61,6 +69,7 @@ for name, function, timeout in [
     ("wait", "wait_for_file", 60),
     ("swallow", "swallow", 1),
     ("fail", "fail", 60),
+    ("cancelled", "cancelled", 60),
 ]:
     register_kind(JobKind(name, f"trial_jobs:{function}", QUEUE, timeout))
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from store.work import pending_work
 from worker.jobs.runner import JobContext
+from worker.queues.cancellation_mark import set_mark
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class CancelWatch:
         else:
             return
         if not self._over.wait(PATIENCE_SECONDS) and self._own_process:
-            log.warning("the job doesn't stop by itself; its process is ended")
+            log.info("cancelled; the job doesn't stop by itself, so its process is ended")
             self._clear()
+            set_mark()
             os.killpg(os.getpgrp(), signal.SIGKILL)

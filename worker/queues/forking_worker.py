@@ -28,6 +28,7 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 
 from worker.queues.broker import redis_from_url
+from worker.queues.cancellation_mark import clear_mark, is_marked
 from worker.queues.enqueue import JOB_PREFIX, QUEUES, claims_key
 from worker.queues.heartbeat_worker import LeasedWorker
 from worker.queues.job_types import kinds_of_queue
@@ -70,11 +71,9 @@ def run_worker(
     Args:
         queue: one of `QUEUES`.
         redis_url: the broker; it may be away, also at the start.
-        preload: run once, in the parent, instead of `import_jobs`: imports what each job would
-            have to import again. It must start no thread and must not touch CUDA or OpenVINO:
-            neither survives a fork.
-        after_fork: run in each job's process before the job: drops what must not be shared with
-            the parent, such as database connections.
+        preload: run once, in the parent, instead of `import_jobs`. It must start no thread and
+            must not touch CUDA or OpenVINO: neither survives a fork.
+        after_fork: run in each job's process before the job: drops what must not be shared.
         burst: return when the queue is empty.
     """
     if queue not in QUEUES:
@@ -122,6 +121,7 @@ class ForkingWorker(LeasedWorker):
         self._after_fork = after_fork
         self._lifeline = Lifeline()
         self._may_stop_here = False
+        self._forked = ""  # id of the job whose process was forked last
 
     # Stopping
 
@@ -247,6 +247,8 @@ class ForkingWorker(LeasedWorker):
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Fork the process that runs the job, in a process group of its own."""
+        self._forked = job.id
+        clear_mark()
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             pid = os.fork()
@@ -287,6 +289,17 @@ class ForkingWorker(LeasedWorker):
         """In the fork: mark the job as started by this worker; only then its claim ends."""
         super().prepare_job_execution(job)
         self.connection.lrem(self.claims, 0, job.id)
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Wait for the job's process to end."""
+        ended = super().wait_for_horse()
+        if is_marked():
+            self._stopped_job_id = self._forked
+        return ended
+
+    def _handle_stopped_job(self, job: Job, queue: Queue, execution: Execution) -> None:
+        log.info("job.cancelled", job=job.id)
+        self.handle_job_failure(job, queue, exc_string="cancelled", execution=execution)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Log why a job failed."""

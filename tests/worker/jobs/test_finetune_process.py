@@ -151,7 +151,9 @@ def test_one_that_ignores_it_is_killed_with_all_that_it_started(
         bench.store.database.write(lambda db: cancel(db, bench.project_id))
         _, alive = psutil.wait_procs(forks, timeout=PATIENCE)
         assert not alive, "their memory is free"
+        eventually(lambda: "job.cancelled" in shop.log(), "the worker says so")
         assert "doesn't stop by itself" in shop.log()
+        assert not re.search(r"error|warning", shop.log(), re.IGNORECASE), "it is no fault"
         assert shop.worker.poll() is None, "the worker itself goes on"
     finally:
         shop.close()

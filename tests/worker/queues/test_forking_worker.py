@@ -88,6 +88,19 @@ def test_a_killed_job_has_failed_and_its_worker_goes_on(workshop: Workshop) -> N
     assert workshop.pids() == {worker.pid}
 
 
+def test_a_job_that_was_cancelled_is_no_error_in_the_log(workshop: Workshop) -> None:
+    workshop.start_worker()
+    job = enqueue(workshop.connection, "cancelled", 5, 1)
+    eventually(lambda: "job.cancelled" in workshop.log(), "it was cancelled")
+    reaches(workshop, job, JobState.FAILED)
+    assert "job.killed" not in workshop.log()
+    assert "warning" not in workshop.log()
+    killed = enqueue(workshop.connection, "hang", 5, 2)
+    os.kill(workshop.process_of(killed), signal.SIGKILL)
+    reaches(workshop, killed, JobState.FAILED)
+    assert "job.killed" in workshop.log(), "the next one was not"
+
+
 def test_a_job_that_takes_too_long_has_failed(workshop: Workshop) -> None:
     workshop.start_worker()
     job = enqueue(workshop.connection, "brief", 5, 1)
