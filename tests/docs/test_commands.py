@@ -11,7 +11,7 @@ from typer.main import get_command
 from backend.cli.main import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 # In a line of a code block, or in a code span, which may go on in the next line.
 TYPED = re.compile(r"^(?:\S*bin/)?apprentice ([^\n#]+)|`apprentice ([^`]+)`", re.MULTILINE)
 STANDS_FOR = {"ID": "1", "TASK": "1", "VERSION": "v1"}
