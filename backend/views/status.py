@@ -8,19 +8,17 @@ from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
-from services.labels.aggregation import read_labels
+from services.labels.labelled_tasks import count_labelled_tasks
 from services.reports.ledger_summary import Summary, kept_summary
 from store.predictions.pending_answers import owed_tasks
-from store.predictions.shortlists import get_shortlist
+from store.predictions.shortlists import count_open_choices
 from store.projects.connections import list_connections
 from store.projects.embedding_spaces import backbone_of
 from store.projects.key_values import told
 from store.projects.projects import Project, list_projects
 from store.settings import Settings
 from store.store import Store
-from store.tasks.annotations import annotated_tasks, current_annotations
-from store.tasks.tasks import count_tasks, task_ids
-from store.tasks.units import task_of
+from store.tasks.tasks import count_tasks
 from store.versions.versions import Version, get_version, list_versions
 from store.work.jobs import count_jobs
 from studio.config import parse_label_config
@@ -157,9 +155,8 @@ def _project_status(
     db: Connection, project: Project, space: str | None, workers: Sequence[WorkerInfo]
 ) -> Status:
     counts = count_tasks(db, project.id, project.embedding_space or space)
-    labels = _count_labels(db, project)
+    labels = count_labelled_tasks(db, project.id, parse_label_config(project.label_config))
     served = get_version(db, project.served_version_id) if project.served_version_id else None
-    shortlist = set(get_shortlist(db, project.id)) - annotated_tasks(db, project.id)
     now = project_work(db, project.id)
     return Status(
         id=project.id,
@@ -172,7 +169,7 @@ def _project_status(
         embedded=counts.embedded,
         broken=counts.broken,
         labels=labels,
-        shortlist=len(shortlist),
+        shortlist=count_open_choices(db, project.id),
         owed=len(owed_tasks(db, project.id)),
         version=served.name if served else None,
         version_since=served.published_at if served else None,
@@ -182,7 +179,7 @@ def _project_status(
         jobs=now.jobs,
         waiting=now.waiting,
         workers=tuple(workers),
-        versions=tuple(_version_status(v) for v in list_versions(db, project.id)[:5]),
+        versions=tuple(_version_status(v) for v in list_versions(db, project.id, limit=5)),
         errors=now.errors,
         backbone=backbone_of(project.embedding_space) if project.embedding_space else None,
         moving=_moving(db, project),
@@ -203,12 +200,6 @@ def _moving(db: Connection, project: Project) -> MoveStatus | None:
         return None
     counts = count_tasks(db, project.id, project.next_space, moving=True)
     return MoveStatus(project.next_backbone, counts.embedded, project.next_error)
-
-
-def _count_labels(db: Connection, project: Project) -> int:
-    config = parse_label_config(project.label_config)
-    labels = read_labels(current_annotations(db, project.id), config)
-    return len(task_ids(db, project.id).intersection(map(task_of, labels)))
 
 
 def _accuracy(version: Version | None) -> AccuracyStatus | None:

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, func, select
 
 from model.similarity import best, coarse_cosines, cosines
 from services.embedding.similarity_index import extend_matrix, open_matrix
+from store.database.chunks import chunks
 from store.database.schema import task
 from store.projects.key_values import tell, told
 from store.projects.projects import Project
 from store.store import Store
-from store.tasks.tasks import chunks, get_tasks, task_data
+from store.tasks.tasks import get_tasks, task_data
 
 MOST = 1_000  # similar images asked for at a time
 SMALL = 10_000  # tasks; up to here embeddings are read as they are, without a matrix

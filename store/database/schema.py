@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -86,6 +87,9 @@ task = Table(  # a row for each image of a task: one, where its data has no list
     Column("retries", Integer, nullable=False, default=0),
     Column("retry_at", Double),  # after a passing fault
     Column("split", Text),  # "holdout", assigned once
+    # Whether the task has a usable label; null when its annotations were not read since they
+    # changed. Of a task with several images, its first one's row says it.
+    Column("labelled", Boolean, server_default=false()),
     Column("updated_at", Double, nullable=False),
     Column("deleted_at", Double),
     UniqueConstraint("project_id", "ls_id", "item"),

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from store.database.chunks import chunks
 from store.database.schema import acceptance
-from store.tasks.tasks import chunks
 
 # Only shown by us; to be written; the call has begun; in Label Studio; to be deleted there.
 MARKED, WANTED, SENT, WRITTEN, WITHDRAWN = "marked", "wanted", "sent", "written", "withdrawn"

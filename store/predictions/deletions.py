@@ -8,10 +8,10 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, delete, update
 
+from store.database.chunks import chunks
 from store.database.schema import prediction, selection, task
 from store.predictions.auto_accepts import forget_acceptances
 from store.tasks.annotations import delete_annotations, task_annotations
-from store.tasks.tasks import chunks
 
 DELETED = "deleted"  # in place of the strategy: what it chose is no more
 

@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, delete, insert, select
 
+from store.database.chunks import chunks
 from store.database.schema import owed
-from store.tasks.tasks import chunks
 
 
 def owe(db: Connection, project_id: int, ls_ids: Collection[int]) -> None:

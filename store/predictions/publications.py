@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from store.database.chunks import chunks
 from store.database.schema import prediction, publication, publication_chunk
-from store.tasks.tasks import chunks
 
 CHUNK_ITEMS = 200  # predictions in one request to Label Studio
 SWEPT = "swept"  # the source of a prediction that Label Studio holds no more

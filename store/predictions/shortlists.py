@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
-from store.database.schema import selection
-from store.tasks.tasks import chunks
+from store.database.chunks import chunks
+from store.database.schema import annotation, selection
 
 RANDOM = "random"  # the strategy's name
 
@@ -114,6 +114,20 @@ def first_choice_at(db: Connection, project_id: int) -> float | None:
     """When tasks were first chosen, in seconds since 1970; None before."""
     query = select(func.min(selection.c.created_at)).where(selection.c.project_id == project_id)
     return db.execute(query).scalar()
+
+
+def count_open_choices(db: Connection, project_id: int) -> int:
+    """How many tasks of the shortlist have no annotation yet, not even a skipped one."""
+    annotated = exists().where(
+        annotation.c.project_id == project_id,
+        annotation.c.task_ls_id == selection.c.task_ls_id,
+        annotation.c.current,
+        ~annotation.c.deleted,
+    )
+    query = select(func.count(selection.c.task_ls_id.distinct())).where(
+        selection.c.project_id == project_id, selection.c.active, ~annotated
+    )
+    return db.execute(query).scalar_one()
 
 
 def get_shortlist(db: Connection, project_id: int) -> list[int]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
+from store.database.chunks import chunks
 from store.database.schema import annotation, prediction
 from store.predictions.publications import SWEPT
-from store.tasks.tasks import chunks
 
 Result = Sequence[Mapping[str, Any]]
 

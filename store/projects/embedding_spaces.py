@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, func, select, update
 
+from store.database.chunks import chunks
 from store.database.schema import task, version
 from store.projects.projects import Project, change_project, get_project
 from store.tasks.embedding_queue import any_to_embed
-from store.tasks.tasks import chunks
 from store.tasks.units import item_of, task_of
 
 TUNED = "tuned:"  # family of fine-tuned backbones

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from store.database.schema import project
+from store.tasks.labelled import clear_labelled
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def save_project(
         project_id = int(key[0])
     else:
         project_id = known.id
+        if label_config and label_config != known.label_config:
+            clear_labelled(db, project_id)
         db.execute(
             update(project)
             .where(project.c.id == project_id)
@@ -128,6 +131,8 @@ def save_project(
 
 def change_project(db: Connection, project_id: int, **values: Any) -> None:
     """Set columns of the project."""
+    if "label_config" in values:
+        clear_labelled(db, project_id)
     db.execute(update(project).where(project.c.id == project_id).values(**values))
 
 

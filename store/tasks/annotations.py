@@ -1,15 +1,16 @@
 """Annotations: an append-only history in which the last write counts."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from store.database.chunks import chunks
 from store.database.schema import annotation
 from store.tasks.accept_marks import is_accepted
-from store.tasks.tasks import chunks
+from store.tasks.labelled import clear_labelled
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def save_annotations(db: Connection, project_id: int, records: Collection[Annota
     changed = 0
     for ids in chunks(by_id):
         current = _current(db, project_id, ids)
-        outdated: list[int] = []
+        outdated: list[Any] = []
         rows: list[dict[str, Any]] = []
         for ls_id in ids:
             known = current.get(ls_id)
@@ -52,9 +53,9 @@ def save_annotations(db: Connection, project_id: int, records: Collection[Annota
             for row in new[:-1]:
                 row["current"] = False
             if new and known is not None:
-                outdated.append(known.id)
+                outdated.append(known)
             rows += new
-        _append(db, outdated, rows)
+        _append(db, project_id, outdated, rows)
         changed += len(rows)
     return changed
 
@@ -102,11 +103,17 @@ def _values(
     }
 
 
-def _append(db: Connection, outdated: list[int], rows: list[dict[str, Any]]) -> None:
+def _append(
+    db: Connection, project_id: int, outdated: Sequence[Any], rows: Sequence[dict[str, Any]]
+) -> None:
     if outdated:
-        db.execute(update(annotation).where(annotation.c.id.in_(outdated)).values(current=False))
+        ids = [row.id for row in outdated]
+        db.execute(update(annotation).where(annotation.c.id.in_(ids)).values(current=False))
     if rows:
         db.execute(insert(annotation), rows)
+    # An id that is used again may have belonged to another task.
+    tasks = {row["task_ls_id"] for row in rows}.union(row.task_ls_id for row in outdated)
+    clear_labelled(db, project_id, tasks)
 
 
 def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
@@ -118,7 +125,7 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
     deleted = 0
     for ids in chunks(set(ls_ids)):
         current = _current(db, project_id, ids)
-        outdated: list[int] = []
+        outdated: list[Any] = []
         rows: list[dict[str, Any]] = []
         now = time.time()
         for ls_id in ids:
@@ -129,29 +136,33 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
             elif known.deleted:
                 continue
             else:
-                outdated.append(known.id)
+                outdated.append(known)
                 row = {name: value for name, value in known._mapping.items() if name != "id"}
             rows.append(row | {"deleted": True, "received_at": now})
-        _append(db, outdated, rows)
+        _append(db, project_id, outdated, rows)
         deleted += len(rows)
     return deleted
 
 
-def current_annotations(db: Connection, project_id: int) -> list[AnnotationRecord]:
+def current_annotations(
+    db: Connection, project_id: int, tasks: Collection[int] | None = None
+) -> list[AnnotationRecord]:
     """The annotations that count as labels: not deleted, not skipped; by time of writing.
 
-    Nor do suggestions that were accepted without a person looking at them.
+    Suggestions that were accepted without a person looking at them don't count.
+
+    Args:
+        tasks: up to a few hundred whose annotations are wanted; None for all.
     """
-    rows = db.execute(
-        select(annotation)
-        .where(
-            annotation.c.project_id == project_id,
-            annotation.c.current,
-            ~annotation.c.deleted,
-            ~annotation.c.was_cancelled,
-        )
-        .order_by(annotation.c.updated_at, annotation.c.ls_id)
+    query = select(annotation).where(
+        annotation.c.project_id == project_id,
+        annotation.c.current,
+        ~annotation.c.deleted,
+        ~annotation.c.was_cancelled,
     )
+    if tasks is not None:
+        query = query.where(annotation.c.task_ls_id.in_(tasks))
+    rows = db.execute(query.order_by(annotation.c.updated_at, annotation.c.ls_id))
     return [
         AnnotationRecord(
             ls_id=row.ls_id,

@@ -1,18 +1,16 @@
 """Tasks: what Label Studio has, which images each shows, and what is known of these images."""
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Text, bindparam, case, func, insert, or_, select, update
 
+from store.database.chunks import chunks
 from store.database.schema import task
+from store.tasks.labelled import clear_labelled
 from store.tasks.units import FIRST, item_of, task_of, unit_of
-
-CHUNK = 500  # ids in one IN (…), below every database's limit on parameters
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,6 @@ _SHOWN = select(task.c.ls_id, task.c.item, task.c.uri, task.c.data, task.c.delet
 _PRESENT = select(*COLUMNS).where(*_LISTED, task.c.deleted_at.is_(None))
 
 
-def chunks(ids: Collection[T]) -> Iterable[list[T]]:
-    """`ids` in lists that fit one query."""
-    listed = list(ids)
-    return (listed[i : i + CHUNK] for i in range(0, len(listed), CHUNK))
-
-
 def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord]) -> int:
     """Remember the tasks; an image that is another one now is to be embedded again.
 
@@ -118,6 +110,7 @@ def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord])
         if new:
             values = [_values(project_id, by_id[task_of(unit)], item_of(unit)) for unit in new]
             db.execute(insert(task), values)
+            clear_labelled(db, project_id, {task_of(unit) for unit in new})
         changed += len(new)
         for unit, row in known.items():
             if unit in wanted:

@@ -96,11 +96,10 @@ def find_version(db: Connection, project_id: int, number: int) -> Version | None
     return None if row is None else Version(**row._mapping)
 
 
-def list_versions(db: Connection, project_id: int) -> list[Version]:
+def list_versions(db: Connection, project_id: int, limit: int | None = None) -> list[Version]:
     """The project's versions, the newest first."""
-    rows = db.execute(
-        select(version).where(version.c.project_id == project_id).order_by(version.c.number.desc())
-    )
+    query = select(version).where(version.c.project_id == project_id)
+    rows = db.execute(query.order_by(version.c.number.desc()).limit(limit))
     return [Version(**row._mapping) for row in rows]
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from model.evaluation.paired_tests import Verdict
 from model.registry import UnknownNameError
 from services.finetuning.policy import wish_where_it_may_pay
+from services.labels.labelled_tasks import mark_labelled_tasks
 from services.publishing.outdated import (
     hardest_control,
     next_place,
@@ -69,6 +70,7 @@ def preload() -> None:
 def run(project_id: int, generation: int) -> None:
     """Learn from today's labels, or refill the shortlist when they are the same as before."""
     with running("learn", project_id, generation) as context:
+        mark_labelled_tasks(context.store, project_id)
         learning = _Learning(context)
         learning.run()
         with context.step("accept"):

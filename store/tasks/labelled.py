@@ -1,0 +1,69 @@
+"""Which tasks have a usable label: counted when annotations are read, not when they are shown.
+
+Whatever changes a task's annotations, or how they are read, clears its mark. The tasks without a
+mark are the only ones whose annotations have to be read to count labels.
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
+
+from store.database.chunks import chunks
+from store.database.schema import annotation, task
+from store.tasks.units import FIRST
+
+# Every webhook clears marks: the statements are made once.
+_CLEAR_ALL = (
+    update(task)
+    .where(
+        task.c.project_id == bindparam("of_project"),
+        task.c.item == FIRST,
+        exists().where(
+            annotation.c.project_id == task.c.project_id, annotation.c.task_ls_id == task.c.ls_id
+        ),
+    )
+    .values(labelled=None)
+)
+_CLEAR = _CLEAR_ALL.where(task.c.ls_id.in_(bindparam("ids", expanding=True)))
+
+
+def clear_labelled(db: Connection, project_id: int, tasks: Collection[int] | None = None) -> None:
+    """Clear the marks of these tasks, or of all, as far as they ever had an annotation."""
+    if tasks is None:
+        db.execute(_CLEAR_ALL, {"of_project": project_id})
+        return
+    for ids in chunks(tasks):
+        db.execute(_CLEAR, {"of_project": project_id, "ids": ids})
+
+
+def _first_images(project_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (task.c.project_id == project_id, task.c.item == FIRST)
+
+
+def set_labelled(
+    db: Connection, project_id: int, labelled: Collection[int], unlabelled: Collection[int]
+) -> None:
+    """Mark these tasks as having a usable label, and those as having none."""
+    for tasks, value in ((labelled, True), (unlabelled, False)):
+        for ids in chunks(tasks):
+            db.execute(
+                update(task)
+                .where(*_first_images(project_id), task.c.ls_id.in_(ids))
+                .values(labelled=value)
+            )
+
+
+def count_labelled(db: Connection, project_id: int) -> int:
+    """How many tasks are marked as having a usable label."""
+    query = select(func.count()).where(
+        *_first_images(project_id), task.c.labelled.is_(True), task.c.deleted_at.is_(None)
+    )
+    return db.execute(query).scalar_one()
+
+
+def unmarked_tasks(db: Connection, project_id: int, limit: int | None = None) -> set[int]:
+    """Tasks whose annotations are to be read, as they have no mark."""
+    query = select(task.c.ls_id).where(
+        *_first_images(project_id), task.c.labelled.is_(None), task.c.deleted_at.is_(None)
+    )
+    return set(db.execute(query.order_by(task.c.ls_id).limit(limit)).scalars())
