@@ -14,11 +14,10 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from store.predictions.publications import version_is_pending
-from store.projects.projects import get_project, list_projects
+from services.training.schedule import learn_is_ripe
+from store.projects.projects import list_projects
 from store.settings import Settings
 from store.store import Store
-from store.versions.versions import START, get_version
 from store.work import pending_work
 from store.work.jobs import add_job, change_job, get_job
 from worker.queues.enqueue import enqueue, job_state
@@ -27,8 +26,6 @@ log = structlog.get_logger()
 
 INTERVAL = 0.25  # seconds
 PAUSE = 0.05  # seconds after a sweep, however often it is woken: webhooks come in hundreds
-DEBOUNCE = 0.3  # seconds without a new wish, for work that needs no longer wait
-PUSH_SECONDS = 60.0  # that the push of one version is waited for before the next is made
 UNDER_WAY = ("queued", "started")
 
 
@@ -145,22 +142,3 @@ def _due_for_reconcile(db: Connection, settings: Settings, now: float, started: 
         if wanted is None or wanted.wanted == wanted.done or wanted.touched_at < started:
             due.append(project.id)
     return due
-
-
-def learn_is_ripe(db: Connection, item: pending_work.Work, settings: Settings, now: float) -> bool:
-    """Whether a new version would matter: enough new labels, or a pause after fewer.
-
-    A version costs Label Studio a push, so labels that come in a row share one; when the annotator
-    pauses, even a single label is learned from at once.
-    """
-    quiet = now - item.touched_at
-    project = get_project(db, item.project_id)
-    if project is None or version_is_pending(db, project.id, now - PUSH_SECONDS):
-        return False
-    version = get_version(db, project.served_version_id) if project.served_version_id else None
-    if version is None or version.kind == START:
-        return quiet >= DEBOUNCE or now - item.wanted_at > 2.0
-    enough = max(settings.publish_min_labels, 0.05 * version.labels)
-    if item.wanted - item.done >= enough:
-        return quiet >= DEBOUNCE or now - item.wanted_at > settings.publish_pause_seconds
-    return quiet >= settings.publish_pause_seconds

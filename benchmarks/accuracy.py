@@ -20,7 +20,8 @@ from backend.demo.dataset import CLASSES, FOLDER, LABEL_CONFIG, PACKAGE
 from benchmarks.harness import Options
 from benchmarks.report import OUT, Bar, Outcome
 from model.embedding import embed_stream, open_embedder
-from services.training.train import TrainingSet, train
+from services.training.train import train
+from services.training.training_set import TrainingSet
 from studio.config import LabelConfig, parse_label_config
 from studio.images.decoding import decode
 from studio.images.policy import ImagePolicy

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Float32s, Floats, Indices
 from model.selection.geometry import unit_rows
 
 BLOCK = 256  # rows turned into floats at a time: they stay in the processor's cache
@@ -19,21 +19,19 @@ THREADS = 2
 Codes = NDArray[np.int8]
 
 
-def quantise(x: NDArray[np.floating]) -> tuple[Codes, NDArray[np.float32]]:
+def quantise(x: Floats) -> tuple[Codes, Float32s]:
     """Codes [N, D] and scales [N] of embeddings [N, D]: codes × scales are nearly unit rows.
 
     Rows that are zero or not finite become zeros: nothing is similar to them.
     """
-    finite = np.isfinite(x).all(axis=1)
+    finite = np.asarray(np.isfinite(x).all(axis=1), np.bool_)
     units = unit_rows(np.where(finite[:, None], x, 0))
     scales = np.abs(units).max(axis=1, initial=0) / np.float32(127)
     codes = np.rint(units / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
     return codes, scales.astype(np.float32)
 
 
-def coarse_cosines(
-    codes: Codes, scales: NDArray[np.float32], query: NDArray[np.floating]
-) -> Floats:
+def coarse_cosines(codes: Codes, scales: Float32s, query: Floats) -> Float32s:
     """Nearly the cosines [N] of all rows to `query` [D]. `codes` may be a memory-mapped file."""
     direction = unit_rows(query[None])[0]
     found = np.empty(len(codes), np.float32)
@@ -52,7 +50,7 @@ def coarse_cosines(
     return found * scales
 
 
-def best(scores: Floats, count: int) -> NDArray[np.intp]:
+def best(scores: Float32s, count: int) -> Indices:
     """The rows of the `count` highest of scores [N], the highest first."""
     count = min(count, len(scores))
     if count == 0:
@@ -61,8 +59,8 @@ def best(scores: Floats, count: int) -> NDArray[np.intp]:
     return rows[np.argsort(-scores[rows], kind="stable")]
 
 
-def cosines(x: NDArray[np.floating], query: NDArray[np.floating]) -> Floats:
+def cosines(x: Floats, query: Floats) -> Float32s:
     """The cosines [N] of embeddings [N, D] to `query` [D]; -1 for rows that are not finite."""
-    finite = np.isfinite(x).all(axis=1)
-    exact: Floats = unit_rows(np.where(finite[:, None], x, 0)) @ unit_rows(query[None])[0]
+    finite = np.asarray(np.isfinite(x).all(axis=1), np.bool_)
+    exact: Float32s = unit_rows(np.where(finite[:, None], x, 0)) @ unit_rows(query[None])[0]
     return np.where(finite, exact, np.float32(-1))

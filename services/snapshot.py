@@ -4,15 +4,10 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-import numpy as np
 from sqlalchemy import Connection
 
 from services.labels.aggregation import Labels, read_labels
-from services.labels.class_history import class_history
 from services.labels.multi_image import image_counts, learned_of, unready
-from services.labels.votes import read_votes
-from services.selection.shortlist import load_vectors
-from services.training.train import TrainingSet
 from store.predictions.auto_accepts import written_confidences
 from store.predictions.publications import latest_predictions
 from store.predictions.shortlists import (
@@ -33,7 +28,6 @@ from store.tasks.annotations import (
     first_received,
 )
 from store.tasks.tasks import Task, list_tasks
-from store.tasks.units import item_of, task_of
 from store.versions.active_learning import Advice, get_advice
 from store.versions.versions import Version, get_version, newest_version
 from studio.config import LabelConfig, parse_label_config
@@ -166,39 +160,3 @@ def _unbiased(
     early = set() if first is None else annotated_before(db, project_id, first)
     truths = {a.task_ls_id for a in annotations if a.ground_truth}
     return {task: task in truths for task in {*drawn, *early, *truths}}
-
-
-def training_set(store: Store, now: Snapshot) -> TrainingSet:
-    """The labelled units of the snapshot that are embedded."""
-    labelled = [
-        task for task in now.tasks if task.unit in now.labels and task.embedded_space == now.space
-    ]
-    kept, x = load_vectors(store, now.space, labelled)
-    newest = {a.task_ls_id: a.updated_at for a in now.annotations}  # the newest comes last
-    return TrainingSet(
-        tasks=np.array([task.unit for task in kept], np.int64),
-        image_keys=[str(task.image_key) for task in kept],
-        x=x,
-        labels=now.labels,
-        holdout=frozenset(task.unit for task in kept if task.split == "holdout"),
-        space=now.space,
-        labelled_at={task.unit: newest.get(task.ls_id, 0.0) for task in kept},
-        since=class_history(store, now.project.id, now.config),
-        votes=read_votes(now.annotations, now.config, image_counts(now.images)),
-        notes=_lost_labels(now),
-    )
-
-
-def _lost_labels(now: Snapshot) -> tuple[str, ...]:
-    """What to say when annotations label images that their tasks don't have (any more)."""
-    if not now.config.several:
-        return ()
-    there, tasks = {task.unit for task in now.tasks}, {task.ls_id for task in now.tasks}
-    lost = [unit for unit in now.labels if unit not in there and task_of(unit) in tasks]
-    if not lost:
-        return ()
-    count = "1 label is" if len(lost) == 1 else f"{len(lost)} labels are"
-    return (
-        f"{count} of images that their tasks don't show (any more), such as image "
-        f"{item_of(lost[0]) + 1} of task {task_of(lost[0])}: left out",
-    )

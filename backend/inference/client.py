@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import numpy as np
-import numpy.typing as npt
 
 from backend.inference.socket_path import socket_path as socket_path
+from model.arrays import Float16s
 
 ITEMS = 32  # images in one request to the inference process
 REQUESTS = 3  # of them under way for one /predict: more would only wait in its queue
@@ -34,7 +34,7 @@ class Embedded:
 
     space: str
     key: str
-    vector: npt.NDArray[np.float16]
+    vector: Float16s
 
 
 @dataclass(frozen=True)

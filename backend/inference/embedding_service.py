@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.http.cache import Recent
 from backend.inference.client import Embedded, Failed, Wanted
+from model.arrays import Float16s
 from model.embedding import Embedder
 from services.connections.clients import UnknownConnectionError, image_loader
 from store.projects.connections import StudioConnection, get_connection
@@ -210,7 +210,7 @@ class EmbeddingService:
 
     def _embed(self, batch: _Batch) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        found: dict[str, npt.NDArray[np.float16]] = {}
+        found: dict[str, Float16s] = {}
         for key, vector in zip(batch.keys, self._vectors(batch.pixels), strict=True):
             if isinstance(vector, Exception):
                 reason = f"inference failed: {type(vector).__name__}: {vector}"
@@ -224,9 +224,7 @@ class EmbeddingService:
             log.warning("embeddings not kept", reason=str(error))
         return outcomes
 
-    def _vectors(
-        self, pixels: Sequence[npt.NDArray[Any]]
-    ) -> Sequence[npt.NDArray[np.float16] | Exception]:
+    def _vectors(self, pixels: Sequence[npt.NDArray[Any]]) -> Sequence[Float16s | Exception]:
         try:
             return list(self._embedder.embed(pixels))
         except Exception as error:

@@ -18,7 +18,7 @@ from backend.http.request_bodies import RequestError
 from backend.inference.client import Embedded, Failed, Wanted
 from backend.protocol.predict_request import AskedImage, PredictRequest, Question, read_questions
 from backend.protocol.predict_state import Answering
-from services.suggestions.predictor import shortlist_score
+from services.suggestions.queue_order import shortlist_score
 from store.predictions.pending_answers import owe
 from store.predictions.publications import Item, coming_scores, save_predictions
 from store.predictions.shortlists import get_shortlist

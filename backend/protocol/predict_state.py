@@ -4,13 +4,16 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from backend.inference.client import Embedded
 from backend.protocol.predict_request import AskedImage, PredictRequest, Question
-from services.labels.multi_image import asked_of, parts_of, suggest_together
+from model.arrays import Float16s
+from services.embedding.vectors import asked_of
+from services.labels.multi_image import parts_of
 from services.suggestions.control_group import is_blind, withheld
-from services.suggestions.predictor import Predictor, Suggestion, rest_score
+from services.suggestions.predictor import Predictor, Suggestion
+from services.suggestions.queue_order import rest_score
+from services.suggestions.suggest import suggest_together
 from store.predictions.publications import Item
 from store.projects.projects import Project
 from store.tasks.tasks import Task
@@ -20,8 +23,6 @@ from studio.config import LabelConfig
 
 ROWS = 2000  # embeddings multiplied at a time
 NOTHING = Suggestion([], 1.0)
-
-Vector = npt.NDArray[np.float16]
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Answering:
     blind_share: float
     suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position
     # By an image's key, as all that follow.
-    vectors: dict[int, Vector] = field(default_factory=dict)
+    vectors: dict[int, Float16s] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     passing: dict[int, str] = field(default_factory=dict)
     fresh: dict[int, Embedded] = field(default_factory=dict)  # embedded for this request
@@ -82,7 +83,7 @@ class Answering:
 
     def suggest(self, min_confidence: float) -> None:
         """Answer what can be answered by the embeddings that are there."""
-        rows: list[tuple[Question, int, Vector]] = []
+        rows: list[tuple[Question, int, Float16s]] = []
         for question in self.questions:
             if question.position not in self.suggestions:
                 rows += [(question, *row) for row in self._rows(question)]
@@ -95,7 +96,7 @@ class Answering:
                 self.predictor, self.config, asked, x, min_confidence, data
             )
 
-    def _rows(self, question: Question) -> list[tuple[int, Vector]]:
+    def _rows(self, question: Question) -> list[tuple[int, Float16s]]:
         """(item, embedding) of what is asked of a task, once all of its images are there."""
         usable = [image for image in question.images if image.key not in self.broken]
         there = {

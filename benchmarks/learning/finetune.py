@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks.harness import Options as Asked
 from benchmarks.report import Bar, Outcome, load_average, show
-from model.backbones.tuned import install
+from model.backbones.families.tuned import install
 from model.embedding import embed_stream, open_embedder
 from model.finetuning import Finetuned, Options, Progress, Target, finetune
 from model.heads import fit

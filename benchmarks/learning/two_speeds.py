@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.heads import digits, embeddings, textiles
-from model.backbones.tuned import install
+from model.backbones.families.tuned import install
 from model.embedding import embed_stream, open_embedder
 from model.evaluation.head_selection import select
 from model.evaluation.paired_tests import compare

@@ -113,7 +113,7 @@ def _frozen(
 
 
 def _tuned_textiles() -> tuple[NDArray[np.float16], NDArray[np.intp]]:
-    from model.backbones.tuned import install
+    from model.backbones.families.tuned import install
     from model.finetuning import Options, Target, finetune
 
     images, y = textiles()

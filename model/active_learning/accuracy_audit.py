@@ -11,8 +11,8 @@ Farquhar, Gal and Rainforth, On statistical bias in active learning, ICLR 2021).
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Bools, Floats
 from model.statistics.bounds import mean_interval
 from model.statistics.intervals import LEVEL, Measure
 
@@ -26,9 +26,9 @@ class Draws:
     those the model is right.
     """
 
-    right: NDArray[np.bool_]
-    labelled: NDArray[np.floating]
-    labelled_right: NDArray[np.floating]
+    right: Bools
+    labelled: Floats
+    labelled_right: Floats
 
 
 @dataclass(frozen=True)

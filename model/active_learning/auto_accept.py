@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Floats
 from model.statistics.bounds import is_below, least_items, upper_bound
 
 ALPHA = 0.05  # probability that suggestions with too many errors are ever taken
@@ -32,11 +33,11 @@ class Audited:
     `group` names the class that was suggested, so that each can be looked at by itself.
     """
 
-    confidence: NDArray[np.floating]
-    wrong: NDArray[np.bool_]
+    confidence: Floats
+    wrong: Bools
     group: NDArray[np.str_]
 
-    def part(self, rows: NDArray[np.bool_]) -> "Audited":
+    def part(self, rows: Bools) -> "Audited":
         """Some of them."""
         return Audited(self.confidence[rows], self.wrong[rows], self.group[rows])
 
@@ -61,11 +62,11 @@ class Rule:
     stays: float = 0.0
     broken: tuple[str, ...] = ()
 
-    def takes(self, confidence: NDArray[np.floating], group: NDArray[np.str_]) -> NDArray[np.bool_]:
+    def takes(self, confidence: Floats, group: NDArray[np.str_]) -> Bools:
         """Which suggestions [N] may be taken."""
         if self.state != ON or self.threshold is None:
             return np.zeros(len(confidence), np.bool_)
-        taken: NDArray[np.bool_] = confidence >= self.threshold
+        taken: Bools = confidence >= self.threshold
         return taken & ~np.isin(group, np.array(self.excluded, np.str_))
 
     @property

@@ -9,16 +9,11 @@ kept, and what was measured on other images at other times does not blur it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Bools, Float64s, Ints
 from model.statistics.intervals import LEVEL
-
-Ints = NDArray[np.integer[Any]]
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 POINTS = 6
 GROWTH = 1.5  # between sizes
@@ -46,7 +41,7 @@ class Curve:
 
     sizes: tuple[int, ...]
     accuracy: tuple[float, ...]
-    replicates: Floats
+    replicates: Float64s
 
     def gain(self, labels: int, more: int, *, level: float = LEVEL) -> Gain:
         """What `more` labels add to `labels`; never less than nothing."""
@@ -134,13 +129,13 @@ def fit_curve(sizes: tuple[int, ...], right: Bools, *, seed: int) -> Curve | Non
     return Curve(sizes, tuple(float(v) for v in measured), replicates)
 
 
-def _curve(n: Floats, abc: Floats) -> Floats:
+def _curve(n: Float64s, abc: Float64s) -> Float64s:
     a, b, c = (column[:, None] for column in abc.T)
-    found: Floats = a - b * n[None] ** -c
+    found: Float64s = a - b * n[None] ** -c
     return found
 
 
-def _fit(n: Floats, accuracy: Floats) -> Floats:
+def _fit(n: Float64s, accuracy: Float64s) -> Float64s:
     """Least squares [R, 3] for accuracies [R, K] with a ≤ 1 and b ≥ 0; many labels weigh more."""
     w = np.sqrt(n) / np.sqrt(n).sum()
     best = np.zeros((len(accuracy), 3))

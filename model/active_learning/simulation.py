@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Floats, Indices
 from model.evaluation.head_selection import GROWTH
 from model.heads import Head, choose_kind, fit
 from model.selection import rows_by
@@ -24,10 +24,10 @@ SPLIT = 0.25  # of the rows are tested on where no test set is given
 class Replay:
     """Images whose labels are known: features [N, D], labels [N] of 0 … C − 1, and a test set."""
 
-    x: NDArray[np.floating]
-    y: NDArray[np.intp]
-    test_x: NDArray[np.floating]
-    test_y: NDArray[np.intp]
+    x: Floats
+    y: Indices
+    test_x: Floats
+    test_y: Indices
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,12 +50,12 @@ class Asked:
     """What a chooser is asked with: the pool, labels [L] of `pool.labelled`, and the head."""
 
     pool: Pool
-    y: NDArray[np.intp]
+    y: Indices
     head: Head | None  # None before the first label
     k: int
 
 
-Chooser = Callable[[Asked], Sequence[int] | NDArray[np.intp]]
+Chooser = Callable[[Asked], Sequence[int] | Indices]
 
 
 def by_name(arm: str) -> Chooser:
@@ -67,16 +67,14 @@ def by_name(arm: str) -> Chooser:
     for name in (first, then) if then else (first,):
         STRATEGIES.get(name)
 
-    def choose(asked: Asked) -> NDArray[np.intp]:
+    def choose(asked: Asked) -> Indices:
         name = first if not then or asked.head is None else then
         return rows_by(name, asked.pool, asked.k)
 
     return choose
 
 
-def split(
-    x: NDArray[np.floating], y: NDArray[np.intp], *, seed: int, share: float = SPLIT
-) -> Replay:
+def split(x: Floats, y: Indices, *, seed: int, share: float = SPLIT) -> Replay:
     """A part of the rows, at random, as the test set."""
     order = np.random.default_rng([seed, 3]).permutation(len(y))
     tested = order[: round(share * len(y))]
@@ -91,7 +89,7 @@ def replay(
     batch: int,
     rounds: int,
     seed: int,
-    first: NDArray[np.intp] | None = None,
+    first: Indices | None = None,
     tell: Callable[[Round], None] | None = None,
 ) -> list[Round]:
     """Label `batch` images a round as `choose` says, and measure the head after each round.
@@ -99,7 +97,7 @@ def replay(
     `first` are rows to begin with instead of asking. Ends early when all is labelled.
     """
     x = np.asarray(data.x, np.float32)
-    known: NDArray[np.intp] = np.zeros(0, np.intp)
+    known: Indices = np.zeros(0, np.intp)
     head: Head | None = None
     learner = _Learner(data.classes, seed)
     done: list[Round] = []
@@ -124,13 +122,11 @@ def replay(
     return done
 
 
-def _pool(
-    x: NDArray[np.floating], known: NDArray[np.floating], head: Head | None, seed: int
-) -> Pool:
+def _pool(x: Floats, known: Floats, head: Head | None, seed: int) -> Pool:
     if head is None:
         return Pool(x, (), seed, known)
 
-    def ask(rows: NDArray[np.floating]) -> tuple[Distribution, ...]:
+    def ask(rows: Floats) -> tuple[Distribution, ...]:
         return (softmax(head.logits(rows)),)
 
     return Pool(x, ask(x), seed, known, ask)
@@ -145,7 +141,7 @@ class _Learner:
         self._chosen_at = 0
         self._last: Head | None = None
 
-    def fit(self, x: NDArray[np.floating], y: NDArray[np.intp]) -> Head:
+    def fit(self, x: Floats, y: Indices) -> Head:
         kind = choose_kind(y)
         settings = self._settings
         if settings is not None and (settings.kind != kind or len(y) >= GROWTH * self._chosen_at):

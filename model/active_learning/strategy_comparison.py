@@ -7,13 +7,10 @@ that are compared, since answers alone tell little of so few labels.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.integer[Any]]
-Floats = NDArray[np.floating[Any]]
+from model.arrays import Floats, Ints
 
 LEAST_RANDOM = 40  # random picks: with fewer nothing is said
 SPLITS = 4  # of the random picks into halves; each half teaches once and asks once

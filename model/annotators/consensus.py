@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from model.arrays import Float32s, Float64s, Floats, Indices, Int64s, Ints
 
 NONE = -1  # this annotator gave this image no label
 
@@ -32,13 +30,13 @@ _TIE_BREAK = 1e-9
 class Consensus:
     """What N images are labelled as, by A annotators together."""
 
-    labels: Ints  # [N] the class that is most likely right, of those that somebody voted for
-    quality: Floats  # [N] how likely that is
-    decided: Ints  # [N] most votes; of a tie, the better annotators'. No model has a say in it
-    trust: Floats  # [N, A] how likely this vote is right; NaN without a vote
-    annotators: Floats  # [A] quality, 0 to 1; NaN where nothing tells it
+    labels: Int64s  # [N] the class that is most likely right, of those that somebody voted for
+    quality: Float64s  # [N] how likely that is
+    decided: Int64s  # [N] most votes; of a tie, the better annotators'. No model has a say in it
+    trust: Float64s  # [N, A] how likely this vote is right; NaN without a vote
+    annotators: Float64s  # [A] quality, 0 to 1; NaN where nothing tells it
 
-    def soft_rows(self, votes: NDArray[np.integer]) -> tuple[Ints, Ints, NDArray[np.float32]]:
+    def soft_rows(self, votes: Ints) -> tuple[Int64s, Int64s, Float32s]:
         """Soft labels as rows to fit on: image [M], class [M] and weight [M], in order of images.
 
         `votes` [N, A] are those of the consensus. An image counts once for each class that was
@@ -58,9 +56,9 @@ class Consensus:
 
 
 def consensus(
-    votes: NDArray[np.integer],
-    probabilities: NDArray[np.floating],
-    truth: NDArray[np.integer] | None = None,
+    votes: Ints,
+    probabilities: Floats,
+    truth: Ints | None = None,
 ) -> Consensus:
     """What the annotators agree on, or most likely would.
 
@@ -72,7 +70,7 @@ def consensus(
     """
     voted = votes != NONE
     truth = np.full(len(votes), NONE) if truth is None else truth
-    annotators: Floats = np.full(votes.shape[1], np.nan)
+    annotators: Float64s = np.full(votes.shape[1], np.nan)
     if np.count_nonzero(voted.sum(axis=1) > 1) >= SHARED_LEAST:
         trust, annotators = _crowdlab(votes, probabilities)
     else:
@@ -93,8 +91,8 @@ def consensus(
 
 
 def consensus_by_class(
-    votes: NDArray[np.integer], probabilities: NDArray[np.floating], truth: NDArray[np.integer]
-) -> tuple[Floats, Floats]:
+    votes: Ints, probabilities: Floats, truth: Ints
+) -> tuple[Float64s, Float64s]:
     """Soft labels [N, C] where each class is there or not for itself, and annotators' quality [A].
 
     `votes` [N, A, C] are 1, 0 or NONE, `truth` [N, C] too; `probabilities` [N, C] are a model's, of
@@ -103,7 +101,7 @@ def consensus_by_class(
     no, for `consensus`; what nobody saw is not there.
     """
     soft = np.zeros(probabilities.shape)
-    annotators: Floats = np.full(votes.shape[1], np.nan)
+    annotators: Float64s = np.full(votes.shape[1], np.nan)
     row, column = np.nonzero((votes == 1).any(axis=1))
     answers = votes[row, :, column]
     asked = (answers != NONE).any(axis=0)
@@ -118,9 +116,7 @@ def consensus_by_class(
     return soft, annotators
 
 
-def decide(
-    votes: NDArray[np.integer], annotators: Floats, truth: NDArray[np.integer] | None = None
-) -> Ints:
+def decide(votes: Ints, annotators: Float64s, truth: Ints | None = None) -> Int64s:
     """[N] the class of most votes [N, A], or the `truth` [N] where it is known.
 
     Of a tie, what annotators of the better quality [A] voted for; of that too, the last column.
@@ -130,9 +126,7 @@ def decide(
     return most if truth is None else np.where(truth == NONE, most, truth)
 
 
-def _alike(
-    votes: NDArray[np.integer], rating: Floats
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _alike(votes: Ints, rating: Float64s) -> tuple[Float64s, Float64s]:
     """How many of its row voted like this one [N, A], and their mean `rating` (of [A]) [N, A]."""
     image, annotator = np.nonzero(votes != NONE)
     pairs = image * (int(votes.max(initial=0)) + 1) + votes[image, annotator]
@@ -144,16 +138,14 @@ def _alike(
     return count, mean
 
 
-def _greatest(votes: NDArray[np.integer], rank: Floats) -> NDArray[np.intp]:
+def _greatest(votes: Ints, rank: Float64s) -> Indices:
     """[N] whose vote has the greatest `rank` [N, A]; of equals, the last one's."""
     rank = np.where(votes == NONE, -np.inf, rank)
-    greatest: NDArray[np.intp] = votes.shape[1] - 1 - rank[:, ::-1].argmax(axis=1)
+    greatest: Indices = votes.shape[1] - 1 - rank[:, ::-1].argmax(axis=1)
     return greatest
 
 
-def _crowdlab(
-    votes: NDArray[np.integer], probabilities: NDArray[np.floating]
-) -> tuple[Floats, Floats]:
+def _crowdlab(votes: Ints, probabilities: Floats) -> tuple[Float64s, Float64s]:
     """Trust [N, A] and quality of annotators [A]."""
     from cleanlab.multiannotator import get_label_quality_multiannotator  # brings pandas
 
@@ -165,6 +157,8 @@ def _crowdlab(
         found: dict[str, Any] = get_label_quality_multiannotator(
             np.where(votes == NONE, np.nan, votes), expected, verbose=False
         )
-    trust: Floats = found["detailed_label_quality"].to_numpy(np.float64)
-    rated: Floats = found["annotator_stats"]["annotator_quality"].sort_index().to_numpy(np.float64)
+    trust: Float64s = found["detailed_label_quality"].to_numpy(np.float64)
+    rated: Float64s = (
+        found["annotator_stats"]["annotator_quality"].sort_index().to_numpy(np.float64)
+    )
     return trust, rated

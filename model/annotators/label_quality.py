@@ -7,7 +7,8 @@ not seen the labels: a fine-tuned one has learned the wrong ones too.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+
+from model.arrays import Float64s, Floats, Indices, Ints
 
 # Labels of less quality are worth a second look. Of 1,000 labels of which 50 were made wrong, it
 # lists 54 of digits (84% of those are wrong: 91% of all wrong ones) and 23 of textiles (100%; 46%);
@@ -18,9 +19,7 @@ from numpy.typing import NDArray
 DOUBTFUL = 0.05
 
 
-def label_quality(
-    probabilities: NDArray[np.floating], y: NDArray[np.integer]
-) -> NDArray[np.float64]:
+def label_quality(probabilities: Floats, y: Ints) -> Float64s:
     """[N] quality, 0 to 1, of labels y [N] by out-of-fold probabilities [N, C].
 
     NaN where the probability is exactly 0: no other fold has the class, so nothing is known of it.
@@ -29,9 +28,7 @@ def label_quality(
     return np.where(quality > 0, quality, np.nan)
 
 
-def label_quality_by_class(
-    probabilities: NDArray[np.floating], y: NDArray[np.floating]
-) -> NDArray[np.float64]:
+def label_quality_by_class(probabilities: Floats, y: Floats) -> Float64s:
     """[N] quality, 0 to 1, of labels y [N, C] of 0 and 1: that of the least likely class.
 
     `probabilities` [N, C] are out of fold. A class of which the label says nothing (NaN) isn't
@@ -43,8 +40,8 @@ def label_quality_by_class(
     return np.where(np.isfinite(least), least, np.nan)
 
 
-def doubtful(quality: NDArray[np.floating]) -> NDArray[np.intp]:
+def doubtful(quality: Floats) -> Indices:
     """The rows of `quality` [N] that are worth a second look, the worst first."""
     rows = np.flatnonzero(quality < DOUBTFUL)
-    worst_first: NDArray[np.intp] = rows[np.argsort(quality[rows], kind="stable")]
+    worst_first: Indices = rows[np.argsort(quality[rows], kind="stable")]
     return worst_first

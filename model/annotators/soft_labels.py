@@ -1,19 +1,15 @@
 """What images count as that several annotators have labelled: soft labels where they disagree."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from model.annotators.ballot import Annotator, Ballot
 from model.annotators.consensus import NONE, consensus, consensus_by_class, decide
+from model.arrays import Float32s, Floats, Int64s
 from model.evaluation.out_of_fold import out_of_fold_outputs
 from model.statistics.calibration import fit_sigmoid_temperature, fit_temperature, sigmoid, softmax
 from model.targets.encoding import Encoded
-from services.labels.votes import Annotator, Ballot
-
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
 
 MOST_CELLS = 100_000_000  # tasks × annotators × classes; with more, labels stay as they are
 
@@ -29,12 +25,12 @@ class Settled:
 
     decided: Encoded
     fitted: Encoded
-    rows: Ints
-    weight: npt.NDArray[np.float32] | None
+    rows: Int64s
+    weight: Float32s | None
     quality: dict[Annotator, float]  # of the annotators
 
     @property
-    def first(self) -> Ints:
+    def first(self) -> Int64s:
         """[N] the first of each image's rows."""
         return np.unique(self.rows, return_index=True)[1].astype(np.int64)
 
@@ -56,7 +52,7 @@ def unsettled(labels: Encoded) -> Settled:
     return Settled(labels, labels, np.arange(len(labels.y), dtype=np.int64), None, {})
 
 
-def settle(x: Floats, labels: Encoded, groups: Ints, ballot: Ballot, *, seed: int) -> Settled:
+def settle(x: Floats, labels: Encoded, groups: Int64s, ballot: Ballot, *, seed: int) -> Settled:
     """What images are labelled as, soft where annotators disagree.
 
     `x` [N, D] are features of a backbone that has not seen the labels, which are what each image is

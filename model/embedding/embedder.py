@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.arrays import Float16s
 from model.backbones import BackboneSpec, get_backbone
 from model.embedding.devices import available_cpus, resolve_device, resolve_precision
 
@@ -26,7 +26,7 @@ class Embedder(Protocol):
         """What `embed` takes of one RGB image of any size."""
         ...
 
-    def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float16]:
+    def embed(self, batch: Sequence[NDArray[Any]]) -> Float16s:
         """Features [N, D] of N prepared images, in their order."""
         ...
 

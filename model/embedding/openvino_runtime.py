@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.arrays import Float16s
 from model.backbones import BackboneSpec
 from model.backbones.openvino_import import import_openvino
 from model.embedding import preprocessing
@@ -64,7 +65,7 @@ class OpenVINOEmbedder:
         """The pixels [H, W, 3] that this backbone reads, of an RGB image of any size."""
         return preprocessing.prepare(image, self._spec)
 
-    def embed(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
+    def embed(self, batch: Sequence[NDArray[np.uint8]]) -> Float16s:
         """Features [N, D] of N prepared images, in their order."""
         features = np.empty((len(batch), self.dim), np.float16)
         size = min(REQUEST_SIZE, -(-len(batch) // self._threads))
@@ -83,14 +84,14 @@ class OpenVINOEmbedder:
         for _ in range(self._threads):
             self._idle.get()
 
-    def _take(self, running: deque[tuple[Any, slice]], features: NDArray[np.float16]) -> Any:
+    def _take(self, running: deque[tuple[Any, slice]], features: Float16s) -> Any:
         # A caller that holds requests takes back its own first: waiting for another caller's, who
         # may wait for this one's, would never end.
         if running and self._idle.empty():
             return self._finish(*running.popleft(), features)
         return self._idle.get()
 
-    def _finish(self, request: Any, rows: slice, features: NDArray[np.float16]) -> Any:
+    def _finish(self, request: Any, rows: slice, features: Float16s) -> Any:
         request.wait()
         features[rows] = request.get_output_tensor().data
         return request

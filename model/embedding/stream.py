@@ -5,10 +5,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.arrays import Float16s
 from model.embedding.embedder import Embedder
 
 K = TypeVar("K")
@@ -24,7 +24,7 @@ def embed_stream(
     load: Callable[[T], Image.Image],
     *,
     workers: int,
-) -> Generator[tuple[K, NDArray[np.float16] | Exception]]:
+) -> Generator[tuple[K, Float16s | Exception]]:
     """Each item's key with its embedding [D], or with the exception that loading it raised.
 
     `load` is called in `workers` threads and gives an RGB image. Results come as they are ready,
@@ -53,7 +53,7 @@ class _Stream(Generic[K, T]):
         self._loaders = ThreadPoolExecutor(workers, "embed-load")
         self._runners = ThreadPoolExecutor(BATCHES_IN_FLIGHT, "embed-run")
         self._loads: dict[Future[NDArray[Any]], K] = {}
-        self._runs: dict[Future[NDArray[np.float16]], list[K]] = {}
+        self._runs: dict[Future[Float16s], list[K]] = {}
         self._prepared: list[tuple[K, NDArray[Any]]] = []
         self._finished: queue.SimpleQueue[Future[NDArray[Any]]] = queue.SimpleQueue()
         self._limit = 2 * embedder.batch_size + workers
@@ -69,7 +69,7 @@ class _Stream(Generic[K, T]):
     def is_busy(self) -> bool:
         return bool(self._loads or self._prepared or self._runs)
 
-    def advance(self, *, last: bool = False) -> Iterator[tuple[K, NDArray[np.float16] | Exception]]:
+    def advance(self, *, last: bool = False) -> Iterator[tuple[K, Float16s | Exception]]:
         """Wait until something is finished, give its results, and start what can be started.
 
         `last`: nothing will be added, so that a batch needn't be full.

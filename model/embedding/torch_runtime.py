@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.arrays import Float16s
 from model.backbones import BackboneSpec, build_module
 from model.embedding import preprocessing
 
@@ -50,7 +51,7 @@ class TorchEmbedder:
         """The pixels [H, W, 3] that this backbone reads, of an RGB image of any size."""
         return preprocessing.prepare(image, self._spec)
 
-    def embed(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
+    def embed(self, batch: Sequence[NDArray[np.uint8]]) -> Float16s:
         """Features [N, D] of N prepared images, in their order."""
         features = np.empty((len(batch), self.dim), np.float16)
         for start in range(0, len(batch), self.batch_size):
@@ -64,7 +65,7 @@ class TorchEmbedder:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
+    def _run(self, pixels: NDArray[np.uint8]) -> Float16s:
         count = len(pixels)
         if self._fixed_batches and count < self.batch_size:
             # A new batch size would be compiled anew.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Float32s, Floats, Ints
 from model.heads import Head, choose_kind, fit
 from model.statistics.folds import grouped_folds
 from model.statistics.intervals import Measure as Accuracy
@@ -20,15 +21,15 @@ NESTED_ROWS = 1000
 
 
 def out_of_fold_logits(
-    x: NDArray[np.floating],
-    y: NDArray[np.integer],
+    x: Floats,
+    y: Ints,
     groups: NDArray[np.generic],
     classes: tuple[str, ...],
     *,
     seed: int,
-    weight: NDArray[np.floating] | None = None,
+    weight: Floats | None = None,
     kind: str | None = None,
-) -> NDArray[np.float32]:
+) -> Float32s:
     """Logits [N, C] of each row, by a head fitted on the folds that the row isn't in.
 
     `x` [N, D] are features, `y` [N] indices into `classes`. Rows of equal `groups` [N] (near
@@ -39,7 +40,7 @@ def out_of_fold_logits(
     """
     kind = kind or choose_kind(y)
 
-    def fit_rows(rows: NDArray[np.bool_], settings_of: Head | None) -> Head:
+    def fit_rows(rows: Bools, settings_of: Head | None) -> Head:
         return fit(
             x[rows],
             y[rows],
@@ -55,14 +56,14 @@ def out_of_fold_logits(
 
 
 def fold_by_fold(
-    x: NDArray[np.floating],
-    strata: NDArray[np.integer],
+    x: Floats,
+    strata: Ints,
     groups: NDArray[np.generic],
-    fit_rows: Callable[[NDArray[np.bool_], Head | None], Head],
+    fit_rows: Callable[[Bools, Head | None], Head],
     width: int,
     *,
     seed: int,
-) -> NDArray[np.float32]:
+) -> Float32s:
     """Outputs [N, width] of rows x [N, D], each by a head that wasn't fitted on its fold.
 
     Folds are balanced by `strata` [N] and keep `groups` [N] whole; with one group only: ValueError.

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Float32s, Floats, Indices, Ints
 from model.heads import Head, choose_kind, fit_each
 from model.heads.registry import HEADS
 from model.statistics.folds import grouped_folds
@@ -73,8 +74,8 @@ class Selection:
 
 
 def select(
-    x: NDArray[np.floating],
-    y: NDArray[np.integer],
+    x: Floats,
+    y: Ints,
     classes: tuple[str, ...],
     *,
     seed: int,
@@ -117,9 +118,7 @@ def _affordable(kind: str, rows: int, classes: int) -> bool:
     return most is None or rows * classes <= most
 
 
-def _held_out(
-    y: NDArray[np.intp], groups: NDArray[np.generic], seed: int
-) -> list[NDArray[np.bool_]]:
+def _held_out(y: Indices, groups: NDArray[np.generic], seed: int) -> list[Bools]:
     """Masks [N] of the rows that are held out, one a fold; none where it would teach nothing."""
     folds = grouped_folds(y, groups, FOLDS, seed=seed)
     count = int(folds.max(initial=0)) + 1
@@ -131,13 +130,13 @@ def _held_out(
 
 def _correct(
     kinds: list[str],
-    x: NDArray[np.float32],
-    y: NDArray[np.intp],
+    x: Float32s,
+    y: Indices,
     classes: tuple[str, ...],
     groups: NDArray[np.generic],
-    held: list[NDArray[np.bool_]],
+    held: list[Bools],
     seed: int,
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Whether heads of each kind were right on the held-out rows [K, M], fold after fold.
 
     The strengths that the first fold's rows chose are taken for all: one number is what they tell.
@@ -160,9 +159,7 @@ def _correct(
     return np.concatenate(right, axis=1)
 
 
-def _choose(
-    kinds: list[str], correct: NDArray[np.bool_], labels: int, left_out: tuple[str, ...]
-) -> Selection:
+def _choose(kinds: list[str], correct: Bools, labels: int, left_out: tuple[str, ...]) -> Selection:
     """By whether each kind [K, M], simplest first, was right on the held-out rows."""
     shares = correct.mean(axis=1)
     best = int(shares.argmax())

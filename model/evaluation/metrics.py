@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Float32s, Float64s, Floats, Int64s, Ints
 from model.statistics.intervals import Measure, bootstrapped_mean, interval, resamples, share
 
 LISTED_CLASSES = 100  # in `plain()`: of more, those with the lowest recall
@@ -34,7 +35,7 @@ class SingleMetrics:
     accuracy: Measure
     balanced_accuracy: Measure  # the mean recall of the classes that are there
     classes: tuple[ClassMetrics, ...]
-    confusion: NDArray[np.int64]  # [C, C]: rows of the class (first index), by what was said
+    confusion: Int64s  # [C, C]: rows of the class (first index), by what was said
 
     def plain(self) -> dict[str, Any]:
         """As JSON; the confusion matrix as [truth, said, rows] of its non-zero cells."""
@@ -87,8 +88,8 @@ class NumberMetrics:
 
 
 def single_label(
-    y: NDArray[np.integer],
-    predicted: NDArray[np.integer],
+    y: Ints,
+    predicted: Ints,
     classes: tuple[str, ...],
     *,
     groups: Groups = None,
@@ -117,8 +118,8 @@ def single_label(
 
 
 def multi_label(
-    y: NDArray[np.floating],
-    p: NDArray[np.floating],
+    y: Floats,
+    p: Floats,
     classes: tuple[str, ...],
     *,
     threshold: float = 0.5,
@@ -164,8 +165,8 @@ def multi_label(
 
 
 def numbers(
-    y: NDArray[np.floating],
-    predicted: NDArray[np.floating],
+    y: Floats,
+    predicted: Floats,
     *,
     half_width: float | None = None,
     groups: Groups = None,
@@ -181,9 +182,7 @@ def numbers(
     )
 
 
-def _balanced(
-    y: NDArray[np.integer], right: NDArray[np.bool_], times: NDArray[np.float32]
-) -> Measure:
+def _balanced(y: Ints, right: Bools, times: Float32s) -> Measure:
     order = np.argsort(y, kind="stable")
     starts = np.flatnonzero(np.diff(y[order], prepend=-1))
     drawn = times[:, order]
@@ -198,8 +197,8 @@ def _balanced(
 
 
 def _average_precision(
-    there: NDArray[np.bool_], scores: NDArray[np.floating], times: NDArray[np.float32]
-) -> tuple[float, NDArray[np.float64]] | None:
+    there: Bools, scores: Floats, times: Float32s
+) -> tuple[float, Float64s] | None:
     """Average precision of the order by score, and its replicates [draws]; None without a row.
 
     Equal scores share the precision after the last of them, as in scikit-learn.
@@ -210,7 +209,7 @@ def _average_precision(
     there, scores = there[order], scores[order]
     last = np.searchsorted(-scores, -scores, side="right") - 1  # row [n] that ends its tie
 
-    def of(weights: NDArray[np.floating]) -> NDArray[np.float64]:
+    def of(weights: Floats) -> Float64s:
         hits = weights * there
         precision = np.cumsum(hits, axis=1) / np.maximum(np.cumsum(weights, axis=1), 1e-9)
         total = hits.sum(axis=1)
@@ -220,9 +219,7 @@ def _average_precision(
     return float(of(np.ones((1, len(there))))[0]), of(times[:, order])
 
 
-def _mean_average_precision(
-    orders: list[tuple[float, NDArray[np.float64]] | None], n: int
-) -> Measure | None:
+def _mean_average_precision(orders: list[tuple[float, Float64s] | None], n: int) -> Measure | None:
     found = [order for order in orders if order is not None]
     if not found:
         return None

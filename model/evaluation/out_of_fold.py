@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Float32s, Floats
 from model.evaluation.cross_validation import fold_by_fold, out_of_fold_logits
 from model.heads import Head, fit_labels, fit_number
 from model.heads.labels import rarest_class
@@ -15,14 +16,14 @@ NUMBER_STRATA = 5
 
 
 def out_of_fold_outputs(
-    x: NDArray[np.floating],
+    x: Floats,
     labels: Encoded,
     groups: NDArray[np.generic],
     *,
     seed: int,
-    weight: NDArray[np.floating] | None = None,
+    weight: Floats | None = None,
     kind: str | None = None,
-) -> NDArray[np.float32]:
+) -> Float32s:
     """Outputs [N, C] of each row, C the number of classes or 1 for a number.
 
     `x` [N, D] are the features of the labels' rows. Rows of equal `groups` [N] share a fold, and
@@ -37,7 +38,7 @@ def out_of_fold_outputs(
     if labels.form == "multi":
         strata = rarest_class(y)
 
-        def fit_rows(rows: NDArray[np.bool_], settings_of: Head | None) -> Head:
+        def fit_rows(rows: Bools, settings_of: Head | None) -> Head:
             return fit_labels(
                 x[rows],
                 y[rows],
@@ -51,7 +52,7 @@ def out_of_fold_outputs(
     order = np.argsort(np.argsort(y, kind="stable"), kind="stable")
     strata = order * NUMBER_STRATA // len(y)
 
-    def fit_numbers(rows: NDArray[np.bool_], settings_of: Head | None) -> Head:
+    def fit_numbers(rows: Bools, settings_of: Head | None) -> Head:
         return fit_number(x[rows], y[rows], seed=seed, groups=groups[rows], settings_of=settings_of)
 
     return fold_by_fold(x, strata, groups, fit_numbers, 1, seed=seed)

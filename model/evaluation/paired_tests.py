@@ -14,7 +14,8 @@ from math import lgamma, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+
+from model.arrays import Bools, Floats, Ints
 
 # The share of equally good candidates that each test may refuse. Together under 7%.
 OVERALL_LEVEL = 0.06  # of McNemar's test when it is alone
@@ -36,13 +37,13 @@ class Verdict:
 
 
 def compare(
-    served_correct: NDArray[np.bool_],
-    candidate_correct: NDArray[np.bool_],
-    y: NDArray[np.integer],
+    served_correct: Bools,
+    candidate_correct: Bools,
+    y: Ints,
     classes: tuple[str, ...],
     *,
-    served_loss: NDArray[np.floating] | None = None,
-    candidate_loss: NDArray[np.floating] | None = None,
+    served_loss: Floats | None = None,
+    candidate_loss: Floats | None = None,
 ) -> Verdict:
     """The verdict on a candidate over the N images that both have answered.
 
@@ -82,9 +83,9 @@ def compare(
 
 
 def _worst_class(
-    served_correct: NDArray[np.bool_],
-    candidate_correct: NDArray[np.bool_],
-    y: NDArray[np.integer],
+    served_correct: Bools,
+    candidate_correct: Bools,
+    y: Ints,
     classes: tuple[str, ...],
 ) -> Verdict | None:
     """The refusal for a class that got much worse, if there is one."""
@@ -101,16 +102,14 @@ def _worst_class(
     return None
 
 
-def _known_pairs(
-    served: NDArray[np.floating] | None, candidate: NDArray[np.floating] | None
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+def _known_pairs(served: Floats | None, candidate: Floats | None) -> tuple[Floats, Floats]:
     if served is None or candidate is None:
         return np.zeros(0), np.zeros(0)
     known = np.isfinite(served) & np.isfinite(candidate)
     return served[known], candidate[known]
 
 
-def larger_by_chance(differences: NDArray[np.floating]) -> float:
+def larger_by_chance(differences: Floats) -> float:
     """One-sided p of a mean above zero of N paired `differences` if they were drawn about zero."""
     deviation = float(np.std(differences, ddof=1))
     if deviation == 0:

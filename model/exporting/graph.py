@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from model.arrays import Indices
 from model.backbones import BackboneSpec
 from model.heads.linear import LinearHead
 from model.targets.encoding import choosable
@@ -27,7 +27,7 @@ class ExportedControl:
     target: TargetSchema
 
     @property
-    def kept(self) -> NDArray[np.intp]:
+    def kept(self) -> Indices:
         """The outputs of the head that an annotator could choose today."""
         return np.flatnonzero(choosable(self.target, self.learned.head.classes))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from model.arrays import Bools
 from model.backbones import get_backbone
 from model.embedding.devices import available_cpus, resolve_device
 from model.finetuning.data.images import UNREADABLE, store_images
@@ -36,7 +36,7 @@ def finetune(
     items: Sequence[T],
     load: Callable[[T], Image.Image],
     targets: Sequence[Target],
-    validation: NDArray[np.bool_],
+    validation: Bools,
     *,
     options: Options,
     folder: Path,

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools
 from model.finetuning.terms import Options, Target
 from model.heads import Head, head_from_arrays
 
@@ -24,7 +25,7 @@ class Job:
     backbone: str
     backbones: Path | None  # the folder that `get_backbone` takes
     targets: tuple[Target, ...]
-    validation: NDArray[np.bool_]  # [N]
+    validation: Bools  # [N]
     options: Options
     heads: Mapping[str, Head]
 

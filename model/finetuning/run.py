@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import save_file
 
 from model.backbones import build_module, get_backbone
-from model.backbones.tuned import write_tuned
+from model.backbones.families.tuned import write_tuned
 from model.embedding.devices import resolve_device, resolve_precision
 from model.finetuning import checkpoint
 from model.finetuning.choosing import Choice, choose

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from model.arrays import Indices
 from model.finetuning.data.augmentation import PRESETS, draw, middle, varied
 from model.finetuning.data.view import View
 from model.finetuning.memory import Parts
@@ -45,7 +45,7 @@ class Stepper:
         self._groups = parameter_groups(network, rate, options)
         self._optimiser = torch.optim.AdamW(self._groups)
 
-    def step(self, number: int, batch: NDArray[np.intp], before_part: Callable[[], None]) -> float:
+    def step(self, number: int, batch: Indices, before_part: Callable[[], None]) -> float:
         """Move the weights by the batch's gradient; its mean loss. `before_part` may raise."""
         images = self._images(number, batch)
         places = torch.from_numpy(batch).to(self._view.device)
@@ -104,9 +104,7 @@ class Stepper:
                 if kept:
                     self._optimiser.state[parameter] = kept
 
-    def _images(
-        self, number: int, batch: NDArray[np.intp]
-    ) -> Callable[[Sequence[int]], torch.Tensor]:
+    def _images(self, number: int, batch: Indices) -> Callable[[Sequence[int]], torch.Tensor]:
         """What gives the varied images at some positions of the batch.
 
         What is drawn for an image depends on neither the parts nor the processes.

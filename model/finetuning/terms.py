@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Float32s
+
 Method = Literal["auto", "full", "stages", "last", "lora"]
 Kind = Literal["single", "multi", "number"]
 
@@ -34,13 +36,13 @@ class Target:
         """How many outputs the network has for it."""
         return 1 if self.kind == "number" else len(self.classes)
 
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> Bools:
         """Which rows [N] have an answer, or part of one."""
         y: NDArray[Any] = np.asarray(self.y)
-        known: NDArray[np.bool_] = np.isfinite(y)
+        known: Bools = np.isfinite(y)
         if self.kind != "number":
             known = known & (y >= 0)
-        rows: NDArray[np.bool_] = np.any(known.reshape(len(known), -1), axis=1)
+        rows: Bools = np.any(known.reshape(len(known), -1), axis=1)
         return rows
 
 
@@ -96,9 +98,9 @@ class Evaluation:
 class Finetuned:
     """A tuned backbone in a file, and what it said of the validation rows."""
 
-    path: Path  # safetensors; `model.backbones.tuned.install` makes a backbone of it
+    path: Path  # safetensors; `model.backbones.families.tuned.install` makes a backbone of it
     digest: str  # SHA-256 of the file: the backbone "tuned:DIGEST"
     method: str
     history: tuple[Evaluation, ...]  # in order; the last is of what was kept
-    validation_outputs: Mapping[str, NDArray[np.float32]]  # by target, [V, C] logits or [V, 1]
+    validation_outputs: Mapping[str, Float32s]  # by target, [V, C] logits or [V, 1]
     unreadable: tuple[int, ...]  # rows whose image couldn't be loaded: left out, NaN in outputs

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from model.arrays import Indices
 from model.finetuning import checkpoint
 from model.finetuning.data.batches import Batches
 from model.finetuning.data.view import View
@@ -45,7 +44,7 @@ class Trial:
 
     view: View
     truths: tuple[Truth, ...]
-    rows: NDArray[np.intp]  # that are validated on and readable
+    rows: Indices  # that are validated on and readable
     parts: Parts
 
     def outputs(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Floats, Ints
 from model.heads import labels, number
 from model.heads.features import Prepared
 from model.heads.linear import LinearHead
@@ -26,21 +27,21 @@ _OTHER_TARGETS: dict[str, Callable[..., LinearHead]] = {
 }
 
 
-def choose_kind(y: NDArray[np.integer]) -> str:
+def choose_kind(y: Ints) -> str:
     """The kind of head that suits labels y [N] by their number alone."""
     seen = len(np.unique(y))
     return "prototype" if seen < 2 or len(y) < LOGISTIC_LABELS * seen else "logistic"
 
 
 def fit(
-    x: NDArray[np.floating],
-    y: NDArray[np.integer],
+    x: Floats,
+    y: Ints,
     classes: tuple[str, ...],
     *,
     seed: int,
     warm_start: Head | None = None,
     groups: NDArray[np.generic] | None = None,
-    weight: NDArray[np.floating] | None = None,
+    weight: Floats | None = None,
     kind: str | None = None,
     settings_of: Head | None = None,
 ) -> Head:
@@ -63,8 +64,8 @@ def fit(
 
 def fit_each(
     kinds: Sequence[str],
-    x: NDArray[np.floating],
-    y: NDArray[np.integer],
+    x: Floats,
+    y: Ints,
     classes: tuple[str, ...],
     *,
     seed: int,
@@ -79,23 +80,22 @@ def fit_each(
 
 
 def _fit_data(
-    x: NDArray[np.floating],
-    y: NDArray[np.integer],
+    x: Floats,
+    y: Ints,
     classes: tuple[str, ...],
     seed: int,
     warm_start: Head | None,
     groups: NDArray[np.generic] | None,
-    weight: NDArray[np.floating] | None,
+    weight: Floats | None,
 ) -> FitData:
     x = np.asarray(x, np.float32)
-    y = np.asarray(y, np.intp)
     groups = np.arange(len(y)) if groups is None else groups
     counted = np.ones(len(y), np.float32) if weight is None else np.asarray(weight, np.float32)
     usable = np.isfinite(x).all(axis=1) & (counted > 0)
     _require_rows(usable)
     return FitData(
         Prepared(x[usable]),
-        y[usable],
+        np.asarray(y[usable], np.intp),
         groups[usable],
         counted[usable],
         classes,
@@ -118,8 +118,8 @@ def _fit_each(
 
 
 def fit_labels(
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
+    x: Floats,
+    y: Floats,
     classes: tuple[str, ...],
     *,
     seed: int,
@@ -136,7 +136,7 @@ def fit_labels(
     x = np.asarray(x, np.float32)
     y = np.asarray(y, np.float32)
     groups = np.arange(len(y)) if groups is None else groups
-    usable = np.isfinite(x).all(axis=1) & np.isfinite(y).any(axis=1)
+    usable = np.asarray(np.isfinite(x).all(axis=1) & np.isfinite(y).any(axis=1), np.bool_)
     _require_rows(usable)
     with _one_thread():
         return labels.fit_labels(
@@ -151,8 +151,8 @@ def fit_labels(
 
 
 def fit_number(
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
+    x: Floats,
+    y: Floats,
     *,
     seed: int,
     groups: NDArray[np.generic] | None = None,
@@ -167,7 +167,7 @@ def fit_number(
     x = np.asarray(x, np.float32)
     y = np.asarray(y, np.float64)
     groups = np.arange(len(y)) if groups is None else groups
-    usable = np.isfinite(x).all(axis=1) & np.isfinite(y)
+    usable: Bools = np.isfinite(x).all(axis=1) & np.isfinite(y)
     _require_rows(usable)
     with _one_thread():
         return number.fit_number(x[usable], y[usable], groups[usable], settings_of=settings_of)
@@ -182,7 +182,7 @@ def head_from_arrays(
     return HEADS.get(kind)().load(classes, arrays)
 
 
-def _require_rows(usable: NDArray[np.bool_]) -> None:
+def _require_rows(usable: Bools) -> None:
     if not usable.any():
         raise ValueError("A head needs at least one label with a finite embedding.")
 

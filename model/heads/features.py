@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from model.arrays import Float32s, Floats
 
 # Components with less of the variance than this, relative to the first, are rounding.
 NEGLIGIBLE = 1e-6
@@ -14,7 +13,7 @@ NEGLIGIBLE = 1e-6
 RANK = 512
 
 
-def normalise(x: NDArray[np.floating], power: float) -> Floats:
+def normalise(x: Floats, power: float) -> Float32s:
     """Rows [N, D] raised to `power`, sign kept, and brought to length one; zero rows stay zero.
 
     With power 0.5 the long tail of non-negative features (pooled activations) is drawn in: the
@@ -25,11 +24,11 @@ def normalise(x: NDArray[np.floating], power: float) -> Floats:
     if power != 1:
         x = np.copysign(np.abs(x) ** np.float32(power), x)
     length = np.linalg.norm(x, axis=1, keepdims=True)
-    normalised: Floats = x / np.maximum(length, np.float32(1e-12))
+    normalised: Float32s = x / np.maximum(length, np.float32(1e-12))
     return normalised
 
 
-def fitting_power(x: NDArray[np.floating]) -> float:
+def fitting_power(x: Floats) -> float:
     """The power for `normalise`: 0.5 when all features are non-negative, else 1 (none)."""
     return 0.5 if x.min(initial=0) >= 0 else 1.0
 
@@ -38,27 +37,27 @@ def fitting_power(x: NDArray[np.floating]) -> float:
 class Basis:
     """Principal components of normalised rows, scaled so that the rows' total variance is one."""
 
-    mean: Floats  # [D]
-    axes: Floats  # [D, r], orthogonal columns of length 1 / scale, most variance first
+    mean: Float32s  # [D]
+    axes: Float32s  # [D, r], orthogonal columns of length 1 / scale, most variance first
 
-    def coordinates(self, x: Floats) -> Floats:
+    def coordinates(self, x: Float32s) -> Float32s:
         """Of normalised rows [N, D]: [N, r]."""
-        coordinates: Floats = np.matmul(x - self.mean, self.axes)
+        coordinates: Float32s = np.matmul(x - self.mean, self.axes)
         return coordinates
 
-    def from_features(self, weight: Floats) -> Floats:
+    def from_features(self, weight: Float32s) -> Float32s:
         """What of a weight [D] on normalised rows lies in this basis, on coordinates: [r]."""
         lengths = np.linalg.norm(self.axes, axis=0)
-        coordinates: Floats = np.matmul(weight, self.axes / np.square(lengths))
+        coordinates: Float32s = np.matmul(weight, self.axes / np.square(lengths))
         return coordinates
 
-    def to_features(self, w: Floats) -> tuple[Floats, Floats]:
+    def to_features(self, w: Float32s) -> tuple[Float32s, Float32s]:
         """Weight [D, C] and bias [C] on normalised rows, of weights [r + 1, C] on coordinates."""
         weight = self.axes @ w[:-1]
         return weight, w[-1] - self.mean @ weight
 
 
-def basis(x: Floats, rank: int) -> Basis:
+def basis(x: Float32s, rank: int) -> Basis:
     """The basis of normalised rows [n, D] with at most `rank` components.
 
     A head with an L2 penalty lies in the span of its rows, so that nothing is lost when all of it
@@ -87,7 +86,7 @@ def basis(x: Floats, rank: int) -> Basis:
 class Prepared:
     """Embeddings [N, D] and what heads make of them; several heads of one call share it."""
 
-    x: Floats
+    x: Float32s
 
     @cached_property
     def power(self) -> float:
@@ -95,7 +94,7 @@ class Prepared:
         return fitting_power(self.x)
 
     @cached_property
-    def rows(self) -> Floats:
+    def rows(self) -> Float32s:
         """Normalised [N, D]."""
         return normalise(self.x, self.power)
 
@@ -105,6 +104,6 @@ class Prepared:
         return basis(self.rows, RANK)
 
     @cached_property
-    def z(self) -> Floats:
+    def z(self) -> Float32s:
         """The rows' coordinates [N, r]."""
         return self.basis.coordinates(self.rows)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Float32s, Float64s, Floats
 from model.heads.registry import HEADS, FitData
 
 KIND = "forest"
@@ -29,20 +29,20 @@ class ForestHead:
     classes: tuple[str, ...]
     roots: NDArray[np.int32]  # [T]
     feature: NDArray[np.int32]  # [nodes]
-    threshold: Floats  # [nodes]
+    threshold: Float32s  # [nodes]
     left: NDArray[np.int32]  # [nodes]
     right: NDArray[np.int32]  # [nodes]
     depth: int  # steps from a root to the deepest leaf
     first: NDArray[np.int32]  # [nodes + 1], where each node's slice begins; empty but for leaves
     leaf_class: NDArray[np.int32]  # indices into classes
-    leaf_share: Floats
+    leaf_share: Float32s
 
     @property
     def kind(self) -> str:
         """`forest`."""
         return KIND
 
-    def probabilities(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+    def probabilities(self, x: Floats) -> Float64s:
         """The mean [N, C] of what the trees say of embeddings [N, D]."""
         shares = np.empty((len(x), len(self.classes)))
         for start in range(0, len(x), ROWS_AT_ONCE):
@@ -50,7 +50,7 @@ class ForestHead:
             shares[start : start + len(rows)] = self._say(self._leaves(rows), len(rows))
         return shares
 
-    def logits(self, x: NDArray[np.floating]) -> Floats:
+    def logits(self, x: Floats) -> Float32s:
         """Logits [N, C] of embeddings [N, D] of any float type; NaN where an embedding has none."""
         seen = np.zeros(len(self.classes))
         seen[np.unique(self.leaf_class)] = PSEUDO_TREES
@@ -62,7 +62,7 @@ class ForestHead:
             logits[finite] = np.log(votes / (trees + PSEUDO_TREES))
         return logits
 
-    def _leaves(self, rows: Floats) -> NDArray[np.int32]:
+    def _leaves(self, rows: Float32s) -> NDArray[np.int32]:
         """The leaf [N, T] that each row ends in."""
         node = np.repeat(self.roots[None], len(rows), axis=0)
         start = (np.arange(len(rows)) * rows.shape[1])[:, None]
@@ -72,7 +72,7 @@ class ForestHead:
             node = np.where(low, self.left[node], self.right[node])
         return node
 
-    def _say(self, leaves: NDArray[np.int32], count: int) -> NDArray[np.float64]:
+    def _say(self, leaves: NDArray[np.int32], count: int) -> Float64s:
         row = np.repeat(np.arange(count), leaves.shape[1])
         leaf = leaves.ravel()
         start = self.first[leaf]
@@ -82,7 +82,7 @@ class ForestHead:
         cell = np.repeat(row, length) * len(self.classes) + self.leaf_class[place]
         size = count * len(self.classes)
         total = np.bincount(cell, self.leaf_share[place], minlength=size)
-        mean: NDArray[np.float64] = total.reshape(count, -1) / len(self.roots)
+        mean: Float64s = total.reshape(count, -1) / len(self.roots)
         return mean
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -175,9 +175,9 @@ def flatten(forest: Any, classes: tuple[str, ...]) -> ForestHead:
     )
 
 
-def _round_down(thresholds: NDArray[np.float64]) -> Floats:
+def _round_down(thresholds: Float64s) -> Float32s:
     """To single precision: x ≤ threshold stays as it is for every x in single precision."""
     near = thresholds.astype(np.float32)
     above = near.astype(np.float64) > thresholds
-    rounded: Floats = np.where(above, np.nextafter(near, np.float32(-np.inf)), near)
+    rounded: Float32s = np.where(above, np.nextafter(near, np.float32(-np.inf)), near)
     return rounded

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats, normalise
+from model.arrays import Float32s, Float64s, Floats, Indices
+from model.heads.features import normalise
 from model.heads.registry import HEADS, FitData
 
 KIND = "knn"
@@ -35,9 +36,9 @@ class NeighbourHead:
     """The labelled rows themselves. A class without labels has −inf."""
 
     classes: tuple[str, ...]
-    rows: Floats  # [n, D], normalised
+    rows: Float32s  # [n, D], normalised
     label: NDArray[np.int32]  # [n] indices into classes
-    weight: Floats  # [n], how much each row's vote counts
+    weight: Float32s  # [n], how much each row's vote counts
     power: float  # of `normalise`
     k: int
 
@@ -46,7 +47,7 @@ class NeighbourHead:
         """`knn`."""
         return KIND
 
-    def probabilities(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+    def probabilities(self, x: Floats) -> Float64s:
         """Each class's share [N, C] of the neighbours' votes on embeddings [N, D]."""
         shares = np.empty((len(x), len(self.classes)))
         for start in range(0, len(x), ROWS_AT_ONCE):
@@ -55,7 +56,7 @@ class NeighbourHead:
             shares[start : start + len(rows)] = self.shares_of(near, distance)
         return shares
 
-    def logits(self, x: NDArray[np.floating]) -> Floats:
+    def logits(self, x: Floats) -> Float32s:
         """Logits [N, C] of embeddings [N, D] of any float type; NaN where an embedding has none."""
         seen = np.zeros(len(self.classes))
         seen[np.unique(self.label)] = PSEUDO_NEIGHBOURS
@@ -66,16 +67,14 @@ class NeighbourHead:
             logits[finite] = np.log(votes / (self.k + PSEUDO_NEIGHBOURS))
         return logits
 
-    def shares_of(
-        self, near: NDArray[np.intp], distance: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def shares_of(self, near: Indices, distance: Float64s) -> Float64s:
         """Each class's share [N, C] of the votes of rows `near` [N, k] at these distances."""
         votes = neighbour_weight(distance) * self.weight[near]
         cell = np.arange(len(near))[:, None] * len(self.classes) + self.label[near]
         count = len(near) * len(self.classes)
         shares = np.bincount(cell.ravel(), votes.ravel(), minlength=count)
         shares = shares.reshape(len(near), len(self.classes))
-        normalised: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+        normalised: Float64s = shares / shares.sum(axis=1, keepdims=True)
         return normalised
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -128,16 +127,16 @@ class NeighbourKind:
         )
 
 
-def neighbour_weight(distance: NDArray[np.floating]) -> NDArray[np.float64]:
+def neighbour_weight(distance: Floats) -> Float64s:
     """How much neighbours at these Euclidean distances of rows of length one count."""
     # cosine = 1 − distance² / 2; what all neighbours have in common makes no difference.
-    weight: NDArray[np.float64] = np.exp(-np.square(distance, dtype=np.float64) / (2 * SHARPNESS))
+    weight: Float64s = np.exp(-np.square(distance, dtype=np.float64) / (2 * SHARPNESS))
     return weight
 
 
 def _nearest(
-    queries: Floats, rows: Floats, cosine: Floats, k: int
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    queries: Float32s, rows: Float32s, cosine: Float32s, k: int
+) -> tuple[Indices, Float64s]:
     """The k nearest rows [N, k] of each query, nearest first, and their distances.
 
     By `cosine` [N, n], then by the distance in double precision, then by their place.
@@ -178,7 +177,7 @@ def _choose_k(head: NeighbourHead, data: FitData) -> int:
     return tried[int(np.argmin(losses))]
 
 
-def _nearest_outside(cosine: Floats, k: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _nearest_outside(cosine: Float32s, k: int) -> tuple[Indices, Float64s]:
     near = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
     found = np.take_along_axis(cosine, near, axis=1).astype(np.float64)
     return near, np.sqrt(np.maximum(2 - 2 * found, 0))

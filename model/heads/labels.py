@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats, Prepared
+from model.arrays import Bools, Float32s, Indices
+from model.heads.features import Prepared
 from model.heads.fitting import solver
 from model.heads.fitting.penalty_search import (
     FIT_TOLERANCE,
@@ -26,8 +27,8 @@ KIND = "labels"
 
 
 def fit_labels(
-    x: Floats,
-    y: Floats,
+    x: Float32s,
+    y: Float32s,
     classes: tuple[str, ...],
     groups: NDArray[np.generic],
     *,
@@ -71,7 +72,7 @@ def fit_labels(
     return LinearHead(KIND, classes, weight, bias, prepared.power, penalty)
 
 
-def rarest_class(y: NDArray[Any]) -> NDArray[np.intp]:
+def rarest_class(y: NDArray[Any]) -> Indices:
     """Of each row of y [N, C] that class of its own which fewest rows have; −1 without any."""
     there = y == 1
     rarest = np.where(there, there.sum(axis=0), np.inf).argmin(axis=1)
@@ -79,17 +80,17 @@ def rarest_class(y: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def _choose_penalty(
-    z: Floats, target: Floats, known: Floats, groups: NDArray[np.generic], seed: int
-) -> tuple[float, list[Floats]]:
+    z: Float32s, target: Float32s, known: Float32s, groups: NDArray[np.generic], seed: int
+) -> tuple[float, list[Float32s]]:
     """The penalty with the least log-loss over all classes on rows that were held out.
 
     With it, what was fitted by it on the other rows.
     """
 
-    def trial(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Trial:
+    def trial(train: Bools, test: Bools) -> Trial:
         held = solver.problem(z[test], target[test], known[test])
 
-        def held_loss(w: Floats) -> float:
+        def held_loss(w: Float32s) -> float:
             return solver.binary_cross_entropy(held, held.z @ w)[0] * len(held.z)
 
         return Trial(solver.problem(z[train], target[train], known[train]), held_loss)

@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats, normalise
+from model.arrays import Float32s, Floats, Indices
+from model.heads.features import normalise
 
 # Each row counts (class size) ** −this: rare classes a little more. At 0.5 accuracy on draws from
 # an imbalanced pool falls by a point, at 0 the rarest classes are hardly ever suggested.
@@ -23,12 +24,12 @@ class LinearHead:
 
     kind: str  # under which it is registered
     classes: tuple[str, ...]  # in the order of logits
-    weight: Floats  # [D, C]
-    bias: Floats  # [C], −inf for a class without labels
+    weight: Float32s  # [D, C]
+    bias: Float32s  # [C], −inf for a class without labels
     power: float  # of `normalise`
     penalty: float  # L2 penalty that it was fitted with, 0 when it has none
 
-    def logits(self, x: NDArray[np.floating]) -> Floats:
+    def logits(self, x: Floats) -> Float32s:
         """Logits [N, C] of embeddings [N, D] of any float type."""
         logits = np.empty((len(x), len(self.classes)), np.float32)
         for start in range(0, len(x), ROWS_AT_ONCE):
@@ -70,8 +71,8 @@ class LinearHead:
 
 
 def spread(
-    seen: NDArray[np.intp], classes: int, weight: Floats, bias: Floats
-) -> tuple[Floats, Floats]:
+    seen: Indices, classes: int, weight: Float32s, bias: Float32s
+) -> tuple[Float32s, Float32s]:
     """Weight [D, C] and bias [C] for all classes, of those for the classes in `seen` alone."""
     all_weight = np.zeros((len(weight), classes), np.float32)
     all_bias = np.full(classes, -np.inf, np.float32)
@@ -80,8 +81,8 @@ def spread(
     return all_weight, all_bias
 
 
-def row_weights(label: NDArray[np.intp], weight: Floats) -> Floats:
+def row_weights(label: Indices, weight: Float32s) -> Float32s:
     """How much each row [n] counts: its own weight, and more where its class is rare."""
     sizes = np.bincount(label, weight).astype(np.float32)
-    weights: Floats = weight * sizes[label] ** np.float32(-BALANCE)
+    weights: Float32s = weight * sizes[label] ** np.float32(-BALANCE)
     return weights

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Bools, Float32s, Indices
 from model.heads.fitting import solver
 from model.heads.fitting.penalty_search import (
     FIT_TOLERANCE,
@@ -64,14 +64,14 @@ class LogisticKind:
         return LinearHead.from_arrays(KIND, classes, arrays)
 
 
-def _problem(z: Floats, label: NDArray[np.intp], classes: int, weights: Floats) -> solver.Problem:
+def _problem(z: Float32s, label: Indices, classes: int, weights: Float32s) -> solver.Problem:
     counted = weights / weights.mean()
     return solver.problem(z, solver.one_hot(label, classes), counted[:, None])
 
 
 def _choose_penalty(
-    z: Floats, label: NDArray[np.intp], classes: int, data: FitData
-) -> tuple[float, list[Floats]]:
+    z: Float32s, label: Indices, classes: int, data: FitData
+) -> tuple[float, list[Float32s]]:
     """The penalty with the least log-loss on rows that were held out.
 
     With it, what was fitted by it on the other rows.
@@ -79,10 +79,10 @@ def _choose_penalty(
     weights = row_weights(label, data.weight)
     tried = z[:, :SEARCH_RANK]
 
-    def trial(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Trial:
+    def trial(train: Bools, test: Bools) -> Trial:
         held, truth, counted = tried[test], label[test], weights[test]
 
-        def held_loss(w: Floats) -> float:
+        def held_loss(w: Float32s) -> float:
             p = solver.probabilities(held @ w[:-1] + w[-1])
             of_truth = p[np.arange(len(truth)), truth]
             return float(np.dot(-np.log(np.maximum(of_truth, np.float32(1e-7))), counted))

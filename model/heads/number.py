@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats, Prepared
+from model.arrays import Float32s, Float64s, Floats
+from model.heads.features import Prepared
 from model.heads.fitting.least_squares import fit_ridge
 from model.heads.linear import LinearHead
 from model.heads.registry import Head
@@ -22,9 +23,9 @@ QUANTILES = 201  # of the errors that are kept
 class NumberHead(LinearHead):
     """One output, the value itself: `logits` [N, 1] are `values`."""
 
-    errors: Floats  # [≤ 201] quantiles of absolute errors on rows left out, ascending; may be empty
+    errors: Float32s  # [≤ 201] ascending quantiles of absolute errors on rows left out; or none
 
-    def values(self, x: NDArray[np.floating]) -> Floats:
+    def values(self, x: Floats) -> Float32s:
         """Values [N] of embeddings [N, D]."""
         return self.logits(x)[:, 0]
 
@@ -56,8 +57,8 @@ class NumberHead(LinearHead):
 
 
 def fit_number(
-    x: Floats,
-    y: NDArray[np.floating],
+    x: Float32s,
+    y: Floats,
     groups: NDArray[np.generic],
     *,
     settings_of: Head | None,
@@ -87,7 +88,7 @@ def fit_number(
     )
 
 
-def _quantiles(errors: NDArray[np.float64]) -> Floats:
+def _quantiles(errors: Float64s) -> Float32s:
     """Of n errors, ascending, so that a share of place / (QUANTILES − 1) of unseen ones is below.
 
     The one at a share s is the ⌈(n + 1) · s⌉th smallest, and infinite beyond the last.
@@ -97,5 +98,5 @@ def _quantiles(errors: NDArray[np.float64]) -> Floats:
     ranked = np.concatenate([[0.0], np.sort(errors), [np.inf]])
     shares = np.arange(QUANTILES) / (QUANTILES - 1)
     places = np.ceil(shares * (len(errors) + 1) - 1e-9).astype(np.intp)
-    quantiles: Floats = ranked[places].astype(np.float32)
+    quantiles: Float32s = ranked[places].astype(np.float32)
     return quantiles

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Float32s, Indices
 from model.heads.fitting.score_scaling import divisor
 from model.heads.linear import LinearHead, spread
 from model.heads.registry import HEADS, FitData
@@ -55,7 +55,7 @@ class PrototypeKind:
         return LinearHead.from_arrays(KIND, classes, arrays)
 
 
-def _discriminants(z: Floats, label: NDArray[np.intp], weight: Floats, classes: int) -> Floats:
+def _discriminants(z: Float32s, label: Indices, weight: Float32s, classes: int) -> Float32s:
     """Weights [r + 1, C] on coordinates [n, r] that are centred, the last row the bias.
 
     Each row counts as much as its weight [n].
@@ -75,16 +75,16 @@ def _discriminants(z: Floats, label: NDArray[np.intp], weight: Floats, classes: 
     weight = np.linalg.solve(shrunk, means.T)
     bias = -0.5 * np.einsum("cr,rc->c", means, weight)
     bias[counts == 0] = -np.inf
-    w: Floats = np.concatenate([weight, bias[None]]).astype(np.float32)
+    w: Float32s = np.concatenate([weight, bias[None]]).astype(np.float32)
     return w
 
 
-def _logits(z: Floats, w: Floats) -> Floats:
-    logits: Floats = z @ w[:-1] + w[-1]
+def _logits(z: Float32s, w: Float32s) -> Float32s:
+    logits: Float32s = z @ w[:-1] + w[-1]
     return logits
 
 
-def _temperature(z: Floats, label: NDArray[np.intp], data: FitData) -> float:
+def _temperature(z: Float32s, label: Indices, data: FitData) -> float:
     """What makes the logits of rows that were held out believable."""
     classes = int(label.max()) + 1
     own = _logits(z, _discriminants(z, label, data.weight, classes))

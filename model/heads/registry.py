@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats, Prepared
+from model.arrays import Float32s, Floats, Indices
+from model.heads.features import Prepared
 from model.registry import Registry
 
 
@@ -24,7 +25,7 @@ class Head(Protocol):
         """In the order of logits."""
         ...
 
-    def logits(self, x: NDArray[np.floating]) -> Floats:
+    def logits(self, x: Floats) -> Float32s:
         """Logits [N, C] of embeddings [N, D]; −inf for a class that had no label."""
         ...
 
@@ -38,9 +39,9 @@ class FitData:
     """What a head is fitted on: at least one row, all of them finite."""
 
     prepared: Prepared  # embeddings [N, D]
-    y: NDArray[np.intp]  # [N] indices into classes
+    y: Indices  # [N] indices into classes
     groups: NDArray[np.generic]  # [N], equal for near-duplicates: never on both sides of a split
-    weight: Floats  # [N] > 0, how much each row counts; 1 is one label
+    weight: Float32s  # [N] > 0, how much each row counts; 1 is one label
     classes: tuple[str, ...]
     seed: int
     warm_start: Head | None  # an earlier head of the project, of any kind and classes

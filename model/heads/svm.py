@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Bools, Float32s, Indices
 from model.heads.fitting import solver
 from model.heads.fitting.penalty_search import (
     FIT_TOLERANCE,
@@ -64,17 +64,17 @@ class SupportVectorKind:
 
 
 def _search(
-    z: Floats, target: Floats, label: NDArray[np.intp], weights: Floats, data: FitData
-) -> tuple[float, Floats | None, NDArray[np.intp]]:
+    z: Float32s, target: Float32s, label: Indices, weights: Float32s, data: FitData
+) -> tuple[float, Float32s | None, Indices]:
     """The penalty, the scores [m, C] of rows that were held out, and which rows those are [m]."""
     pairs = splits(label, data.groups, seed=data.seed)
     if not pairs:
         return PRESUMED, None, np.zeros(0, np.intp)
 
-    def trial(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Trial:
+    def trial(train: Bools, test: Bools) -> Trial:
         held = solver.problem(z[test], target[test], weights[test, None])
 
-        def held_loss(w: Floats) -> float:
+        def held_loss(w: Float32s) -> float:
             return solver.squared_hinge(held, held.z @ w)[0] * len(held.z)
 
         return Trial(solver.problem(z[train], target[train], weights[train, None]), held_loss)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Floats, Indices
 from model.selection.auto import NAME as AUTO
 from model.selection.auto import scheduled
 from model.selection.geometry import distinct
@@ -28,7 +28,7 @@ BLOCK = 20_000  # rows that are looked through at a time
 
 
 def cold_start(
-    x: NDArray[np.floating],
+    x: Floats,
     k: int,
     *,
     seed: int,
@@ -51,14 +51,14 @@ def cold_start(
 
 
 def shortlist(
-    x: NDArray[np.floating],
-    probabilities: NDArray[np.floating] | Sequence[Distribution] | None,
+    x: Floats,
+    probabilities: Floats | Sequence[Distribution] | None,
     k: int,
     *,
     seed: int,
     random_share: float = 0.1,
     strategy: str = AUTO,
-    labelled: NDArray[np.floating] | None = None,
+    labelled: Floats | None = None,
     ask: Ask | None = None,
     drawn_before: Mapping[int, float | None] | None = None,
     listed: Sequence[int] = (),
@@ -113,7 +113,7 @@ def shortlist(
     return _interspersed(picks, drawn, np.random.default_rng([seed, 5]).random())
 
 
-def rows_by(name: str, pool: Pool, k: int, avoid: NDArray[np.intp] = NOTHING) -> NDArray[np.intp]:
+def rows_by(name: str, pool: Pool, k: int, avoid: Indices = NOTHING) -> Indices:
     """The strategy's rows, filled up to k with what it left because it is a near-duplicate.
 
     While nothing can be predicted, a strategy that needs predictions leaves the choice to `auto`.
@@ -132,9 +132,9 @@ def rows_by(name: str, pool: Pool, k: int, avoid: NDArray[np.intp] = NOTHING) ->
     return np.array([*chosen, *filling], np.intp)
 
 
-def finite_rows(x: NDArray[np.floating]) -> NDArray[np.intp]:
+def finite_rows(x: Floats) -> Indices:
     """The rows of [N, D] without NaN and infinity, looked through in blocks."""
-    parts: list[NDArray[np.intp]] = [NOTHING]
+    parts: list[Indices] = [NOTHING]
     for start in range(0, len(x), BLOCK):
         block = x[start : start + BLOCK]
         if block.dtype == np.float16:  # all bits of the exponent are set; many times faster
@@ -145,26 +145,24 @@ def finite_rows(x: NDArray[np.floating]) -> NDArray[np.intp]:
     return np.concatenate(parts)
 
 
-def _finite(labelled: NDArray[np.floating] | None, x: NDArray[np.floating]) -> NDArray[np.floating]:
+def _finite(labelled: Floats | None, x: Floats) -> Floats:
     if labelled is None or not len(labelled):
         return np.zeros((0, x.shape[1]), np.float32)
     return labelled[finite_rows(np.asarray(labelled))]
 
 
-def _part(rows: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+def _part(rows: Indices, seed: int) -> Indices:
     """Of more than LOOKED_AT rows, as many at random, in order."""
     if len(rows) <= LOOKED_AT:
         return rows
     return np.sort(np.random.default_rng([seed, 3]).choice(rows, LOOKED_AT, replace=False))
 
 
-def _rows(picks: Sequence[Pick]) -> NDArray[np.intp]:
+def _rows(picks: Sequence[Pick]) -> Indices:
     return np.array([pick.index for pick in picks], np.intp)
 
 
-def _drawn(
-    x: NDArray[np.floating], rows: NDArray[np.intp], count: int, avoid: NDArray[np.intp], seed: int
-) -> list[Pick]:
+def _drawn(x: Floats, rows: Indices, count: int, avoid: Indices, seed: int) -> list[Pick]:
     """`count` of the rows drawn uniformly from those not in `avoid`, no second near-duplicate."""
     free = np.setdiff1d(rows, avoid)
     count = min(max(count, 0), len(free))

@@ -1,8 +1,6 @@
 """What `auto` is: first what covers the pool, then what covers the doubt that is left."""
 
-import numpy as np
-from numpy.typing import NDArray
-
+from model.arrays import Indices
 from model.selection.registry import STRATEGIES, Pool
 
 NAME = "auto"
@@ -16,7 +14,7 @@ LATER = "herding"
 class Auto:
     """The strategy `auto`. It works with and without predictions."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """As the strategy chooses that `scheduled` names."""
         return STRATEGIES.get(scheduled(pool))().choose(pool, k, avoid)
 

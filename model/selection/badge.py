@@ -6,9 +6,8 @@ were right. The gradient is an outer product, so that distances need its two fac
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Float32s, Floats, Indices
 from model.selection.geometry import drawn_from, finished, projected, usual_rows, with_spare
 from model.selection.registry import STRATEGIES, NeedsPredictionsError, Pool
 
@@ -21,7 +20,7 @@ SUB_POOL = 10_000  # images looked at
 class Badge:
     """The strategy `badge`. It needs predictions."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """Rows drawn by k-means++ among the gradients, the longest first."""
         if not pool.controls:
             raise NeedsPredictionsError("BADGE needs probabilities.")
@@ -35,7 +34,7 @@ class Badge:
         return finished(pool, ranked, np.concatenate([free, others]), k, avoid)
 
 
-def _errors(p: NDArray[np.floating]) -> Floats:
+def _errors(p: Floats) -> Float32s:
     """The gradient [n, C] of the loss by the logits if the likeliest class were right.
 
     Brought to a mean length of one, so that no control outweighs another.
@@ -43,13 +42,11 @@ def _errors(p: NDArray[np.floating]) -> Floats:
     errors = np.array(p, np.float32)
     errors[np.arange(len(p)), errors.argmax(axis=1)] -= 1
     length = np.linalg.norm(errors, axis=1).mean()
-    scaled: Floats = errors / max(float(length), 1e-6)
+    scaled: Float32s = errors / max(float(length), 1e-6)
     return scaled
 
 
-def _scattered(
-    rows: Floats, errors: list[Floats], k: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
+def _scattered(rows: Float32s, errors: list[Float32s], k: int, rng: np.random.Generator) -> Indices:
     """Up to k rows [n, r], each drawn by its gradient's squared distance to those before."""
     lengths = np.square(rows).sum(axis=1) * sum(np.square(e).sum(axis=1) for e in errors)
     chosen = [int(lengths.argmax())]

@@ -8,9 +8,8 @@ trace((M + Σ I(x))⁻¹ F) least, F the pool's mean information and M that of l
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Float32s, Indices
 from model.selection.geometry import drawn_from, finished, usual_rows, with_spare
 from model.selection.registry import STRATEGIES, Distribution, NeedsPredictionsError, Pool
 
@@ -26,7 +25,7 @@ PRIOR = 1e-2  # information there is before any label, of each of all components
 class Bait:
     """The strategy `bait`. It needs predictions, and heads to ask about labelled images."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """Greedily what leaves the pool's questions least open."""
         if not pool.controls:
             raise NeedsPredictionsError("BAIT needs probabilities.")
@@ -49,14 +48,14 @@ class Bait:
         return finished(pool, ranked, np.concatenate([free, others]), k, avoid)
 
 
-def information(controls: list[Distribution]) -> Floats:
+def information(controls: list[Distribution]) -> Float32s:
     """[n] p (1 − p) of the likeliest class, the mean over controls."""
     best = [np.asarray(p, np.float32).max(axis=1) for p in controls]
-    weight: Floats = np.mean([p * (1 - p) for p in best], axis=0, dtype=np.float32)
+    weight: Float32s = np.mean([p * (1 - p) for p in best], axis=0, dtype=np.float32)
     return np.maximum(weight, np.float32(1e-4))
 
 
-def _axes(rows: Floats) -> tuple[Floats, Floats]:
+def _axes(rows: Float32s) -> tuple[Float32s, Float32s]:
     """Mean [D] and principal axes [D, r] of rows [n, D], scaled to a mean square of 1 a row."""
     mean = rows.mean(axis=0)
     centred = (rows - mean).astype(np.float64)
@@ -67,14 +66,14 @@ def _axes(rows: Floats) -> tuple[Floats, Floats]:
     return mean, np.asarray(axes / scale, np.float32)
 
 
-def _coordinates(rows: Floats, mean: Floats, axes: Floats) -> Floats:
-    coordinates: Floats = np.matmul(rows - mean, axes)
+def _coordinates(rows: Float32s, mean: Float32s, axes: Float32s) -> Float32s:
+    coordinates: Float32s = np.matmul(rows - mean, axes)
     return coordinates
 
 
 def _greedy(
-    z: Floats, weight: Floats, known: Floats, known_weight: Floats, k: int
-) -> NDArray[np.intp]:
+    z: Float32s, weight: Float32s, known: Float32s, known_weight: Float32s, k: int
+) -> Indices:
     """Up to k rows of z [n, r], by Sherman and Morrison's formula for each one more."""
     ones = np.ones((len(z), 1), np.float32)
     z = np.concatenate([z, ones], axis=1).astype(np.float64)

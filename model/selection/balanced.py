@@ -5,8 +5,8 @@ classification (WACV 2022), as a weight on the doubt instead of an optimisation.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Float32s, Indices
 from model.selection.geometry import distinct, spread_out, usual_rows
 from model.selection.registry import STRATEGIES, Distribution, NeedsPredictionsError, Pool
 
@@ -20,7 +20,7 @@ MOST_CANDIDATES = 4000
 class Balanced:
     """The strategy `balanced`. It needs predictions, and heads to ask about labelled images."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """One of each of k clusters of what is in doubt, rare classes counting for more."""
         if not pool.controls:
             raise NeedsPredictionsError("Balancing needs probabilities.")
@@ -36,19 +36,19 @@ class Balanced:
         return [int(row) for row in order]
 
 
-def rarity(pool: Pool) -> NDArray[np.float32]:
+def rarity(pool: Pool) -> Float32s:
     """[N] how rare the classes that a row may have are among labels; one on average."""
     if pool.ask is None or not len(pool.labelled):
         return np.ones(len(pool.x), np.float32)
     known = pool.ask(np.asarray(pool.labelled, np.float32))
     weights = [_weight(p, k) for p, k in zip(pool.controls, known, strict=True)]
-    total: NDArray[np.float32] = np.mean(weights, axis=0, dtype=np.float32)
+    total: Float32s = np.mean(weights, axis=0, dtype=np.float32)
     return total
 
 
-def _weight(p: Distribution, known: Distribution) -> NDArray[np.float32]:
+def _weight(p: Distribution, known: Distribution) -> Float32s:
     """[N] of one control: what heads say of labelled images stands for how many a class has."""
     counts = np.asarray(known, np.float32).sum(axis=0) + 1
     weight = np.asarray(p, np.float32) @ (counts.sum() / len(counts) / counts)
-    scaled: NDArray[np.float32] = weight / max(float(weight.mean()), 1e-6)
+    scaled: Float32s = weight / max(float(weight.mean()), 1e-6)
     return scaled

@@ -1,8 +1,8 @@
 """Chance: what every other strategy must beat."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Indices
 from model.selection.geometry import distinct, drawn_from
 from model.selection.registry import STRATEGIES, Pool
 
@@ -11,7 +11,7 @@ from model.selection.registry import STRATEGIES, Pool
 class Chance:
     """The strategy `random`. It needs no predictions."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """Rows drawn uniformly, without the second of two near-duplicates."""
         free, _ = drawn_from(pool, avoid, len(pool.x), np.random.default_rng(pool.seed))
         return [int(row) for row in distinct(pool, free, k, avoid)]

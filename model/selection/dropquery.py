@@ -6,8 +6,8 @@ often than not, one for each of k clusters.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Float32s, Indices
 from model.selection.geometry import clusters, distinct, drawn_from, finished, usual_rows
 from model.selection.registry import STRATEGIES, NeedsPredictionsError, Pool
 
@@ -23,7 +23,7 @@ CANDIDATES = 25  # times k
 class DropQuery:
     """The strategy `dropquery`. It needs heads to ask."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """The image nearest to the centre of each cluster of those that heads waver on."""
         if pool.ask is None:
             raise NeedsPredictionsError("DropQuery asks the heads again; there are none.")
@@ -46,7 +46,7 @@ class DropQuery:
         return finished(pool, candidates[first], np.concatenate([free[order], others]), k, avoid)
 
 
-def _wavering(pool: Pool, rows: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float32]:
+def _wavering(pool: Pool, rows: Indices, rng: np.random.Generator) -> Float32s:
     """[n] the mean share of passes, over controls, whose answer is not the head's own."""
     assert pool.ask is not None
     x = np.asarray(pool.x[rows], np.float32)

@@ -1,9 +1,9 @@
 """Near-duplicates and clusters among embeddings. Numpy only."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.heads.features import Floats, fitting_power, normalise
+from model.arrays import Float32s, Floats, Indices
+from model.heads.features import fitting_power, normalise
 from model.selection.registry import Pool
 
 # Cosine above which two images are one to an annotator. EfficientNet-Lite0 gives 0.9928 to 0.9972
@@ -23,12 +23,12 @@ PROJECTED = 128
 ITERATIONS = 20
 
 
-def unit_rows(x: NDArray[np.floating]) -> Floats:
+def unit_rows(x: Floats) -> Float32s:
     """Embeddings [N, D] in single precision, each of length one."""
     return normalise(x, 1.0)
 
 
-def usual_rows(pool: Pool, x: NDArray[np.floating]) -> Floats:
+def usual_rows(pool: Pool, x: Floats) -> Float32s:
     """Embeddings [n, D] as heads see those of the pool: [n, D], each of length one."""
     if not len(x):
         return np.zeros((0, pool.x.shape[1]), np.float32)
@@ -36,14 +36,14 @@ def usual_rows(pool: Pool, x: NDArray[np.floating]) -> Floats:
 
 
 def drawn_from(
-    pool: Pool, avoid: NDArray[np.intp], most: int, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    pool: Pool, avoid: Indices, most: int, rng: np.random.Generator
+) -> tuple[Indices, Indices]:
     """The pool's rows but for `avoid` in random order: `most` of them, and the others."""
     free = rng.permutation(np.setdiff1d(np.arange(len(pool.x)), avoid))
     return free[:most], free[most:]
 
 
-def near_duplicate(x: NDArray[np.floating]) -> float:
+def near_duplicate(x: Floats) -> float:
     """The cosine from which two of these embeddings [N, D] count as one image."""
     sample = unit_rows(x[:: max(len(x) // SAMPLE, 1)][:SAMPLE])
     if len(sample) <= NEIGHBOUR:
@@ -52,9 +52,7 @@ def near_duplicate(x: NDArray[np.floating]) -> float:
     return min(max(NEAR_DUPLICATE, 1 - NEARER * (1 - float(np.median(cosines)))), COPY)
 
 
-def distinct(
-    pool: Pool, order: NDArray[np.intp], wanted: int, avoid: NDArray[np.intp]
-) -> NDArray[np.intp]:
+def distinct(pool: Pool, order: Indices, wanted: int, avoid: Indices) -> Indices:
     """The first `wanted` rows in `order` with no near-duplicate before them nor in `avoid`.
 
     `order` and `avoid` are rows of the pool. Fewer when there are no more.
@@ -78,9 +76,7 @@ def distinct(
     return np.array(kept, np.intp)
 
 
-def finished(
-    pool: Pool, ranked: NDArray[np.intp], rest: NDArray[np.intp], k: int, avoid: NDArray[np.intp]
-) -> list[int]:
+def finished(pool: Pool, ranked: Indices, rest: Indices, k: int, avoid: Indices) -> list[int]:
     """The first k of `ranked` rows, and then of `rest`, without near-duplicates."""
     left = rest[~np.isin(rest, ranked)]
     return [int(row) for row in distinct(pool, np.concatenate([ranked, left]), k, avoid)]
@@ -91,9 +87,7 @@ def with_spare(k: int) -> int:
     return k + k // 2 + 10
 
 
-def clusters(
-    rows: Floats, k: int, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+def clusters(rows: Float32s, k: int, rng: np.random.Generator) -> tuple[Indices, Float32s]:
     """k-means: the cluster [n] of each of n rows, and the squared distance [n] to its centre.
 
     Lloyd's iterations from a k-means++ start (Arthur and Vassilvitskii, SODA 2007), in a random
@@ -117,7 +111,7 @@ def clusters(
     return cluster, np.square(rows - centres[cluster]).sum(axis=1)
 
 
-def spread_out(rows: Floats, k: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def spread_out(rows: Float32s, k: int, rng: np.random.Generator) -> Indices:
     """The first of each of k clusters of rows [n, D], filled up to k with the first others.
 
     In the order of rows.
@@ -128,16 +122,16 @@ def spread_out(rows: Floats, k: int, rng: np.random.Generator) -> NDArray[np.int
     return np.sort(np.concatenate([first, rest[: k - len(first)]]))
 
 
-def projected(rows: Floats, rng: np.random.Generator) -> Floats:
+def projected(rows: Float32s, rng: np.random.Generator) -> Float32s:
     """Rows [n, D] in PROJECTED dimensions at random, where they have more."""
     if rows.shape[1] <= PROJECTED:
         return rows
     projection = rng.normal(size=(rows.shape[1], PROJECTED)) / PROJECTED**0.5
-    nearby: Floats = rows @ projection.astype(np.float32)
+    nearby: Float32s = rows @ projection.astype(np.float32)
     return nearby
 
 
-def _scattered(rows: Floats, k: int, rng: np.random.Generator) -> Floats:
+def _scattered(rows: Float32s, k: int, rng: np.random.Generator) -> Float32s:
     """Up to k different rows, each drawn in proportion to its squared distance to those before."""
     chosen = [int(rng.integers(len(rows)))]
     distances = np.square(rows - rows[chosen[0]]).sum(axis=1)

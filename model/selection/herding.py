@@ -7,9 +7,8 @@ be covered by how unsure the head is of it.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Float32s, Indices
 from model.selection.geometry import drawn_from, finished, usual_rows, with_spare
 from model.selection.registry import STRATEGIES, Pool
 
@@ -24,7 +23,7 @@ WIDTH = 0.5  # of the kernel while nothing is labelled, times the median distanc
 class MaxHerding:
     """The strategy `maxherding`. It needs no predictions."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """Greedily what covers most of the pool that labelled images don't."""
         return _herd(pool, k, avoid, None)
 
@@ -33,7 +32,7 @@ class MaxHerding:
 class UncertaintyHerding:
     """The strategy `herding`. Without predictions it is MaxHerding."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """Greedily what covers most of the doubt that labelled images leave."""
         if not pool.controls:
             return _herd(pool, k, avoid, None)
@@ -41,9 +40,7 @@ class UncertaintyHerding:
         return _herd(pool, k, avoid, pool.doubt - pool.doubt.min(initial=0) + LEAST)
 
 
-def _herd(
-    pool: Pool, k: int, avoid: NDArray[np.intp], weight: NDArray[np.float32] | None
-) -> list[int]:
+def _herd(pool: Pool, k: int, avoid: Indices, weight: Float32s | None) -> list[int]:
     rng = np.random.default_rng(pool.seed)
     covered, others = drawn_from(pool, avoid, SUB_POOL, rng)
     if not len(covered) or k <= 0:
@@ -63,9 +60,7 @@ def _herd(
     return finished(pool, ranked, np.concatenate([covered, others]), k, avoid)
 
 
-def _candidates(
-    covered: NDArray[np.intp], others: NDArray[np.intp], weight: NDArray[np.float32] | None
-) -> NDArray[np.intp]:
+def _candidates(covered: Indices, others: Indices, weight: Float32s | None) -> Indices:
     """What may be chosen: all that is to be covered, in large pools half of it and of all others
     as many that are most in doubt.
     """
@@ -76,7 +71,7 @@ def _candidates(
     return np.concatenate([covered[:half], rest[np.argsort(-weight[rest], kind="stable")[:half]]])
 
 
-def _width(rows: Floats, known: Floats) -> float:
+def _width(rows: Float32s, known: Float32s) -> float:
     """The kernel's width: the least distance between two labelled rows, as the papers advise."""
     sample = rows[:500]
     median = float(np.median(_distances(sample, sample)))
@@ -87,20 +82,18 @@ def _width(rows: Floats, known: Floats) -> float:
     return max(float(between.min()), NARROWEST * median, 1e-3)
 
 
-def _distances(a: Floats, b: Floats) -> Floats:
-    distances: Floats = np.sqrt(np.maximum(2 - 2 * a @ b.T, 0))
+def _distances(a: Float32s, b: Float32s) -> Float32s:
+    distances: Float32s = np.sqrt(np.maximum(2 - 2 * a @ b.T, 0))
     return distances
 
 
-def _kernel(a: Floats, b: Floats, width: float) -> Floats:
+def _kernel(a: Float32s, b: Float32s, width: float) -> Float32s:
     """The Gaussian kernel [n, m] of rows [n, D] and [m, D] of length one."""
-    kernel: Floats = np.exp((a @ b.T - 1) / np.float32(width**2))
+    kernel: Float32s = np.exp((a @ b.T - 1) / np.float32(width**2))
     return kernel
 
 
-def _greedy(
-    kernel: Floats, weight: NDArray[np.float32], cover: NDArray[np.float32], k: int
-) -> NDArray[np.intp]:
+def _greedy(kernel: Float32s, weight: Float32s, cover: Float32s, k: int) -> Indices:
     """The k rows of [m, n] that add most to the weighted cover [n], each after those before it.
 
     A row's gain can only shrink as others are chosen, so that only those are computed again whose

@@ -1,9 +1,8 @@
 """Cold start: the images nearest to the centres of as many clusters as images are wanted."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Float32s, Indices
 from model.selection.geometry import clusters, distinct, drawn_from, unit_rows
 from model.selection.registry import STRATEGIES, Pool
 
@@ -16,7 +15,7 @@ SUB_POOL = 5000  # images looked at: more change little and cost time
 class KMeans:
     """The strategy `kmeans`. It needs no predictions."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """One image of each of k clusters, in an order that covers the pool from the start."""
         rng = np.random.default_rng(pool.seed)
         candidates, others = drawn_from(pool, avoid, SUB_POOL, rng)
@@ -34,7 +33,7 @@ class KMeans:
         return [int(row) for row in chosen[_covering_order(unit_rows(pool.x[chosen]))]]
 
 
-def _covering_order(rows: Floats) -> list[int]:
+def _covering_order(rows: Float32s) -> list[int]:
     """An order of n rows [n, D] in which each beginning stands for all as well as it can.
 
     Greedily: the next is the one that leaves the least sum of squared distances from every row to

@@ -5,8 +5,8 @@ Diverse mini-batch active learning, 2019).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Indices
 from model.selection.geometry import distinct, spread_out, unit_rows
 from model.selection.registry import STRATEGIES, NeedsPredictionsError, Pool
 
@@ -20,7 +20,7 @@ MOST_CANDIDATES = 4000
 class Margin:
     """The strategy `margin`. It needs predictions."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """The image of least margin in each of k clusters of the candidates, least margin first."""
         if not pool.controls:
             raise NeedsPredictionsError("Choosing by margin needs probabilities.")

@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Float32s, Floats, Indices
 from model.registry import Registry
 
-Distribution: TypeAlias = NDArray[np.floating]  # [N, C], the flatter a row, the less sure
-Ask: TypeAlias = Callable[[NDArray[np.floating]], tuple[Distribution, ...]]
+Distribution: TypeAlias = Floats  # [N, C], the flatter a row, the less sure
+Ask: TypeAlias = Callable[[Floats], tuple[Distribution, ...]]
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Pick:
 class Pool:
     """What can be chosen from. Rows are finite."""
 
-    x: NDArray[np.floating]  # [N, D] embeddings
+    x: Floats  # [N, D] embeddings
     # [N, C] for each control, the one known least first; none while nothing can be predicted
     controls: tuple[Distribution, ...]
     seed: int
     # [L, D] embeddings of what is labelled, as far as they are at hand
-    labelled: NDArray[np.floating] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    labelled: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     # what the heads say of other embeddings [M, D], like `controls`; None while there are none
     ask: Ask | None = None
 
     @cached_property
-    def doubt(self) -> NDArray[np.float32]:
+    def doubt(self) -> Float32s:
         """[N] how unsure all controls together are of a row, the mean of their standardised doubts.
 
         A control's doubt is 1 − margin, the margin being the lead of the best class's probability
@@ -52,13 +52,13 @@ class Pool:
         return total
 
 
-def margins(probabilities: Distribution) -> NDArray[np.float32]:
+def margins(probabilities: Distribution) -> Float32s:
     """The lead [N] of each row's best class over the second, of probabilities [N, C]."""
     p = np.asarray(probabilities, np.float32)
     if p.shape[1] < 2:
         return np.asarray(p.sum(axis=1), np.float32)
     best_two = np.partition(p, p.shape[1] - 2, axis=1)[:, -2:]
-    lead: NDArray[np.float32] = best_two[:, 1] - best_two[:, 0]
+    lead: Float32s = best_two[:, 1] - best_two[:, 0]
     return lead
 
 
@@ -69,7 +69,7 @@ class NeedsPredictionsError(ValueError):
 class Strategy(Protocol):
     """A way to choose."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """At most k rows of the pool, best first, no two near-duplicates.
 
         None is in `avoid`, rows that are chosen already, nor a near-duplicate of one of them. Fewer

@@ -5,9 +5,8 @@ budgets (ICML 2022). Typical is what has near neighbours.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.heads.features import Floats
+from model.arrays import Float32s, Indices
 from model.selection.geometry import clusters, drawn_from, finished, usual_rows
 from model.selection.registry import STRATEGIES, Pool
 
@@ -23,7 +22,7 @@ SMALLEST = 5  # images: a cluster of fewer is no cluster
 class TypiClust:
     """The strategy `typiclust`. It needs no predictions."""
 
-    def choose(self, pool: Pool, k: int, avoid: NDArray[np.intp]) -> list[int]:
+    def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
         """The most typical of each cluster, those with the fewest labels first."""
         rng = np.random.default_rng(pool.seed)
         free, others = drawn_from(pool, avoid, SUB_POOL, rng)
@@ -48,7 +47,7 @@ class TypiClust:
         return finished(pool, ordered, others, k, avoid)
 
 
-def _typicality(rows: Floats, cluster: NDArray[np.intp]) -> NDArray[np.float32]:
+def _typicality(rows: Float32s, cluster: Indices) -> Float32s:
     """[n] the inverse of the mean distance to the nearest neighbours in the same cluster."""
     typical = np.zeros(len(rows), np.float32)
     for name in np.unique(cluster):

@@ -11,14 +11,13 @@ single look takes 59).
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Bools, Float64s, Floats, Indices
 from model.statistics.intervals import LEVEL, Measure
 
-Values = NDArray[np.floating[Any]] | NDArray[np.bool_]
+Values = Floats | Bools
 
 # Each stake is made for errors that are this fraction as frequent as at the mean that is tested.
 FRACTIONS = np.array([0.0, 0.03, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.82, 0.9, 0.95, 0.98])
@@ -54,7 +53,7 @@ def is_below(values: Values, limit: float, *, alpha: float) -> bool:
     return bool(_log_wealth(y, times, 1 - limit) >= -np.log(alpha))
 
 
-def _log_wealth(y: NDArray[np.float64], times: NDArray[np.intp], m: float) -> float:
+def _log_wealth(y: Float64s, times: Indices, m: float) -> float:
     """What betting against a mean of at most `m` came to on y [K], each so many `times` [K]."""
     factors = FRACTIONS[:, None] + (1 - FRACTIONS[:, None]) * y / m
     with np.errstate(divide="ignore"):

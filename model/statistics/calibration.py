@@ -7,7 +7,8 @@ from collections.abc import Callable
 from math import erf, exp, pi, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
+
+from model.arrays import Bools, Float32s, Floats, Ints
 
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures that are considered
 
@@ -23,16 +24,16 @@ STEPS = 15  # of the golden-section search between them: within 0.1%
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def softmax(logits: NDArray[np.floating], *, temperature: float = 1.0) -> NDArray[np.float32]:
+def softmax(logits: Floats, *, temperature: float = 1.0) -> Float32s:
     """Probabilities [N, C] of logits [N, C]; −inf gives exactly 0."""
-    scaled: NDArray[np.float32] = np.asarray(logits, np.float32) / np.float32(temperature)
+    scaled: Float32s = np.asarray(logits, np.float32) / np.float32(temperature)
     scaled = scaled - scaled.max(axis=1, keepdims=True)
     np.exp(scaled, out=scaled)
     scaled /= scaled.sum(axis=1, keepdims=True)
     return scaled
 
 
-def fit_temperature(logits: NDArray[np.floating], y: NDArray[np.integer]) -> float:
+def fit_temperature(logits: Floats, y: Ints) -> float:
     """The temperature of least log-loss for logits [N, C] that were out of fold, truth y [N].
 
     Rows whose true class has −inf, or that hold NaN, say nothing about it and are left out; with
@@ -55,14 +56,14 @@ def fit_temperature(logits: NDArray[np.floating], y: NDArray[np.integer]) -> flo
     return float(np.exp(_least(loss)))
 
 
-def sigmoid(logits: NDArray[np.floating], *, temperature: float = 1.0) -> NDArray[np.float32]:
+def sigmoid(logits: Floats, *, temperature: float = 1.0) -> Float32s:
     """Probabilities of logits, each of its own; −inf gives exactly 0."""
     scaled = np.asarray(logits, np.float32) / np.float32(temperature)
-    probabilities: NDArray[np.float32] = np.exp(-np.logaddexp(np.float32(0), -scaled))
+    probabilities: Float32s = np.exp(-np.logaddexp(np.float32(0), -scaled))
     return probabilities
 
 
-def fit_sigmoid_temperature(logits: NDArray[np.floating], y: NDArray[np.floating]) -> float:
+def fit_sigmoid_temperature(logits: Floats, y: Floats) -> float:
     """The temperature of least log-loss for logits [N, C] of classes that don't exclude each other.
 
     `y` [N, C] is 1 where the class is there, 0 where not, NaN where nobody knows. Logits must be
@@ -81,9 +82,7 @@ def fit_sigmoid_temperature(logits: NDArray[np.floating], y: NDArray[np.floating
     return float(np.exp(_least(loss)))
 
 
-def calibration_error(
-    confidence: NDArray[np.floating], right: NDArray[np.bool_], *, bins: int = BINS
-) -> float:
+def calibration_error(confidence: Floats, right: Bools, *, bins: int = BINS) -> float:
     """Expected calibration error of N confidences, its bias taken off as far as that can be.
 
     The mean over bins of equally many rows of |share of right answers − mean confidence|. Even a

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Indices, Ints
 
-def grouped_folds(
-    y: NDArray[np.integer], groups: NDArray[np.generic], folds: int, *, seed: int
-) -> NDArray[np.intp]:
+
+def grouped_folds(y: Ints, groups: NDArray[np.generic], folds: int, *, seed: int) -> Indices:
     """The fold [N] of each row: 0 … at most `folds` − 1, none empty.
 
     Rows of one group share a fold. Groups are dealt out in turn, rarest class first and the largest

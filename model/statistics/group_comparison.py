@@ -4,28 +4,26 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Float64s, Floats
 from model.statistics.intervals import LEVEL, Measure
 
 LEAST = 5  # times in each group: of fewer nothing is said
 LONGEST = 900.0  # seconds; a task that was open for longer lay open in a break
 
 
-def typical(seconds: NDArray[np.floating]) -> float:
+def typical(seconds: Floats) -> float:
     """The geometric mean of times [N], all above 0: what a few long ones hardly change."""
     return float(np.exp(np.log(seconds).mean()))
 
 
-def usable(seconds: Sequence[float | None]) -> NDArray[np.float64]:
+def usable(seconds: Sequence[float | None]) -> Float64s:
     """Those that were measured and are no break."""
     known = np.array([time for time in seconds if time is not None], np.float64)
     return known[(known > 0) & (known <= LONGEST)]
 
 
-def time_saved(
-    helped: NDArray[np.floating], alone: NDArray[np.floating], *, level: float = LEVEL
-) -> Measure | None:
+def time_saved(helped: Floats, alone: Floats, *, level: float = LEVEL) -> Measure | None:
     """Typical seconds that are saved: of times `alone` [M] less those `helped` [N], all above 0.
 
     A difference of geometric means; its interval by the delta method, in which the variance of

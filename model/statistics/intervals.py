@@ -12,6 +12,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Float32s, Floats
+
 LEVEL = 0.95
 
 MOST_DRAWS, LEAST_DRAWS = 1000, 100
@@ -28,7 +30,7 @@ class Measure:
     n: int  # answers that it was measured on
 
 
-def share(right: NDArray[np.bool_], *, level: float = LEVEL) -> Measure:
+def share(right: Bools, *, level: float = LEVEL) -> Measure:
     """The share of `right` [N] with its two-sided Wilson score interval at `level`.
 
     N must be at least one.
@@ -46,7 +48,7 @@ def share(right: NDArray[np.bool_], *, level: float = LEVEL) -> Measure:
 
 def resamples(
     n: int, *, seed: int, groups: NDArray[np.generic] | None = None, cost: int = 1
-) -> NDArray[np.float32]:
+) -> Float32s:
     """How often each of `n` rows is drawn, for each draw of a bootstrap: [draws, n].
 
     Rows of equal `groups` [n] are drawn together. `cost` is what one row takes, relative to a sum:
@@ -65,7 +67,7 @@ def resamples(
     return times
 
 
-def interval(value: float, drawn: NDArray[np.floating], n: int, *, level: float = LEVEL) -> Measure:
+def interval(value: float, drawn: Floats, n: int, *, level: float = LEVEL) -> Measure:
     """`value`, measured on `n` rows, with the interval of its bootstrap replicates [draws].
 
     Replicates that hold no number (nothing of a class was drawn) are left out.
@@ -77,9 +79,7 @@ def interval(value: float, drawn: NDArray[np.floating], n: int, *, level: float 
     return Measure(value, min(float(low), value), max(float(high), value), n)
 
 
-def bootstrapped_mean(
-    values: NDArray[np.floating], times: NDArray[np.float32], *, level: float = LEVEL
-) -> Measure:
+def bootstrapped_mean(values: Floats, times: Float32s, *, level: float = LEVEL) -> Measure:
     """The mean of `values` [N] with its bootstrap interval, of `times` [draws, N]."""
     values = np.asarray(values, np.float64)
     drawn = (times @ values) / times.sum(axis=1)

@@ -1,10 +1,10 @@
 """Near-duplicate groups: images that must not stand on both sides of an evaluation."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from model.arrays import Floats, Int64s
 
 # Cosine. Different images of one texture were seen at 0.995, JPEGs saved again at 0.993 and 0.997:
 # embeddings alone can't tell all of them apart, and tying different images together costs more.
@@ -15,10 +15,10 @@ LEAST_OWNERS = 10  # of images, from which on one can be said to be everybody's
 
 
 def near_duplicate_groups(
-    x: npt.NDArray[np.floating[Any]],
+    x: Floats,
     keys: Sequence[str],
     owners: Sequence[int] | None = None,
-) -> npt.NDArray[np.int64]:
+) -> Int64s:
     """[N] group numbers: equal where images are the same or nearly so, directly or by a chain.
 
     Args:
@@ -54,18 +54,18 @@ def near_duplicate_groups(
     return _groups(parent)
 
 
-def _groups(parent: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _groups(parent: Int64s) -> Int64s:
     return np.array([_root(parent, row) for row in range(len(parent))], np.int64)
 
 
-def _root(parent: npt.NDArray[np.int64], row: int) -> int:
+def _root(parent: Int64s, row: int) -> int:
     while parent[row] != row:
         parent[row] = parent[parent[row]]
         row = int(parent[row])
     return row
 
 
-def _join(parent: npt.NDArray[np.int64], left: int, right: int) -> None:
+def _join(parent: Int64s, left: int, right: int) -> None:
     a, b = _root(parent, left), _root(parent, right)
     if a != b:
         parent[max(a, b)] = min(a, b)

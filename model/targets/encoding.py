@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Indices
 from model.targets.schema import (
     ClassName,
     MultiLabel,
@@ -52,7 +53,7 @@ class Encoded:
 
     form: Form
     names: tuple[str, ...]  # of the classes that any label has, in the target's order
-    rows: NDArray[np.intp]
+    rows: Indices
     y: NDArray[Any]
 
     @property
@@ -150,7 +151,7 @@ def value_of(names: Collection[str], target: TargetSchema) -> Value:
 
 def choosable(
     target: TargetSchema, names: Sequence[str], offered: frozenset[ClassName] | None = None
-) -> NDArray[np.bool_]:
+) -> Bools:
     """[C] which of the classes an annotator could choose today.
 
     `offered` are those that come with a task's data, where the target is open.

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from model.arrays import Float32s, Floats
 from model.heads import Head
 from model.targets.encoding import Form
 from model.targets.schema import ClassName, TargetSchema, Value
-
-Floats: TypeAlias = NDArray[np.floating[Any]]
 
 # For each row, the classes that come with its task's data; None where they don't.
 Offers: TypeAlias = Sequence[frozenset[ClassName] | None] | None
@@ -58,7 +54,7 @@ class Learned(Protocol):
     def decide(self, outputs: Floats, target: TargetSchema) -> list[Value]:
         """The labels that outputs [N, C] of the head stand for, sure or not."""
 
-    def spread(self, x: Floats) -> NDArray[np.float32]:
+    def spread(self, x: Floats) -> Float32s:
         """[N, K] a distribution a row, the flatter the less sure: what choosing looks at."""
 
     def settings(self) -> dict[str, Any]:

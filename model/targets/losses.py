@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Float64s, Floats
 from model.statistics.calibration import softmax
 from model.targets.encoding import names_in
-from model.targets.learned import Floats, Learned
+from model.targets.learned import Learned
 from model.targets.multi import CalibratedLabels
 from model.targets.schema import Value
 
@@ -17,9 +17,7 @@ LEAST = 0.01  # probability: nothing true is counted as less likely, so that no 
 FARTHEST = 10.0  # of numbers: units that an error is counted as at most
 
 
-def losses(
-    learned: Learned, outputs: Floats, truth: Sequence[Value], *, unit: float
-) -> NDArray[np.float64]:
+def losses(learned: Learned, outputs: Floats, truth: Sequence[Value], *, unit: float) -> Float64s:
     """[N] the log-loss of outputs [N, C] of the head, in nats; of a number its error in `unit`s.
 
     Of several classes it is the mean over them. A true class that the head doesn't know counts as

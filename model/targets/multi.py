@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Bools, Float32s, Floats
 from model.heads import Head
 from model.statistics.calibration import sigmoid
 from model.targets.encoding import Form, choosable, path_of, value_of
-from model.targets.learned import NOTHING, Answer, Floats, Offers
+from model.targets.learned import NOTHING, Answer, Offers
 from model.targets.schema import Paths, TargetSchema, Value
 
 THERE = 0.5  # the probability from which a class is said to be there
@@ -28,7 +28,7 @@ class CalibratedLabels:
 
     form: ClassVar[Form] = "multi"
 
-    def probabilities(self, x: Floats) -> NDArray[np.float32]:
+    def probabilities(self, x: Floats) -> Float32s:
         """[N, D] embeddings to [N, C] probabilities, in the order of `head.classes`.
 
         In a tree, what lies above a class is at least as probable as the class.
@@ -61,13 +61,13 @@ class CalibratedLabels:
             there &= choosable(target, self.head.classes)
         return [self._value(row, target) for row in there]
 
-    def spread(self, x: Floats) -> NDArray[np.float32]:
+    def spread(self, x: Floats) -> Float32s:
         """[N, 2] of the class that is least sure: whether it is there."""
         p = self.probabilities(x)
         if not p.shape[1]:
             return np.ones((len(p), 1), np.float32)
         least = np.take_along_axis(p, np.abs(p - THERE).argmin(axis=1)[:, None], axis=1)
-        both: NDArray[np.float32] = np.concatenate([least, 1 - least], axis=1)
+        both: Float32s = np.concatenate([least, 1 - least], axis=1)
         return both
 
     def settings(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class CalibratedLabels:
         """The same at temperature 1."""
         return replace(self, temperature=1.0)
 
-    def of_logits(self, logits: Floats) -> NDArray[np.float32]:
+    def of_logits(self, logits: Floats) -> Float32s:
         """Probabilities [N, C] of the head's logits [N, C]."""
         with np.errstate(invalid="ignore"):  # of an embedding that holds no numbers
             p = sigmoid(logits, temperature=self.temperature)
@@ -96,12 +96,12 @@ class CalibratedLabels:
         deepest_first = sorted(place, key=len, reverse=True)
         return [(place[p], place[p[:-1]]) for p in deepest_first if p[:-1] in place]
 
-    def _chosen(self, there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _chosen(self, there: Bools) -> Bools:
         """Without what lies above something chosen: it is said by that already."""
         kept = there.copy()
         for child, parent in self.above:
             kept[parent] &= not there[child]
         return kept
 
-    def _value(self, there: NDArray[np.bool_], target: TargetSchema) -> Value:
+    def _value(self, there: Bools, target: TargetSchema) -> Value:
         return value_of([self.head.classes[index] for index in np.flatnonzero(there)], target)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Float32s, Floats
 from model.heads.number import NumberHead
 from model.targets.encoding import Form
-from model.targets.learned import NOTHING, Answer, Floats, Offers
+from model.targets.learned import NOTHING, Answer, Offers
 from model.targets.schema import Number, TargetSchema, Value
 
 INTERVAL_LEVEL = 0.9
@@ -56,7 +56,7 @@ class CalibratedNumber:
         assert isinstance(target, Number)
         return [nearest(float(value), target) for value in np.asarray(outputs)[:, 0]]
 
-    def spread(self, x: Floats) -> NDArray[np.float32]:
+    def spread(self, x: Floats) -> Float32s:
         """[N, 2] the probability of being right, and of not being so."""
         sure = np.array([self._probability(-self.tolerance, self.tolerance)] * len(x), np.float32)
         return np.stack([sure, 1 - sure], axis=1)
@@ -103,7 +103,7 @@ def within(value: float, target: Number) -> float:
     return value
 
 
-def tolerance_of(y: NDArray[np.floating], target: Number) -> float:
+def tolerance_of(y: Floats, target: Number) -> float:
     """How near counts as right for labels y [N]: half a step, or NEAR of their range."""
     if target.step is not None:
         return target.step / 2

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Float32s, Floats
 from model.heads import Head
 from model.statistics.calibration import softmax
 from model.targets.encoding import Form, choosable, value_of
-from model.targets.learned import NOTHING, Answer, Floats, Offers
+from model.targets.learned import NOTHING, Answer, Offers
 from model.targets.schema import TargetSchema, Value
 
 
@@ -24,7 +24,7 @@ class CalibratedHead:
 
     form: ClassVar[Form] = "single"
 
-    def probabilities(self, x: Floats) -> NDArray[np.float32]:
+    def probabilities(self, x: Floats) -> Float32s:
         """[N, D] embeddings to [N, C] probabilities, in the order of `head.classes`."""
         return softmax(self.head.logits(x) / np.float32(self.temperature))
 
@@ -61,7 +61,7 @@ class CalibratedHead:
         values = [value_of([name], target) for name in self.head.classes]
         return [values[index] for index in np.asarray(outputs).argmax(axis=1)]
 
-    def spread(self, x: Floats) -> NDArray[np.float32]:
+    def spread(self, x: Floats) -> Float32s:
         """The probabilities of the classes."""
         return self.probabilities(x)
 

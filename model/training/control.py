@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.annotators.ballot import Ballot
 from model.annotators.soft_labels import Settled, settle, unsettled
+from model.arrays import Bools, Floats, Int64s
 from model.evaluation.cross_validation import Accuracy, accuracy
 from model.evaluation.head_selection import Selection, select
 from model.evaluation.out_of_fold import out_of_fold_outputs
@@ -17,11 +19,6 @@ from model.targets.encoding import Encoded, names_in, unknown_names, value_of
 from model.targets.registry import CalibratedNumber, Learned
 from model.targets.schema import TargetSchema, Value
 from model.training.measures import calibrate, measures
-from services.labels.votes import Ballot
-
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -32,9 +29,9 @@ class ControlData:
     """
 
     target: TargetSchema
-    tasks: Ints
+    tasks: Int64s
     x: Floats
-    groups: Ints
+    groups: Int64s
     labels: Encoded  # of these rows
     values: list[Value]
     ballot: Ballot | None = None  # who gave them

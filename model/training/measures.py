@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from model.arrays import Bools, Floats, Int64s
 from model.evaluation.metrics import multi_label, numbers, single_label
 from model.heads import Head, NumberHead
 from model.statistics.calibration import (
@@ -24,8 +24,6 @@ from model.targets.registry import (
     tolerance_of,
 )
 from model.targets.schema import Number, Paths, TargetSchema, Value
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def calibrate(
@@ -50,7 +48,7 @@ def measures(
     unseen: Encoded,
     outputs: Floats,
     predicted: Sequence[Value],
-    groups: npt.NDArray[np.int64],
+    groups: Int64s,
     *,
     seed: int,
 ) -> dict[str, Any]:
@@ -76,7 +74,7 @@ def measures(
     return plain | {"half_width": half_width, "tolerance": learned.tolerance}
 
 
-def _calibration(before: Floats, after: Floats, right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def _calibration(before: Floats, after: Floats, right: Bools) -> dict[str, Any]:
     """The debiased calibration error of probabilities [K], without and with the temperature."""
     return {
         "calibration_error": {

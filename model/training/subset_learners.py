@@ -1,11 +1,10 @@
 """Heads fitted on part of a control's labels: what they get right, and how far off they are."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from model.arrays import Bools, Floats, Ints
 from model.heads import fit, fit_labels, fit_number
 from model.targets.encoding import unknown_names
 from model.targets.registry import (
@@ -18,10 +17,6 @@ from model.targets.registry import (
 )
 from model.targets.schema import Number, Paths
 from model.training.control import ControlData, agree
-
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.integer[Any]]
-Bools = npt.NDArray[np.bool_]
 
 FULL_ROWS, PROJECTED = 800, 384  # rows above which features are so many
 

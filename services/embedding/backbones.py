@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from model.backbones.tuned import FAMILY, FILE, install
+from model.backbones.families.tuned import FAMILY, FILE, install
 from model.embedding import Embedder, open_embedder
 from services.errors import JobError
 from store.files.artifacts import ArtifactError

@@ -9,8 +9,9 @@ import structlog
 from PIL import Image
 from sqlalchemy import Connection
 
+from model.arrays import Float16s
 from model.embedding import Embedder, embed_stream
-from store.files.embeddings import Vectors
+from services.job_context import JobContext
 from store.projects.embedding_spaces import backbone_of
 from store.tasks.annotations import annotated_tasks
 from store.tasks.embedding_queue import mark_retry, tasks_to_embed
@@ -18,7 +19,6 @@ from store.tasks.tasks import Task, count_tasks, mark_broken, mark_embedded
 from store.tasks.units import task_of
 from store.work import pending_work
 from studio.images.loader import ImageLoader, PassingImageError, PermanentImageError, decode
-from worker.jobs.runner import JobContext
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class _Results:
 
     tasks: dict[int, Task] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
-    vectors: dict[str, Vectors] = field(default_factory=dict)
+    vectors: dict[str, Float16s] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     passing: dict[int, str] = field(default_factory=dict)
 
@@ -119,7 +119,7 @@ class BulkEmbedding:
             raise _KnownImageError
         return decode(data, self.loader.policy)
 
-    def _note(self, results: _Results, task: Task, outcome: Vectors | Exception) -> None:
+    def _note(self, results: _Results, task: Task, outcome: Float16s | Exception) -> None:
         results.tasks[task.unit] = task
         if isinstance(outcome, _KnownImageError):
             results.keys[task.unit] = self.keys.pop(task.unit)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from model.arrays import Float16s
 from model.similarity import best, coarse_cosines, cosines
 from services.embedding.similarity_index import extend_matrix, open_matrix
 from store.database.chunks import chunks
@@ -21,7 +21,7 @@ MOST = 1_000  # similar images asked for at a time
 SMALL = 10_000  # tasks; up to here embeddings are read as they are, without a matrix
 SPARE = 200  # candidates more than wanted, for what the coarse scan mixes up
 
-Vectors = Mapping[str, NDArray[np.float16]]
+Vectors = Mapping[str, Float16s]
 
 
 class NotReadyError(Exception):
@@ -78,7 +78,7 @@ def keep_matrix(store: Store, project: Project, *, changed: bool = False) -> Non
     store.database.write(lambda db: tell(db, name, [space, total]))
 
 
-def _embedding(store: Store, project: Project, task_id: int) -> tuple[str, NDArray[np.float16]]:
+def _embedding(store: Store, project: Project, task_id: int) -> tuple[str, Float16s]:
     with store.database.read() as db:
         images = list(get_tasks(db, project.id, [task_id]).values())
     if not images:
@@ -94,7 +94,7 @@ def _embedding(store: Store, project: Project, task_id: int) -> tuple[str, NDArr
 
 
 def _scan(
-    store: Store, project: Project, space: str, query: NDArray[np.float16], count: int
+    store: Store, project: Project, space: str, query: Float16s, count: int
 ) -> dict[str, float]:
     """{image key: cosine} of the nearest, of which `count` have a task besides the one asked."""
     matrix = open_matrix(store.settings, project.id, space, len(query))
@@ -111,7 +111,7 @@ def _scan(
         wanted *= 4  # many of these were deleted
 
 
-def _scored(vectors: Vectors, query: NDArray[np.float16]) -> dict[str, float]:
+def _scored(vectors: Vectors, query: Float16s) -> dict[str, float]:
     if not vectors:
         return {}
     exact = cosines(np.stack(list(vectors.values())), query)

@@ -16,6 +16,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from model.arrays import Float32s, Floats
 from model.similarity import Codes, quantise
 from store.settings import Settings
 from store.store import Store
@@ -29,7 +30,7 @@ class Matrix:
     """The rows that are there: [N, D] codes, [N] scales, and [N] image keys as bytes."""
 
     codes: Codes
-    scales: NDArray[np.float32]
+    scales: Float32s
     keys: NDArray[np.bytes_]
 
 
@@ -100,7 +101,7 @@ def _rows(folder: Path, width: int) -> int:
         return 0
 
 
-def _append(folder: Path, keys: list[str], x: NDArray[np.floating]) -> None:
+def _append(folder: Path, keys: list[str], x: Floats) -> None:
     codes, scales = quantise(x)
     width = codes.shape[1]
     count = _rows(folder, width)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.embedding.backbones import discard_tuned, tuned_here
+from services.job_context import TIME_BOX, JobContext
 from store.database.schema import task
 from store.predictions.publications import pending_publications
 from store.projects.embedding_spaces import TUNED, backbone_of
@@ -27,7 +28,6 @@ from store.versions.finetuned_backbones import (
 )
 from store.versions.versions import CANDIDATE, Version, list_versions, served_before
 from store.work import pending_work
-from worker.jobs.runner import TIME_BOX, JobContext
 
 log = structlog.get_logger()
 

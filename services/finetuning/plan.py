@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.arrays import Bools, Int64s
 from model.finetuning import CannotFinetuneError, Target
 from model.heads.labels import rarest_class
 from model.statistics.folds import grouped_folds
 from model.targets.encoding import Encoded
-from services.training.train import HOLDOUT_LEAST, TrainingSet
+from services.training.training_set import HOLDOUT_LEAST, TrainingSet
 from store.tasks.tasks import Task
 from store.tasks.units import FIRST, item_of
 from studio.config import LabelConfig
@@ -44,7 +45,7 @@ class Plan:
     backbone: str  # pretrained
     labels: int  # there were, those held out included
     items: tuple[Item, ...]
-    validation: npt.NDArray[np.bool_]
+    validation: Bools
     targets: tuple[Target, ...]
 
     @property
@@ -154,9 +155,7 @@ def _of_all_rows(labels: Encoded, count: int) -> npt.NDArray[Any]:
     return y
 
 
-def _validation(
-    targets: list[Target], groups: npt.NDArray[np.int64], share: float, *, seed: int
-) -> npt.NDArray[np.bool_]:
+def _validation(targets: list[Target], groups: Int64s, share: float, *, seed: int) -> Bools:
     """Which rows [N] validate: whole near-duplicate groups, each class spread evenly."""
     strata = _strata(targets, len(groups))
     if len(np.unique(groups)) < 2:
@@ -164,13 +163,11 @@ def _validation(
     chosen = grouped_folds(strata, groups, round(1 / share), seed=seed) == 0
     # A class is learned rather than measured when it has too few labels for both.
     lacking = np.setdiff1d(strata[chosen], strata[~chosen])
-    validates: npt.NDArray[np.bool_] = chosen & ~np.isin(
-        groups, groups[chosen & np.isin(strata, lacking)]
-    )
+    validates: Bools = chosen & ~np.isin(groups, groups[chosen & np.isin(strata, lacking)])
     return validates
 
 
-def _strata(targets: list[Target], count: int) -> npt.NDArray[np.int64]:
+def _strata(targets: list[Target], count: int) -> Int64s:
     """What a row [N] is counted under: the class of the first target that has classes."""
     for target in targets:
         y = np.asarray(target.y)

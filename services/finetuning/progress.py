@@ -3,7 +3,7 @@
 import time
 
 from model.finetuning import Progress
-from worker.jobs.runner import JobContext
+from services.job_context import JobContext
 
 # Between two writes: who goes back behind all others holds the write lock long, and webhooks wait.
 SHOW_SECONDS = 5.0

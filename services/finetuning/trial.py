@@ -9,15 +9,17 @@ from model.finetuning import CannotFinetuneError
 from services.connections.clients import image_loader
 from services.embedding.bulk_embedding import BulkEmbedding
 from services.finetuning.plan import Plan
+from services.job_context import JobContext
 from services.reports.label_review import review
-from services.snapshot import Snapshot, take_snapshot, training_set
+from services.snapshot import Snapshot, take_snapshot
 from services.suggestions.predictor import Predictor
 from services.training.candidate import Candidate
-from services.training.finetuned_features import as_tuned, judge_anywhere
+from services.training.finetuned_features import as_tuned
+from services.training.gate import judge_anywhere
 from services.training.train import train
+from services.training.training_set import training_set
 from store.store import Store
 from store.tasks.units import task_of
-from worker.jobs.runner import JobContext
 
 log = structlog.get_logger()
 

@@ -7,12 +7,11 @@ that the config did not have yet.
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy import Connection
 
+from model.arrays import Floats
 from model.targets.encoding import Encoded, path_name
 from model.targets.schema import MultiLabel, Paths, TargetSchema
 from store.projects.key_values import tell, told
@@ -56,9 +55,7 @@ def class_history(store: Store, project_id: int, config: LabelConfig) -> Since:
     }
 
 
-def leave_unsaid(
-    labels: Encoded, since: Mapping[str, float], at: npt.NDArray[np.floating[Any]]
-) -> Encoded:
+def leave_unsaid(labels: Encoded, since: Mapping[str, float], at: Floats) -> Encoded:
     """The labels with NaN for the classes that came after them; `at` [M] is when they were made."""
     if labels.form != "multi" or not since:
         return labels

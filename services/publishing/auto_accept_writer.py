@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import Connection
 
+from services.job_context import TIME_BOX, JobContext
 from store.predictions.auto_accepts import (
     SENT,
     WANTED,
@@ -25,7 +26,6 @@ from store.tasks.annotations import annotated_tasks
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
 from studio.records import AnnotationInfo
-from worker.jobs.runner import TIME_BOX, JobContext
 
 log = structlog.get_logger()
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from services.snapshot import Snapshot
-from services.suggestions.predictor import place_after, rest_score
+from services.suggestions.queue_order import place_after, rest_score
 from services.training.train import Trained
 from store.predictions.publications import scores_of
 from store.versions.versions import (

@@ -10,13 +10,13 @@ import time
 import structlog
 from sqlalchemy import Connection
 
+from services.job_context import TIME_BOX, JobContext
 from store.predictions.publications import latest_predictions
 from store.predictions.shown import forget_predictions
 from store.tasks.annotations import annotated_tasks, parent_predictions
 from store.versions.versions import mark_swept, versions_to_sweep
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
-from worker.jobs.runner import TIME_BOX, JobContext
 
 log = structlog.get_logger()
 

@@ -10,13 +10,13 @@ from collections.abc import Collection, Sequence
 import structlog
 
 from model.targets.schema import Paths, SingleLabel
+from services.job_context import JobContext
 from store.projects.key_values import tell, told
 from store.tasks.annotations import annotated_since
 from store.versions.label_reviews import Review, get_review
 from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioRejected
-from worker.jobs.runner import JobContext
 
 log = structlog.get_logger()
 

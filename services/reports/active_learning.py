@@ -13,16 +13,16 @@ from model.active_learning.accuracy_audit import Audit, Draws, audit
 from model.active_learning.learning_curve import LEAST_LABELS, Gain, fit_curve, measure
 from model.active_learning.strategy_comparison import compare_arms
 from model.active_learning.version_agreement import kappa, stable
+from model.arrays import Ints
 from model.statistics.folds import grouped_folds
 from model.statistics.intervals import Measure
 from model.training.control import ControlData
 from model.training.subset_learners import Learners
+from services.embedding.vectors import load_vectors
 from services.reports.out_of_fold_answers import HonestAnswer, honest_answers
-from services.selection.shortlist import load_vectors
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
 from services.training.candidate import Candidate
-from store.settings import Settings
 from store.store import Store
 from store.tasks.annotations import AnnotationRecord
 from store.tasks.tasks import Task
@@ -37,8 +37,6 @@ from store.versions.active_learning import (
     save_advice,
 )
 
-Ints = npt.NDArray[np.integer[Any]]
-
 MORE = 100  # labels that the outlook is for
 GROWN = 1.15  # more labels than the last time, or fewer: then curve and arms are measured again
 FOLDS = 3
@@ -47,13 +45,6 @@ MOST_CURVE = 4_000  # labels, of the newest: more would take longer than they te
 PACE_LABELS = 200  # newest labels that tell the team's speed
 FIXED_SET = 500  # images on which versions are compared
 KEPT = 20  # agreements remembered
-
-
-def random_share(settings: Settings, advice: Advice | None) -> float:
-    """The share of the shortlist that is drawn at random: all of it where choosing doesn't pay."""
-    if advice is not None and advice.choosing is not None and advice.choosing.at_random:
-        return 1.0
-    return settings.audit_share
 
 
 def advise(

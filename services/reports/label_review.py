@@ -2,24 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from model.annotators.ballot import Annotator, Ballot
 from model.annotators.consensus import NONE, consensus, consensus_by_class
 from model.annotators.label_quality import doubtful, label_quality, label_quality_by_class
 from model.annotators.soft_labels import MOST_CELLS
+from model.arrays import Bools, Floats
 from model.statistics.calibration import fit_sigmoid_temperature, fit_temperature, sigmoid, softmax
 from model.targets.encoding import plain_value, value_of
 from model.targets.schema import TargetSchema, Value
 from model.training.control import ControlResult, agree
-from services.labels.votes import Annotator, Ballot
 from store.tasks.units import item_of, task_of
 from store.versions.label_reviews import ContestedLabel, Opinion, Rating, Review, SuspiciousLabel
-
-Floats = npt.NDArray[np.floating[Any]]
-Bools = npt.NDArray[np.bool_]
 
 MOST_LISTED = 500  # labels of each list, for one control
 THERE = 0.5  # the probability from which a class is said to be there

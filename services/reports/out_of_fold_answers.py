@@ -1,22 +1,18 @@
 """What heads said of labelled tasks before they had seen the labels, over all controls together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from model.arrays import Floats
 from model.statistics.calibration import softmax
-from model.targets.encoding import plain_value, unknown_names
+from model.targets.encoding import unknown_names
 from model.targets.registry import CalibratedLabels, Learned
 from model.targets.schema import Value
 from model.training.control import ControlResult, agree
+from services.labels.answer_groups import group_of
 from store.tasks.units import task_of
-
-Floats = npt.NDArray[np.floating[Any]]
-
-JOIN = "; "  # between what is said in several controls
 
 
 @dataclass(frozen=True)
@@ -29,17 +25,6 @@ class HonestAnswer:
     right: bool
     confidence: float
     group: str
-
-
-def group_of(said: Iterable[tuple[str, Value]]) -> str:
-    """What was said of a task, (control, label), as one name."""
-    names = {(control, _name(value)) for control, value in said}
-    return JOIN.join(name for _, name in sorted(names))
-
-
-def _name(value: Value) -> str:
-    plain = plain_value(value)
-    return ", ".join(plain) if isinstance(plain, list) else str(plain)
 
 
 def honest_answers(results: Mapping[str, ControlResult]) -> dict[int, HonestAnswer]:

@@ -22,11 +22,11 @@ from sqlalchemy import Connection
 
 from model.active_learning.auto_accept import OFF, ON, Audited, Rule, decide
 from model.targets.schema import Value
+from services.labels.answer_groups import group_of
 from services.labels.multi_image import parts_of
-from services.reports.out_of_fold_answers import group_of
-from services.selection.shortlist import answers
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
+from services.suggestions.suggest import answers
 from store.predictions.auto_accepts import (
     MARKED,
     SENT,

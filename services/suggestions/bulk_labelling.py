@@ -9,9 +9,10 @@ from sqlalchemy import Connection, select
 
 from model.targets.encoding import plain_value
 from services.labels.multi_image import parts_of
-from services.selection.shortlist import answers
 from services.snapshot import Snapshot, take_snapshot
-from services.suggestions.predictor import Predictor, Suggestion, rest_score
+from services.suggestions.predictor import Predictor, Suggestion
+from services.suggestions.queue_order import rest_score
+from services.suggestions.suggest import answers
 from store.database.schema import prediction
 from store.files.artifacts import ArtifactError
 from store.predictions.publications import SWEPT, Item, add_publication

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from model.arrays import Float32s, Floats
 from model.heads import head_from_arrays
 from model.targets.encoding import fits
 from model.targets.registry import CalibratedHead, Learned, load
+from services.suggestions.queue_order import place_after, rest_score, shortlist_score
 from store.files.artifacts import Arrays, Artifact
 from store.store import Store
 from store.versions.versions import Version
@@ -25,10 +26,8 @@ __all__ = [
     "shortlist_score",
 ]
 
-Floats = npt.NDArray[np.floating[Any]]
 TaskData = Mapping[str, Any]
 
-PLACES = 1_000  # in the shortlist, which take half of its range of scores
 FORMAT = 1  # of the artifact; raised when an older reader can't read it
 
 
@@ -111,7 +110,7 @@ class Predictor:
         """
         results: list[list[dict[str, Any]]] = [[] for _ in x]
         intervals: list[dict[str, tuple[float, float]]] = [{} for _ in x]
-        confidence: npt.NDArray[np.float32] = np.ones(len(x), np.float32)
+        confidence: Float32s = np.ones(len(x), np.float32)
         learned_any = False
         for control in config.controls:
             learned = self.learned(control)
@@ -142,21 +141,3 @@ class Predictor:
         """What was learned of a control, if it still answers what the control asks."""
         learned = self.heads.get(control.name)
         return learned if learned is not None and fits(learned.form, control.schema) else None
-
-
-def shortlist_score(place: int) -> float:
-    """Label Studio's score for a place in the shortlist: the lowest comes first. In [0, 0.5).
-
-    There is room for more behind every place, since a version's list may be filled up often.
-    """
-    return 0.5 * (place + 1) / (place + 1 + PLACES)
-
-
-def place_after(score: float) -> int:
-    """A place in the shortlist that comes after a score in [0, 0.5), and hardly more."""
-    return round(score * PLACES / max(0.5 - score, 1e-9))
-
-
-def rest_score(confidence: float) -> float:
-    """Label Studio's score for all other tasks, after the shortlist. In [0.5, 1]."""
-    return 0.5 + 0.5 * min(max(confidence, 0.0), 1.0)

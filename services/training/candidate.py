@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 from model.evaluation.paired_tests import Verdict
 from services.embedding.backbones import backbone_folder
 from services.training.manifest import provenance
-from services.training.train import Trained, TrainingSet
+from services.training.train import Trained
+from services.training.training_set import TrainingSet
 from store.store import Store
 from store.versions.label_reviews import Review
 from store.versions.versions import CANDIDATE, FINETUNE, HEAD, REFUSED, Version, add_version

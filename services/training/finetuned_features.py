@@ -9,17 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.evaluation.paired_tests import Verdict
-from services.labels.multi_image import vectors_of
-from services.snapshot import Snapshot, training_set
-from services.suggestions.predictor import Predictor
-from services.training.gate import judge
-from services.training.train import HOLDOUT_LEAST, Trained, TrainingSet
+from services.embedding.vectors import vectors_of
+from services.snapshot import Snapshot
+from services.training.training_set import HOLDOUT_LEAST, TrainingSet, training_set
 from store.projects.embedding_spaces import backbone_of, is_tuned, pretrained_space
 from store.store import Store
 from store.tasks.units import task_of
 from store.versions.finetuned_backbones import Tuned, find_tuned
-from store.versions.versions import Version
 
 
 def tuned_of(store: Store, project_id: int, space: str) -> Tuned | None:
@@ -87,46 +83,3 @@ def _held_out_of(data: TrainingSet, seen: frozenset[int], held: frozenset[int]) 
     if len(honest) < HOLDOUT_LEAST:
         honest |= {unit for unit in data.tasks.tolist() if task_of(unit) in held}
     return honest
-
-
-def judge_anywhere(
-    store: Store,
-    candidate: Trained,
-    data: TrainingSet,
-    served: Predictor | None,
-    version: Version | None,
-) -> Verdict:
-    """The gate, also when the served version has its embeddings in another space."""
-    if served is None or version is None or version.artifact is None or not served.heads:
-        return Verdict(True, "first version")
-    if served.space != data.space:
-        data = _in_space(store, data, served.space)
-        known = {int(task) for task in data.tasks}
-        candidate = _only(candidate, known)
-        if not candidate.results:
-            return Verdict(True, "nothing is left to compare it on")
-    return judge(candidate, data, served, store.artifacts.load(version.artifact))
-
-
-def _in_space(store: Store, data: TrainingSet, space: str) -> TrainingSet:
-    vectors = vectors_of(store, space, data.image_keys)
-    rows = [row for row, key in enumerate(data.image_keys) if key in vectors]
-    keys = [data.image_keys[row] for row in rows]
-    x = np.stack([vectors[key] for key in keys]) if keys else np.empty((0, 0), np.float16)
-    return replace(data, tasks=data.tasks[rows], image_keys=keys, x=x, space=space)
-
-
-def _only(candidate: Trained, tasks: set[int]) -> Trained:
-    """What the candidate said of these tasks."""
-    results = {}
-    for name, result in candidate.results.items():
-        kept = np.array([int(task) in tasks for task in result.unseen.tasks], np.bool_)
-        if kept.any():
-            results[name] = replace(
-                result,
-                unseen=result.unseen.part(kept),
-                outputs=result.outputs[kept],
-                predicted=[said for said, keep in zip(result.predicted, kept, strict=True) if keep],
-                correct=result.correct[kept],
-            )
-    return replace(candidate, results=results)

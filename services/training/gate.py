@@ -1,16 +1,22 @@
 """Whether a candidate may replace the served version: both on the same unseen tasks."""
 
-import numpy as np
-import numpy.typing as npt
+from dataclasses import replace
 
+import numpy as np
+
+from model.arrays import Bools, Floats, Int64s
 from model.evaluation.paired_tests import Verdict, compare
 from model.targets.encoding import fits, unknown_names
 from model.targets.registry import CalibratedNumber, Learned, losses, unpack
 from model.targets.schema import Value
-from model.training.control import Bools, ControlResult, Floats, agree
+from model.training.control import ControlResult, agree
+from services.embedding.vectors import vectors_of
 from services.suggestions.predictor import Predictor
-from services.training.train import Trained, TrainingSet
+from services.training.train import Trained
+from services.training.training_set import TrainingSet
 from store.files.artifacts import Artifact
+from store.store import Store
+from store.versions.versions import Version
 
 
 def judge(candidate: Trained, data: TrainingSet, served: Predictor, artifact: Artifact) -> Verdict:
@@ -71,7 +77,7 @@ def _counted_under(result: ControlResult) -> list[str]:
     names = (*result.unseen.labels.names, "none of the classes")  # −1 is the last
     if result.head.form == "number":
         return ["all numbers"] * len(result.unseen.tasks)
-    strata: npt.NDArray[np.int64] = result.unseen.strata
+    strata: Int64s = result.unseen.strata
     return [names[index] for index in strata]
 
 
@@ -105,3 +111,46 @@ def _outputs_before_seen(
         if task in row_of:
             before[row] = np.nan if known is None else known[row_of[task]]
     return before
+
+
+def judge_anywhere(
+    store: Store,
+    candidate: Trained,
+    data: TrainingSet,
+    served: Predictor | None,
+    version: Version | None,
+) -> Verdict:
+    """The gate, also when the served version has its embeddings in another space."""
+    if served is None or version is None or version.artifact is None or not served.heads:
+        return Verdict(True, "first version")
+    if served.space != data.space:
+        data = _in_space(store, data, served.space)
+        known = {int(task) for task in data.tasks}
+        candidate = _only(candidate, known)
+        if not candidate.results:
+            return Verdict(True, "nothing is left to compare it on")
+    return judge(candidate, data, served, store.artifacts.load(version.artifact))
+
+
+def _in_space(store: Store, data: TrainingSet, space: str) -> TrainingSet:
+    vectors = vectors_of(store, space, data.image_keys)
+    rows = [row for row, key in enumerate(data.image_keys) if key in vectors]
+    keys = [data.image_keys[row] for row in rows]
+    x = np.stack([vectors[key] for key in keys]) if keys else np.empty((0, 0), np.float16)
+    return replace(data, tasks=data.tasks[rows], image_keys=keys, x=x, space=space)
+
+
+def _only(candidate: Trained, tasks: set[int]) -> Trained:
+    """What the candidate said of these tasks."""
+    results = {}
+    for name, result in candidate.results.items():
+        kept = np.array([int(task) in tasks for task in result.unseen.tasks], np.bool_)
+        if kept.any():
+            results[name] = replace(
+                result,
+                unseen=result.unseen.part(kept),
+                outputs=result.outputs[kept],
+                predicted=[said for said, keep in zip(result.predicted, kept, strict=True) if keep],
+                correct=result.correct[kept],
+            )
+    return replace(candidate, results=results)

@@ -9,9 +9,10 @@ import time
 
 from sqlalchemy import Connection
 
-from services.selection.shortlist import rest_items, shortlist_items, suggest
 from services.snapshot import Snapshot, take_snapshot
+from services.suggestions.prediction_items import rest_items, shortlist_items
 from services.suggestions.predictor import Predictor, Suggestion
+from services.suggestions.suggest import suggest
 from services.training.finetuned_features import tuned_of
 from store.files.artifacts import ArtifactError
 from store.predictions.publications import add_publication

@@ -11,8 +11,8 @@ import pytest
 
 from backend.demo.run import DemoSession
 from benchmarks.stream import Team, annotators, chosen_ranks, shares
+from services.embedding.vectors import load_vectors
 from services.labels.aggregation import read_labels
-from services.selection.shortlist import load_vectors
 from store.tasks.annotations import current_annotations
 from store.tasks.tasks import list_tasks
 from studio.config import parse_label_config

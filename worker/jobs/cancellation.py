@@ -10,8 +10,8 @@ import structlog
 from rq import get_current_job
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.job_context import JobContext
 from store.work import pending_work
-from worker.jobs.runner import JobContext
 from worker.queues.cancellation_mark import set_mark
 
 log = structlog.get_logger()

@@ -15,6 +15,7 @@ from services.connections.clients import image_loader
 from services.embedding.backbones import BackboneError, open_backbone
 from services.embedding.bulk_embedding import BulkEmbedding
 from services.embedding.similar_images import keep_matrix
+from services.job_context import JobContext
 from store.predictions.shortlists import get_shortlist
 from store.projects.embedding_spaces import (
     backbone_of,
@@ -34,7 +35,7 @@ from store.tasks.annotations import annotated_tasks
 from store.tasks.embedding_queue import any_to_embed, next_retry
 from store.tasks.tasks import Task, get_tasks
 from store.work import pending_work
-from worker.jobs.runner import JobContext, running
+from worker.jobs.runner import running
 
 log = structlog.get_logger()
 

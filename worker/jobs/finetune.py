@@ -24,6 +24,7 @@ from services.finetuning.policy import Attempt, note_attempt
 from services.finetuning.progress import ShownProgress
 from services.finetuning.retrying_loader import PatientLoader
 from services.finetuning.trial import embed_labelled, try_out
+from services.job_context import JobContext
 from services.snapshot import take_snapshot
 from services.training.candidate import Candidate
 from services.training.finetuned_features import labelled_set
@@ -33,7 +34,7 @@ from store.versions.finetuned_backbones import add_tuned
 from store.work import pending_work
 from store.work.jobs import CANCELLED, FAILED, count_lost, end_job, get_job
 from worker.jobs.cancellation import CancelWatch
-from worker.jobs.runner import JobContext, running
+from worker.jobs.runner import running
 
 log = structlog.get_logger()
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from model.evaluation.paired_tests import Verdict
 from model.registry import UnknownNameError
 from services.finetuning.policy import wish_where_it_may_pay
+from services.job_context import JobContext
 from services.labels.labelled_tasks import mark_labelled_tasks
 from services.publishing.outdated import (
     hardest_control,
@@ -24,19 +25,17 @@ from services.publishing.outdated import (
 from services.reports.active_learning import advise
 from services.reports.label_review import review
 from services.reports.ledger_summary import keep_summary, new_summary
-from services.selection.next_shortlist import choose_next
-from services.selection.shortlist import rest_items, shortlist_items, strategy_of, suggest
+from services.selection.shortlist import choose_next, strategy_of
 from services.snapshot import Snapshot, take_snapshot
 from services.suggestions.auto_accept import accept
+from services.suggestions.prediction_items import rest_items, shortlist_items
 from services.suggestions.predictor import Predictor, Suggestion
+from services.suggestions.suggest import suggest
 from services.training.candidate import Candidate
-from services.training.finetuned_features import (
-    judge_anywhere,
-    labelled_set,
-    measurable,
-    unseen_only,
-)
-from services.training.train import Trained, TrainingSet, extend_holdout, train
+from services.training.finetuned_features import labelled_set, measurable, unseen_only
+from services.training.gate import judge_anywhere
+from services.training.train import Trained, train
+from services.training.training_set import TrainingSet, extend_holdout
 from store.files.artifacts import ArtifactError
 from store.predictions.publications import Item, add_publication, predicted_tasks
 from store.predictions.shortlists import Choice, set_shortlist
@@ -54,7 +53,7 @@ from store.versions.finetuned_backbones import Tuned
 from store.versions.label_reviews import save_review
 from store.versions.versions import START, Version, change_version
 from store.work import pending_work
-from worker.jobs.runner import JobContext, running
+from worker.jobs.runner import running
 
 log = structlog.get_logger()
 

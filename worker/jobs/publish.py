@@ -11,13 +11,15 @@ from sqlalchemy import Connection
 
 from services.connections.clients import studio_for
 from services.connections.connect import is_ours
+from services.job_context import TIME_BOX, JobContext
 from services.labels.multi_image import learned_of, unready
 from services.publishing.auto_accept_writer import write_accepted
 from services.publishing.prediction_cleanup import sweep_old_versions
 from services.publishing.rate_limit import draw, leisure_at
 from services.publishing.relabel_tab import offer_again
-from services.selection.shortlist import rest_items, suggest
+from services.suggestions.prediction_items import rest_items
 from services.suggestions.predictor import Predictor
+from services.suggestions.suggest import suggest
 from store.predictions.deletions import delete_tasks
 from store.predictions.pending_answers import owed_tasks, settle
 from store.predictions.publications import (
@@ -44,7 +46,7 @@ from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
 from studio.records import NewPrediction
-from worker.jobs.runner import TIME_BOX, JobContext, running
+from worker.jobs.runner import running
 
 log = structlog.get_logger()
 

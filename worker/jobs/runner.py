@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Connection
 
 from services.connections.clients import UnknownConnectionError
 from services.errors import JobError
-from store.projects.projects import Project, get_project
+from services.job_context import JobContext
+from store.projects.projects import get_project
 from store.settings import Settings
 from store.store import Store
 from store.work import pending_work
@@ -18,55 +17,6 @@ from store.work.jobs import FAILED, FINISHED, LOST, STARTED, change_job, end_job
 from studio.errors import StudioError
 
 log = structlog.get_logger()
-
-TIME_BOX = 5.0  # seconds after which a job hands over to its successor, so that nobody starves
-
-
-@dataclass
-class JobContext:
-    """A job under way."""
-
-    store: Store
-    project: Project
-    lease: pending_work.Lease
-    job_id: str
-    began: float = field(default_factory=time.monotonic)
-    timings: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the job began."""
-        return time.monotonic() - self.began
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to the job's timings."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.timings[name] = round(self.timings.get(name, 0.0) + spent, 4)
-
-    def progress(self, fraction: float, message: str) -> None:
-        """Show how far the job is (0 to 1)."""
-        self.store.database.write(lambda db: self.note_progress(db, fraction, message))
-
-    def note_progress(self, db: Connection, fraction: float, message: str) -> None:
-        """The same as part of a transaction: each of their own is one more that others wait for."""
-        change_job(db, self.job_id, progress=min(max(fraction, 0.0), 1.0), message=message)
-
-    def refresh(self) -> None:
-        """Read the project again, after it was changed."""
-        with self.store.database.read() as db:
-            project = get_project(db, self.project.id)
-        assert project is not None, "projects are never forgotten"
-        self.project = project
-
-    def check(self) -> None:
-        """Raise LeaseLostError when a newer job has begun: before every external effect."""
-        with self.store.database.read() as db:
-            pending_work.check(db, self.lease)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from services.connections.clients import studio_for
 from services.connections.connect import repair
 from services.finetuning.cleanup import clear_tuned
+from services.job_context import TIME_BOX, JobContext
 from store.predictions.deletions import delete_tasks
 from store.projects.embedding_spaces import move_is_due
 from store.projects.key_values import forget, tell, told
@@ -28,7 +29,7 @@ from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound
 from studio.records import AnnotationInfo, ProjectInfo, TaskInfo
-from worker.jobs.runner import TIME_BOX, JobContext, running
+from worker.jobs.runner import running
 
 log = structlog.get_logger()
 

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from backend.cli.common import CommandError, first_line, new_file, open_project, plain_table
 from backend.views.charts import Curve, area, by_strategy, mean_curve, picture
 from model.active_learning.simulation import Chooser, Replay, by_name, replay, split
+from model.arrays import Floats, Indices
 from model.registry import UnknownNameError
 
 LEAST_ROWS = 8  # fewer images make no pool and no test set
@@ -127,7 +128,7 @@ def _of_file(file: Path) -> Callable[[int], Replay]:
 
 def _pair(
     file: Path, known: dict[str, NDArray[Any]], features: str, labels: str
-) -> tuple[NDArray[np.floating], NDArray[Any]]:
+) -> tuple[Floats, NDArray[Any]]:
     """Features [N, D] and labels [N], without the rows that hold no numbers."""
     missing = [name for name in (features, labels) if name not in known]
     if missing:
@@ -147,11 +148,10 @@ def _pair(
     return x[kept], y[kept]
 
 
-def _of_project(
-    project: int, connection: str
-) -> tuple[NDArray[np.floating], NDArray[np.intp], str]:
+def _of_project(project: int, connection: str) -> tuple[Floats, Indices, str]:
     """Embeddings and classes of what is labelled, of the first control with one class an image."""
-    from services.snapshot import take_snapshot, training_set
+    from services.snapshot import take_snapshot
+    from services.training.training_set import training_set
 
     with open_project(connection, project) as (store, known):
         now = take_snapshot(store, known.id)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.arrays import Bools, Float64s, Indices
 from model.finetuning.terms import Target
 
 
@@ -16,8 +17,8 @@ from model.finetuning.terms import Target
 class Batches:
     """Epochs of the training rows, cut into batches."""
 
-    rows: NDArray[np.intp]  # that are trained on
-    weights: NDArray[np.float64]  # how often each is seen an epoch, 1 on average
+    rows: Indices  # that are trained on
+    weights: Float64s  # how often each is seen an epoch, 1 on average
     size: int  # rows a step
     seed: int
 
@@ -26,7 +27,7 @@ class Batches:
         """The last batch of an epoch is filled up from the next one."""
         return max(1, round(len(self.rows) / self.size))
 
-    def at(self, step: int) -> NDArray[np.intp]:
+    def at(self, step: int) -> Indices:
         """The rows of a step, from 0."""
         size = min(self.size, len(self.rows))
         begin, end = step * size, (step + 1) * size
@@ -36,7 +37,7 @@ class Batches:
             parts.append(self._epoch(epoch)[max(0, begin - offset) : end - offset])
         return np.concatenate(parts)
 
-    def _epoch(self, epoch: int) -> NDArray[np.intp]:
+    def _epoch(self, epoch: int) -> Indices:
         """Each row as often as its weight says, rounded up or down; shuffled.
 
         Systematic resampling: with equal weights every row comes exactly once.
@@ -46,27 +47,25 @@ class Batches:
         bounds = np.cumsum(self.weights[order])
         picks = random.random() + np.arange(len(self.rows))
         chosen = order[np.minimum(np.searchsorted(bounds, picks, side="right"), len(order) - 1)]
-        shuffled: NDArray[np.intp] = self.rows[random.permutation(chosen)]
+        shuffled: Indices = self.rows[random.permutation(chosen)]
         return shuffled
 
 
-def sampling_weights(
-    targets: Sequence[Target], rows: NDArray[np.intp], balance: float
-) -> NDArray[np.float64]:
+def sampling_weights(targets: Sequence[Target], rows: Indices, balance: float) -> Float64s:
     """How often each of `rows` [n] is drawn, 1 on average: (class size) ** −balance.
 
     Of several classes of an image the rarest counts, of several targets their mean.
     """
     each = [_of_target(t, rows, balance) for t in targets if t.kind != "number" and balance]
     mean = np.mean(each, axis=0) if each else np.ones(len(rows))
-    weights: NDArray[np.float64] = mean * (len(rows) / mean.sum())
+    weights: Float64s = mean * (len(rows) / mean.sum())
     return weights
 
 
-def _of_target(target: Target, rows: NDArray[np.intp], balance: float) -> NDArray[np.float64]:
+def _of_target(target: Target, rows: Indices, balance: float) -> Float64s:
     y: NDArray[Any] = np.asarray(target.y)[rows]
     if target.kind == "single":
-        shown: NDArray[np.bool_] = np.zeros((len(rows), target.width), bool)
+        shown: Bools = np.zeros((len(rows), target.width), bool)
         known = y >= 0
         shown[np.nonzero(known)[0], y[known].astype(np.intp)] = True
     else:
@@ -76,5 +75,5 @@ def _of_target(target: Target, rows: NDArray[np.intp], balance: float) -> NDArra
     # Rows that show no class are drawn as an average one.
     drawn = weights > 0
     weights[~drawn] = weights[drawn].mean() if drawn.any() else 1.0
-    normal: NDArray[np.float64] = weights / weights.mean()
+    normal: Float64s = weights / weights.mean()
     return normal

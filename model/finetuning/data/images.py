@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.arrays import Bools
 from model.backbones import BackboneSpec
 from model.embedding.preprocessing import ROUNDING, prepare
 from model.finetuning.terms import Cancelled, CannotFinetuneError
@@ -97,9 +98,7 @@ def store_images(
             save()
 
 
-def stored_images(
-    spec: BackboneSpec, count: int, folder: Path
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def stored_images(spec: BackboneSpec, count: int, folder: Path) -> tuple[NDArray[np.uint8], Bools]:
     """The mapped pixels [N, H, W, 3] and which rows [N] could be read."""
     shape = (count, *stored_spec(spec).shape, 3)
     pixels = np.memmap(folder / "images.u8", np.uint8, "r", shape=shape)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from model.arrays import Ints
 from model.backbones import BackboneSpec
 from model.finetuning.data.augmentation import middle
 from model.finetuning.data.images import stored_spec
@@ -57,7 +58,7 @@ class View:
         """Mixed precision where it was chosen: weights stay float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
-    def pixels(self, rows: NDArray[np.integer]) -> torch.Tensor:
+    def pixels(self, rows: Ints) -> torch.Tensor:
         """Bytes [n, 3, H, W] of stored rows, channels last, on the device."""
         pixels = torch.from_numpy(np.asarray(self.stored[rows]))
         if self.device.type == "cuda":
@@ -75,7 +76,7 @@ class View:
     def outputs(
         self,
         network: Callable[[torch.Tensor], torch.Tensor],
-        rows: NDArray[np.integer],
+        rows: Ints,
         parts: Parts,
         before_part: Callable[[int], None],
     ) -> torch.Tensor:

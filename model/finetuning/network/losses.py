@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from model.arrays import Bools, Float32s
 from model.finetuning.terms import Target
 
 
@@ -23,7 +24,7 @@ class Truth:
     deviation: float = 1.0
 
     @classmethod
-    def of(cls, target: Target, training: NDArray[np.bool_], device: torch.device) -> "Truth":
+    def of(cls, target: Target, training: Bools, device: torch.device) -> "Truth":
         """The answers of all rows; a number is standardised by its `training` rows [N]."""
         y = np.asarray(target.y)
         if target.kind == "single":
@@ -73,10 +74,10 @@ class Truth:
         loss = float(self.loss(outputs, rows, 0.0)) / count
         return float((wrong * known).sum()) / count, loss
 
-    def stated(self, outputs: torch.Tensor) -> NDArray[np.float32]:
+    def stated(self, outputs: torch.Tensor) -> Float32s:
         """Outputs [N, C] in the target's own terms: logits, or numbers in their unit."""
         values = outputs * self.deviation + self.mean if self.target.kind == "number" else outputs
-        stated: NDArray[np.float32] = values.float().cpu().numpy()
+        stated: Float32s = values.float().cpu().numpy()
         return stated
 
 

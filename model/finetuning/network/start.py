@@ -7,8 +7,8 @@ would first spoil the features.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.arrays import Bools, Float32s, Float64s, Indices
 from model.finetuning.network.network import HeadLayer
 from model.finetuning.terms import CannotFinetuneError, Target
 from model.heads import Head, fit
@@ -21,8 +21,8 @@ PENALTIES = tuple(10.0 ** (step / 2) for step in range(-4, 9))
 
 def start_layers(
     targets: Sequence[Target],
-    features: NDArray[np.float32],
-    training: NDArray[np.bool_],
+    features: Float32s,
+    training: Bools,
     heads: Mapping[str, Head],
     *,
     seed: int,
@@ -48,7 +48,7 @@ def start_layers(
     return layers
 
 
-def _answers(target: Target, rows: NDArray[np.bool_]) -> int:
+def _answers(target: Target, rows: Bools) -> int:
     y = np.asarray(target.y)[rows]
     if target.kind == "multi":
         return int(max((len(np.unique(c[np.isfinite(c) & (c >= 0)])) for c in y.T), default=0))
@@ -64,9 +64,7 @@ def _fits(head: Head | None, target: Target, dim: int) -> bool:
     )
 
 
-def _fitted(
-    target: Target, features: NDArray[np.float32], rows: NDArray[np.bool_], seed: int
-) -> LinearHead:
+def _fitted(target: Target, features: Float32s, rows: Bools, seed: int) -> LinearHead:
     power = fitting_power(features)
     y = np.asarray(target.y)
     if target.kind == "number":
@@ -89,15 +87,13 @@ def _fitted(
     return LinearHead("logistic", target.classes, weight, bias, power, 0.0)
 
 
-def _logistic(
-    x: NDArray[np.float32], y: NDArray[np.intp], classes: tuple[str, ...], seed: int
-) -> LinearHead:
+def _logistic(x: Float32s, y: Indices, classes: tuple[str, ...], seed: int) -> LinearHead:
     head = fit(x, y, classes, seed=seed, kind="logistic")
     assert isinstance(head, LinearHead), "logistic heads are linear"
     return head
 
 
-def _ridge(x: NDArray[np.float32], y: NDArray[np.float64], power: float) -> LinearHead:
+def _ridge(x: Float32s, y: Float64s, power: float) -> LinearHead:
     """Ridge regression on standardised answers, its strength by leave-one-out error."""
     weight, bias = np.zeros((x.shape[1], 1), np.float32), np.zeros(1, np.float32)
     if len(np.unique(y)) > 1:

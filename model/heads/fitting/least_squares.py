@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats
-
-Doubles = NDArray[np.float64]
+from model.arrays import Float32s, Float64s, Indices
 
 # Strong to weak, for rows whose total variance is one and the mean squared error of a row.
 PENALTIES: tuple[float, ...] = tuple(10.0 ** (-step / 2) for step in range(-4, 11))
@@ -24,15 +22,15 @@ PRESUMED = 0.1
 class Ridge:
     """A fitted ridge regression on coordinates."""
 
-    w: Doubles  # [r + 1, C], the last row the bias
+    w: Float64s  # [r + 1, C], the last row the bias
     penalty: float
-    left_out: Doubles  # [n, C], what each row gets when its group is left out; NaN if it can't be
+    left_out: Float64s  # [n, C], what each row gets when its group is left out; NaN if it can't be
 
 
 def fit_ridge(
-    z: Floats,
-    targets: Doubles,
-    weight: Floats,
+    z: Float32s,
+    targets: Float64s,
+    weight: Float32s,
     groups: NDArray[np.generic],
     *,
     penalty: float | None = None,
@@ -50,7 +48,7 @@ def fit_ridge(
     moments = (rotated * share[:, None]).T @ (targets - target_centre)  # [r, C]
     shared = _shared_groups(groups)
 
-    def leave_out(penalty: float) -> Doubles:
+    def leave_out(penalty: float) -> Float64s:
         shrunk = rotated / (np.maximum(variances, 0) + penalty)
         residuals = targets - target_centre - shrunk @ moments
         leverage = share * (1 + np.einsum("nr,nr->n", rotated, shrunk))
@@ -62,7 +60,7 @@ def fit_ridge(
                 continue
             hat = (1 + shrunk[rows] @ rotated[rows].T) * share[rows]
             left[rows] = np.linalg.solve(np.eye(len(rows)) - hat, residuals[rows])
-        out: Doubles = targets - left
+        out: Float64s = targets - left
         return out if len(targets) > 1 else np.full_like(targets, np.nan)
 
     if penalty is None:
@@ -74,7 +72,7 @@ def fit_ridge(
     return Ridge(np.concatenate([weights, bias[None]]), penalty, leave_out(penalty))
 
 
-def _shared_groups(groups: NDArray[np.generic]) -> list[NDArray[np.intp]]:
+def _shared_groups(groups: NDArray[np.generic]) -> list[Indices]:
     """The rows of each group that has more than one."""
     _, group = np.unique(groups, return_inverse=True)
     order = np.argsort(group, kind="stable")

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.heads.features import Floats, Prepared
+from model.arrays import Bools, Float32s, Indices
+from model.heads.features import Prepared
 from model.heads.fitting import solver
 from model.heads.linear import LinearHead
 from model.heads.registry import Head
 from model.statistics.folds import grouped_folds
-
-Bools = NDArray[np.bool_]
 
 # Strong to weak, for rows whose total variance is one and the mean loss of a row.
 PENALTIES: tuple[float, ...] = tuple(10.0 ** (-step / 2) for step in range(1, 13))
@@ -41,7 +40,7 @@ class Trial:
     """One split: what is fitted on, and the loss that weights [r + 1, C] have on the rest."""
 
     training: solver.Problem
-    held_loss: Callable[[Floats], float]
+    held_loss: Callable[[Float32s], float]
 
 
 def choose_penalty(
@@ -50,12 +49,12 @@ def choose_penalty(
     given: float | None = None,
     *,
     tolerance: float = SEARCH_TOLERANCE,
-) -> tuple[float, list[Floats]]:
+) -> tuple[float, list[Float32s]]:
     """The penalty of least loss on held-out rows, and what each trial fitted with it.
 
     With a `given` penalty there is no other to choose.
     """
-    starts: list[Floats] = [
+    starts: list[Float32s] = [
         np.zeros((trial.training.z.shape[1], trial.training.target.shape[1]), np.float32)
         for trial in trials
     ]
@@ -76,9 +75,7 @@ def choose_penalty(
     return best, of_best
 
 
-def splits(
-    label: NDArray[np.intp], groups: NDArray[np.generic], *, seed: int
-) -> list[tuple[Bools, Bools]]:
+def splits(label: Indices, groups: NDArray[np.generic], *, seed: int) -> list[tuple[Bools, Bools]]:
     """Masks [n] of the rows to fit on and of those to try on, a pair a fold.
 
     A row whose class has no row outside its fold is not tried: no penalty makes it right.
@@ -99,7 +96,7 @@ def start_from(
     kind: str,
     classes: Sequence[str],
     prepared: Prepared,
-) -> Floats:
+) -> Float32s:
     """Weights [r + 1, C] to start from: an earlier head's where it has the class, else zero."""
     coordinates_of = prepared.basis
     start = np.zeros((coordinates_of.axes.shape[1] + 1, len(classes)), np.float32)
@@ -119,7 +116,7 @@ def start_from(
     return start
 
 
-def widened(tried: Sequence[Floats], start: Floats) -> Floats:
+def widened(tried: Sequence[Float32s], start: Float32s) -> Float32s:
     """Weights that were fitted to the first components alone, on average, to start from.
 
     In the shape of `start` [r + 1, C], which it is where nothing was tried.

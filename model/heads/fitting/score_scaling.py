@@ -1,8 +1,6 @@
 """Scores that only rank, made into logits whose softmax can be believed."""
 
-import numpy as np
-from numpy.typing import NDArray
-
+from model.arrays import Floats, Ints
 from model.statistics.calibration import fit_temperature
 
 # Where nothing can be held out, the best class is on average this far above the mean of all, in
@@ -10,9 +8,7 @@ from model.statistics.calibration import fit_temperature
 PRESUMED_LEAD = 2.0
 
 
-def divisor(
-    own: NDArray[np.floating], held: NDArray[np.floating] | None, label: NDArray[np.integer]
-) -> float:
+def divisor(own: Floats, held: Floats | None, label: Ints) -> float:
     """What to divide scores by.
 
     `own` [n, C] are scores of the rows that were fitted on. `held` [m, C] are scores of rows that

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from model.arrays import Float32s, Indices
 
 MEMORY = 10  # pairs of steps and gradients kept
 BACKTRACKS = 12  # halvings of one step before the search is given up
@@ -25,24 +24,24 @@ SUFFICIENT_DECREASE = 1e-4  # Armijo's constant
 class Problem:
     """Rows in the basis of their principal components, and what each should give."""
 
-    z: Floats  # [n, r + 1], the last column is one: the bias
-    target: Floats  # [n, C]
-    weight: Floats  # [n, 1] or [n, C], how much a row counts, about 1 on average
-    variance: Floats  # [r + 1, 1] or [r + 1, C], weighted mean square of each column of z
+    z: Float32s  # [n, r + 1], the last column is one: the bias
+    target: Float32s  # [n, C]
+    weight: Float32s  # [n, 1] or [n, C], how much a row counts, about 1 on average
+    variance: Float32s  # [r + 1, 1] or [r + 1, C], weighted mean square of each column of z
 
 
 # Of logits [n, C], which it may overwrite: the mean loss of a row, its gradient in the logits
 # times n [n, C], and its mean curvature, of all classes [1] or of each [C].
-Loss = Callable[[Problem, Floats], tuple[float, Floats, Floats]]
+Loss = Callable[[Problem, Float32s], tuple[float, Float32s, Float32s]]
 
 
-def problem(z: Floats, target: Floats, weight: Floats) -> Problem:
+def problem(z: Float32s, target: Float32s, weight: Float32s) -> Problem:
     """From coordinates [n, r], targets [n, C] and weights [n, 1] or [n, C]."""
     z = np.concatenate([z, np.ones((len(z), 1), np.float32)], axis=1)
     return Problem(z, target, weight, np.square(z).T @ weight / np.float32(len(z)))
 
 
-def one_hot(y: NDArray[np.intp], classes: int) -> Floats:
+def one_hot(y: Indices, classes: int) -> Float32s:
     """[n, C] of y [n] in 0 … C − 1."""
     onehot = np.zeros((len(y), classes), np.float32)
     onehot[np.arange(len(y)), y] = 1
@@ -52,12 +51,12 @@ def one_hot(y: NDArray[np.intp], classes: int) -> Floats:
 def minimise(
     data: Problem,
     penalty: float,
-    start: Floats,
+    start: Float32s,
     *,
     loss_of: Loss,
     tolerance: float,
     max_steps: int = 200,
-) -> Floats:
+) -> Float32s:
     """The weights [r + 1, C] of least loss, the last row the bias, from `start`.
 
     It stops when a further step is expected to lower the loss by less than `tolerance`.
@@ -68,7 +67,7 @@ def minimise(
     loss, gradient, curvature = _evaluate(data, penalties, w, loss_of)
     hessian = curvature * data.variance + penalties + np.float32(1e-12)
     inverse = np.reciprocal(hessian)
-    pairs: deque[tuple[Floats, Floats, float]] = deque(maxlen=MEMORY)
+    pairs: deque[tuple[Float32s, Float32s, float]] = deque(maxlen=MEMORY)
     for _ in range(max_steps):
         direction = -_times_inverse_hessian(gradient, inverse, pairs)
         slope = _dot(direction, gradient)
@@ -91,7 +90,7 @@ def minimise(
     return w
 
 
-def probabilities(logits: Floats) -> Floats:
+def probabilities(logits: Float32s) -> Float32s:
     """Softmax over the rows [n, C], computed in place."""
     logits -= logits.max(axis=1, keepdims=True)
     np.exp(logits, out=logits)
@@ -99,7 +98,7 @@ def probabilities(logits: Floats) -> Floats:
     return logits
 
 
-def cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]:
+def cross_entropy(data: Problem, logits: Float32s) -> tuple[float, Float32s, Float32s]:
     """Of the softmax, for one-hot targets and weights [n, 1]."""
     n, classes = logits.shape
     p = probabilities(logits)
@@ -111,7 +110,7 @@ def cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]
     return float(np.dot(losses, data.weight[:, 0])) / n, p, np.array([curvature], np.float32)
 
 
-def binary_cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]:
+def binary_cross_entropy(data: Problem, logits: Float32s) -> tuple[float, Float32s, Float32s]:
     """Of a sigmoid a class, for targets 0 or 1; the loss of a row is summed over classes."""
     n = len(logits)
     p = np.exp(-np.abs(logits))
@@ -121,7 +120,7 @@ def binary_cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, 
     losses = np.maximum(logits, 0)
     losses -= np.log(likelier)
     known = np.maximum(data.weight.sum(axis=0), np.float32(1e-12))
-    curvature: Floats = (data.weight * (p * likelier)).sum(axis=0) / known
+    curvature: Float32s = (data.weight * (p * likelier)).sum(axis=0) / known
     np.copyto(p, likelier, where=logits >= 0)
     p -= data.target
     p *= data.weight
@@ -130,18 +129,18 @@ def binary_cross_entropy(data: Problem, logits: Floats) -> tuple[float, Floats, 
     return _dot(losses, data.weight) / n, p, curvature
 
 
-def squared_hinge(data: Problem, logits: Floats) -> tuple[float, Floats, Floats]:
+def squared_hinge(data: Problem, logits: Float32s) -> tuple[float, Float32s, Float32s]:
     """max(0, 1 − t · logit)² / 2 for targets t of ±1, summed over classes."""
     n = len(logits)
     short = np.maximum(1 - data.target * logits, 0)
-    curvature: Floats = (short > 0).mean(axis=0, dtype=np.float32)
+    curvature: Float32s = (short > 0).mean(axis=0, dtype=np.float32)
     loss = _dot(np.square(short), data.weight) / (2 * n)
     return loss, -data.weight * data.target * short, curvature
 
 
 def _evaluate(
-    data: Problem, penalties: Floats, w: Floats, loss_of: Loss
-) -> tuple[float, Floats, Floats]:
+    data: Problem, penalties: Float32s, w: Float32s, loss_of: Loss
+) -> tuple[float, Float32s, Float32s]:
     """Loss with its penalty, the gradient [r + 1, C], and the loss's curvature."""
     fit, residual, curvature = loss_of(data, data.z @ w)
     # So transposed, the product takes two thirds of the time.
@@ -150,8 +149,8 @@ def _evaluate(
 
 
 def _times_inverse_hessian(
-    gradient: Floats, inverse: Floats, pairs: deque[tuple[Floats, Floats, float]]
-) -> Floats:
+    gradient: Float32s, inverse: Float32s, pairs: deque[tuple[Float32s, Float32s, float]]
+) -> Float32s:
     q = gradient.copy()
     weights = []
     for step, change, product in reversed(pairs):
@@ -167,7 +166,7 @@ def _times_inverse_hessian(
     return q
 
 
-def _dot(a: Floats, b: Floats) -> float:
+def _dot(a: Float32s, b: Float32s) -> float:
     if a.shape != b.shape:
         b = np.broadcast_to(b, a.shape)
     return float(np.einsum("ij,ij->", a, b, dtype=np.float64, casting="same_kind"))

@@ -13,7 +13,7 @@ import pytest
 from backend.cli.actions import export
 from backend.cli.common import CommandError
 from model.backbones import build_module, get_backbone
-from model.backbones.tuned import write_tuned
+from model.backbones.families.tuned import write_tuned
 from services.embedding.backbones import keep_tuned
 from services.suggestions.predictor import Predictor
 from store.projects.embedding_spaces import begin_move

@@ -88,7 +88,7 @@ def test_it_learns_what_the_pretrained_features_do_not_show(tmp_path: Path) -> N
 
 
 def test_the_file_becomes_a_backbone_that_gives_the_same_outputs(tmp_path: Path) -> None:
-    from model.backbones.tuned import install, tuned_facts
+    from model.backbones.families.tuned import install, tuned_facts
     from model.embedding import open_embedder
 
     tuned = tune(tmp_path / "job")
@@ -120,7 +120,7 @@ def test_the_file_becomes_a_backbone_that_gives_the_same_outputs(tmp_path: Path)
 
 
 def test_a_tuned_file_that_was_changed_is_not_used(tmp_path: Path) -> None:
-    from model.backbones.tuned import install
+    from model.backbones.families.tuned import install
 
     tuned = tune(tmp_path / "job", changed(epochs=1))
     name = install(tuned.path, tmp_path)
@@ -289,7 +289,7 @@ def test_adapters_are_refused_where_there_is_nothing_to_adapt(tmp_path: Path) ->
 
 @pytest.mark.parametrize("backbone", ["tiny:vit", "tiny:attentive"])
 def test_adapters_are_merged_into_the_matrices(tmp_path: Path, backbone: str) -> None:
-    from model.backbones.tuned import install
+    from model.backbones.families.tuned import install
 
     tuned = tune(tmp_path / "job", backbone=backbone)
     name = install(tuned.path, tmp_path)
@@ -304,7 +304,7 @@ def test_adapters_are_merged_into_the_matrices(tmp_path: Path, backbone: str) ->
 
 
 def test_the_last_blocks_alone_are_trained(tmp_path: Path) -> None:
-    from model.backbones.tuned import install
+    from model.backbones.families.tuned import install
 
     tuned = tune(tmp_path / "job", changed(method="last"))
     name = install(tuned.path, tmp_path)

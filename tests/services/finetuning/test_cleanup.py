@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from model.backbones import get_backbone
-from model.backbones.tuned import FORMAT, METADATA
+from model.backbones.families.tuned import FORMAT, METADATA
 from services.embedding.backbones import tuned_here
 from services.finetuning.cleanup import clear_tuned
 from services.versions.rollback import VersionError, rollback

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from services.reports.label_review import review
-from services.snapshot import take_snapshot, training_set
-from services.training.train import TrainingSet, train
+from services.snapshot import take_snapshot
+from services.training.train import train
+from services.training.training_set import TrainingSet, training_set
 from store.predictions.deletions import delete_tasks
 from store.versions.label_reviews import Review, get_review
 from studio.config import parse_label_config

@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 
 from backend.cli.common import CommandError
 from backend.cli.reports.simulate import run_project
-from services.selection.shortlist import POOL, Pool, choose, load_labelled, load_pool, strategy_of
+from services.selection.pool import POOL, Pool, load_labelled, load_pool
+from services.selection.shortlist import choose, strategy_of
 from services.snapshot import take_snapshot
 from services.suggestions.predictor import Predictor
 from store.database.schema import selection

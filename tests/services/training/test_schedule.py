@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from backend.scheduler import learn_is_ripe
 from services.publishing.rate_limit import draw
+from services.training.schedule import learn_is_ripe
 from store.predictions.publications import add_publication
 from store.projects.projects import serve
 from store.versions.versions import HEAD, add_version

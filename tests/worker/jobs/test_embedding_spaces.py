@@ -5,8 +5,9 @@ import pytest
 from sqlalchemy import update
 
 from services.finetuning.policy import Attempt, may_pay, note_attempt
-from services.snapshot import take_snapshot, training_set
+from services.snapshot import take_snapshot
 from services.training.finetuned_features import measurable
+from services.training.training_set import training_set
 from store.database.schema import task
 from store.projects.embedding_spaces import begin_move
 from store.projects.projects import change_project
@@ -187,7 +188,7 @@ def test_the_pretrained_features_are_found_where_the_name_does_not_tell_the_weig
 def test_what_is_like_an_image_that_the_backbone_has_seen_is_not_held_out(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.training.train.HOLDOUT_FROM", 60)
+    monkeypatch.setattr("services.training.training_set.HOLDOUT_FROM", 60)
     seen, twins, strangers = set(range(1, 61)), set(range(61, 121)), set(range(121, 151))
     keys = {task: f"twin{task - 60}" if task in twins else f"image{task}" for task in range(1, 151)}
     known = workbench.store.embeddings.get(SPACE, [f"image{task}" for task in seen])

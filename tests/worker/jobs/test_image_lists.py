@@ -5,9 +5,10 @@ import pytest
 from sqlalchemy import Connection
 
 from model.statistics.near_duplicates import near_duplicate_groups
-from services.selection.shortlist import load_pool
-from services.snapshot import take_snapshot, training_set
+from services.selection.pool import load_pool
+from services.snapshot import take_snapshot
 from services.suggestions.bulk_labelling import apply
+from services.training.training_set import training_set
 from store.predictions.shortlists import get_shortlist
 from store.tasks.tasks import mark_broken, mark_embedded
 from store.tasks.units import unit_of
@@ -90,7 +91,7 @@ def test_a_task_is_chosen_by_its_most_doubtful_image(
 def test_a_part_of_the_pool_is_whole_tasks_of_even_chance(
     several: Several, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.selection.shortlist.POOL", 60)
+    monkeypatch.setattr("services.selection.pool.POOL", 60)
     now = take_snapshot(several.store, several.project_id)
     pool = load_pool(several.store, SPACE, now.open, seed=3)
     assert len(pool.tasks) == 60

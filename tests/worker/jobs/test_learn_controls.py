@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from model.training.control import ControlData, agree
-from services.snapshot import Snapshot, take_snapshot, training_set
+from services.snapshot import Snapshot, take_snapshot
 from services.suggestions.predictor import Predictor, Suggestion
 from services.training.gate import judge
-from services.training.train import TrainingSet, train
+from services.training.train import train
+from services.training.training_set import TrainingSet, training_set
 from store.predictions.publications import Item, next_chunk, pending_publications
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions.versions import Version, list_versions

@@ -1,0 +1,51 @@
+"""Embeddings of tasks, read from the store."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from model.arrays import Float16s, Floats
+from services.labels.multi_image import JOIN
+from store.store import Store
+from store.tasks.tasks import Task
+from studio.config import LabelConfig
+from studio.items import WHOLE
+
+
+def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[Task], Floats]:
+    """Those of `tasks` that have an embedding, and their embeddings [N, D]."""
+    vectors = vectors_of(store, space, [task.image_key for task in tasks if task.image_key])
+    kept = [task for task in tasks if task.image_key in vectors]
+    if not kept:
+        return [], np.empty((0, 0), np.float16)
+    return kept, np.stack([vectors[str(task.image_key)] for task in kept])
+
+
+def vectors_of(store: Store, space: str, keys: Sequence[str]) -> dict[str, Float16s]:
+    """{key: embedding [D]}, of those that the space holds; of several images, their mean."""
+    joined = [key for key in keys if JOIN in key]
+    if not joined:
+        return store.embeddings.get(space, keys)
+    parts = {key: key.split(JOIN) for key in joined}
+    asked = {key for key in keys if JOIN not in key}.union(*parts.values())
+    found = store.embeddings.get(space, sorted(asked))
+    means = {
+        key: _mean([found[part] for part in of_key])
+        for key, of_key in parts.items()
+        if all(part in found for part in of_key)
+    }
+    return {key: found[key] for key in keys if key in found} | means
+
+
+def asked_of(config: LabelConfig, vectors: Mapping[int, Float16s]) -> list[tuple[int, Float16s]]:
+    """(item, embedding [D]) of what is asked of a task, of whose images {item: [D]} are there."""
+    if not config.several or not vectors:
+        return list(vectors.items())
+    together = config.at(whole=True).controls
+    rows = [(WHOLE, _mean(list(vectors.values())))] if together else []
+    return [*rows, *vectors.items()] if config.at(whole=False).controls else rows
+
+
+def _mean(vectors: Sequence[Float16s]) -> Float16s:
+    mean: Float16s = np.stack(vectors).mean(axis=0, dtype=np.float32).astype(np.float16)
+    return mean

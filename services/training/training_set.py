@@ -1,0 +1,192 @@
+"""The labelled units that heads are fitted and evaluated on."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from model.annotators.ballot import Ballot
+from model.arrays import Floats, Int64s
+from model.statistics.near_duplicates import near_duplicate_groups
+from model.targets.encoding import encode, plain_target, plain_value
+from model.training.control import ControlData
+from services.embedding.vectors import load_vectors
+from services.labels.aggregation import Labels
+from services.labels.class_history import Since, class_history, leave_unsaid
+from services.labels.multi_image import image_counts
+from services.labels.votes import Votes, read_votes
+from services.snapshot import Snapshot
+from store.store import Store
+from store.tasks.units import item_of, task_of
+from studio.config import LabelConfig
+from studio.controls import Control
+
+HOLDOUT_FROM = 300  # labels: below, withholding some costs more than it tells
+
+
+HOLDOUT_SHARE = 0.2  # of the labels, of those that may be held out at all
+
+
+HOLDOUT_LEAST = 60  # held-out labels that say more than out-of-fold evaluation does
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Labelled, embedded units: `tasks` [N], their embeddings `x` [N, D] and labels.
+
+    A unit (`store.units`) is a task's image, or all images of a task together. Those of one task
+    are always on one side of an evaluation.
+    """
+
+    tasks: Int64s
+    image_keys: Sequence[str]
+    x: Floats
+    labels: Labels
+    holdout: frozenset[int]
+    space: str
+    tuned: bool = False  # whether the backbone was fitted on labels of these very tasks
+    labelled_at: Mapping[int, float] = field(default_factory=dict)  # {unit: its newest annotation}
+    since: Since = field(default_factory=dict)  # when classes came that were not there at first
+    votes: Votes = field(default_factory=dict)  # who gave the labels
+    pretrained: Floats | None = None  # [N, D'] of a backbone that has not seen them, when tuned
+    notes: tuple[str, ...] = ()  # on the labels, for people
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether heads are evaluated on the hold-out, not out of fold.
+
+        Features that have seen the labels can be measured on a hold-out alone, however small.
+        """
+        return len(self.holdout) >= (1 if self.tuned else HOLDOUT_LEAST)
+
+    def digest(self, config: LabelConfig) -> str:
+        """What a version was trained on, as a hash: the same digest gives the same heads."""
+        known = [
+            [int(task), key, self._plain(int(task))]
+            for task, key in zip(self.tasks, self.image_keys, strict=True)
+        ]
+        schemas = [[control.name, plain_target(control.schema)] for control in config.controls]
+        parts = [self.space, schemas, sorted(known), sorted(self.holdout), *self._disputes()]
+        text = json.dumps(parts)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _plain(self, task: int) -> list[Any]:
+        labels = self.labels[task]
+        return [
+            [control, plain_value(labels[control]), sorted(self._unsaid(task, control))]
+            for control in sorted(labels)
+        ]
+
+    def _unsaid(self, task: int, control: str) -> list[str]:
+        """The classes of a control that came after the task's label."""
+        at = self.labelled_at.get(task, 0.0)
+        return [name for name, since in self.since.get(control, {}).items() if at < since]
+
+    def _disputes(self) -> list[list[Any]]:
+        """What soft labels are made of: the votes where a task has several."""
+        return [
+            [int(task), control, vote.annotator or 0, plain_value(vote.value), vote.ground_truth]
+            for task in sorted(self.tasks.tolist())
+            for control, votes in sorted(self.votes.get(int(task), {}).items())
+            for vote in votes
+            if len(votes) > 1
+        ]
+
+    def groups(self) -> Int64s:
+        """Near-duplicate groups [N]. Fine-tuned features bring all images of a class so near to
+        one another that pretrained ones are asked, or else only equal bytes count.
+        """
+        x = self.x
+        if self.tuned:
+            x = self.x[:0] if self.pretrained is None else self.pretrained
+        return near_duplicate_groups(x, self.image_keys, list(map(task_of, self.tasks.tolist())))
+
+    def of_control(self, control: Control, groups: Int64s) -> ControlData:
+        """The rows that have a label of this control; `groups` [N] are of all rows."""
+        values = [self.labels[int(task)].get(control.name) for task in self.tasks]
+        encoded = encode(control.schema, values)
+        rows = encoded.rows
+        at = np.array([self.labelled_at.get(int(task), 0.0) for task in self.tasks[rows]])
+        encoded = leave_unsaid(encoded, self.since.get(control.name, {}), at)
+        known = [value for value in values if value is not None]
+        votes = [self.votes.get(int(task), {}).get(control.name, ()) for task in self.tasks[rows]]
+        return ControlData(
+            control.schema,
+            self.tasks[rows],
+            self.x[rows],
+            groups[rows],
+            encoded,
+            known,
+            Ballot(votes) if self.votes else None,
+            None if self.pretrained is None else self.pretrained[rows],
+        )
+
+
+def extend_holdout(data: TrainingSet, eligible: Mapping[int, bool], *, seed: int) -> frozenset[int]:
+    """What to hold out from now on, whole near-duplicate groups at a time.
+
+    Args:
+        eligible: {task: whether it is ground truth} of labels that nobody chose for being hard.
+
+    Returns:
+        Their units.
+    """
+    wanted = int(HOLDOUT_SHARE * len(data.tasks)) - len(data.holdout)
+    if len(data.tasks) < HOLDOUT_FROM or wanted <= 0:
+        return frozenset()
+    groups = data.groups()
+    members: dict[int, list[int]] = {}
+    for unit, group in zip(data.tasks, groups, strict=True):
+        members.setdefault(int(group), []).append(int(unit))
+    free = [
+        group
+        for group, units in members.items()
+        if all(task_of(unit) in eligible and unit not in data.holdout for unit in units)
+    ]
+    rng = np.random.default_rng(seed)
+    order = sorted(free, key=lambda g: (not eligible[task_of(members[g][0])], rng.random()))
+    taken: list[int] = []
+    for group in order:
+        if len(taken) >= wanted:
+            break
+        taken += members[group]
+    return frozenset(taken)
+
+
+def training_set(store: Store, now: Snapshot) -> TrainingSet:
+    """The labelled units of the snapshot that are embedded."""
+    labelled = [
+        task for task in now.tasks if task.unit in now.labels and task.embedded_space == now.space
+    ]
+    kept, x = load_vectors(store, now.space, labelled)
+    newest = {a.task_ls_id: a.updated_at for a in now.annotations}  # the newest comes last
+    return TrainingSet(
+        tasks=np.array([task.unit for task in kept], np.int64),
+        image_keys=[str(task.image_key) for task in kept],
+        x=x,
+        labels=now.labels,
+        holdout=frozenset(task.unit for task in kept if task.split == "holdout"),
+        space=now.space,
+        labelled_at={task.unit: newest.get(task.ls_id, 0.0) for task in kept},
+        since=class_history(store, now.project.id, now.config),
+        votes=read_votes(now.annotations, now.config, image_counts(now.images)),
+        notes=_lost_labels(now),
+    )
+
+
+def _lost_labels(now: Snapshot) -> tuple[str, ...]:
+    """What to say when annotations label images that their tasks don't have (any more)."""
+    if not now.config.several:
+        return ()
+    there, tasks = {task.unit for task in now.tasks}, {task.ls_id for task in now.tasks}
+    lost = [unit for unit in now.labels if unit not in there and task_of(unit) in tasks]
+    if not lost:
+        return ()
+    count = "1 label is" if len(lost) == 1 else f"{len(lost)} labels are"
+    return (
+        f"{count} of images that their tasks don't show (any more), such as image "
+        f"{item_of(lost[0]) + 1} of task {task_of(lost[0])}: left out",
+    )
