@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .SUFFIXES:
 MAKEFLAGS += --jobs=2 # both environments are installed at the same time
-.PHONY: help up demo benchmarks test test-fast test-extras lint format types imports install lock clean distclean
+.PHONY: help up demo benchmarks test test-fast test-extras lint format types imports picture install lock clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -113,6 +113,9 @@ types: $(PROJECT) ## types, as mypy sees them
 
 imports: $(PROJECT) ## who may import whom
 	$(BIN)/lint-imports
+
+picture: $(PROJECT) ## draw docs/images/folders.svg from the imports
+	$(BIN)/python -m docs.folders
 
 install: $(PROJECT) ## only install
 
