@@ -1,1 +1,1 @@
-"""What is learned: backbones, heads, evaluation, calibration, selection. Arrays in, arrays out."""
+"""Machine learning on arrays: backbones, heads, evaluation, calibration, selection."""

@@ -1,1 +1,1 @@
-"""What is done for a project, called alike by jobs, HTTP and the command line."""
+"""Operations on a project, shared by jobs, HTTP routes and commands."""

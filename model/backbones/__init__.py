@@ -1,4 +1,4 @@
-"""Pretrained backbones by name. A family of them is one file here, registered in `FAMILIES`."""
+"""Pretrained backbones by name. A family is one file in `families`, registered in `FAMILIES`."""
 
 from model.backbones.listing import FamilyListing, list_families
 from model.backbones.registry import (

@@ -1,4 +1,4 @@
-"""From images to embeddings, on the best runtime that the machine has."""
+"""Computes embeddings of images on the fastest runtime of the machine: OpenVINO or PyTorch."""
 
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from model.embedding.embedder import Embedder, open_embedder

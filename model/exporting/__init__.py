@@ -1,4 +1,4 @@
-"""A version as a folder that runs without Apprentice: model, labels, preprocessing, `infer.py`."""
+"""Exports a version as a folder that runs without Apprentice: model, labels, `infer.py`."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""The slow speed: a backbone tuned on all labels, from its pretrained weights.
+"""Fine-tunes a backbone on all labels, from its pretrained weights.
 
 `finetune` does all of it; `terms` is what goes in and comes out. Importing this imports no torch.
 """

@@ -1,4 +1,4 @@
-"""What should be labelled next. A strategy is one file here, registered in `STRATEGIES`."""
+"""Chooses the images to label next. A strategy is one file here, registered in `STRATEGIES`."""
 
 from collections.abc import Mapping, Sequence
 

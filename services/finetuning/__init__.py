@@ -1,1 +1,1 @@
-"""Fine-tuning backbones: when, on what, and what is kept of it."""
+"""Fine-tuning backbones: when it runs, its training set, its progress, deleting old backbones."""

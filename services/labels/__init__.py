@@ -1,1 +1,1 @@
-"""Labels: annotations read, votes counted, several images of a task told apart."""
+"""Labels: reading annotations, resolving votes, tasks with several images."""

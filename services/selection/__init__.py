@@ -1,1 +1,1 @@
-"""Active learning: which tasks are labelled next."""
+"""The shortlist: the tasks to label next."""

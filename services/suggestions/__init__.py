@@ -1,1 +1,1 @@
-"""Suggestions: what a version predicts, as Label Studio's predictions."""
+"""Suggestions: a version's predictions for tasks, in Label Studio's format."""

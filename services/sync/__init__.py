@@ -1,1 +1,1 @@
-"""What Label Studio sends and what is pulled from it, made into records of the store."""
+"""Converts Label Studio's webhooks and API answers into records of the store."""

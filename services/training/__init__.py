@@ -1,1 +1,1 @@
-"""Training heads on embeddings, and gating what comes of it."""
+"""Training heads on embeddings, and the gate that compares versions."""

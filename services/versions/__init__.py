@@ -1,1 +1,1 @@
-"""Model versions: rollback, promotion, and training that people ask for."""
+"""Model versions: rollback, promotion, training on request."""

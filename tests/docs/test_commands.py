@@ -46,3 +46,11 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_paths_of_ours_exist() -> None:
+    folders = "backend|worker|services|studio|model|store|tests|benchmarks|deploy|docs"
+    for page in PAGES:
+        for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text()):
+            made_by_a_run = path.startswith("benchmarks/out/")
+            assert made_by_a_run or (ROOT / path).exists(), f"{page.name}: {path}"

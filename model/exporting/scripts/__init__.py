@@ -1,1 +1,1 @@
-"""What is written as `infer.py` beside an exported model, by its format."""
+"""The `infer.py` of an exported model, one module a format."""
