@@ -27,7 +27,7 @@ from backend.protocol import routes as protocol
 from backend.scheduler import Sweeper
 from store.files.artifacts import ArtifactError
 from store.projects.connections import ensure_default
-from store.projects.key_values import WEB_STARTED, tell
+from store.projects.key_values import WEB_STARTED
 from store.settings import Settings
 from store.store import Store
 from studio.config import parse_label_config
@@ -80,7 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _open(settings: Settings, store: Store, metrics: Metrics) -> Web:
     store.database.write(lambda db: ensure_default(db, settings))
-    store.database.write(lambda db: tell(db, WEB_STARTED, time.time()))
+    store.database.write(lambda db: WEB_STARTED.set(db, time.time()))
     parse_label_config("<View/>")  # imports what the first webhook would have to wait for
     url = settings.redis_url or broker_url(settings.home)
     redis = redis_from_url(url)

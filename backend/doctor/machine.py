@@ -32,7 +32,7 @@ from model.backbones import (
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from services.embedding.backbones import backbone_folder
 from store.projects.connections import DEFAULT, StudioConnection, list_connections
-from store.projects.key_values import told
+from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import list_projects
 from store.settings import Settings
 from store.store import Store
@@ -183,7 +183,7 @@ def connections(settings: Settings) -> Iterator[Check]:
         with store.database.read() as db:
             saved = list_connections(db)
             projects = list_projects(db)
-            space = told(db, "embedding_space")
+            space = EMBEDDING_SPACE.get(db)
         known = _with_default(saved, settings)
         if space:
             yield ok("embeddings", f"made by {space}")

@@ -10,7 +10,7 @@ from PIL import Image
 from backend.inference.embedding_service import EmbeddingService
 from model.embedding import Embedder
 from services.embedding.backbones import BackboneError, open_backbone
-from store.projects.key_values import tell, told
+from store.projects.key_values import EMBEDDING_SPACE
 from store.store import Store
 
 log = structlog.get_logger()
@@ -112,9 +112,9 @@ class EmbeddingServices:
 
     def _tell(self, space: str) -> None:
         with self._store.database.read() as db:
-            known = told(db, "embedding_space")
+            known = EMBEDDING_SPACE.get(db)
         if known != space:
-            self._store.database.write(lambda db: tell(db, "embedding_space", space))
+            self._store.database.write(lambda db: EMBEDDING_SPACE.set(db, space))
 
 
 def _warm(store: Store, backbone: str) -> Embedder:

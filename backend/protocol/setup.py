@@ -13,7 +13,7 @@ from backend.app_state import KnownProject, Web
 from backend.http.request_bodies import RequestError
 from backend.http.thread_pool import BusyError
 from services.sync.records import ProjectRef, text
-from store.projects.key_values import tell
+from store.projects.key_values import REPAIR
 from store.projects.projects import Project, change_project, find_project, get_project, save_project
 from store.versions.versions import get_version, version_name
 from store.work.pending_work import want
@@ -80,7 +80,7 @@ def ask_repair(db: Connection, project_id: int) -> None:
         if time.time() - project.gone_at < REVIVE_SECONDS:
             return
         change_project(db, project_id, gone_at=None)  # somebody has pasted our URL again
-    tell(db, f"repair:{project_id}", time.time())
+    REPAIR.of(project_id).set(db, time.time())
     want(db, project_id, "sync")
 
 

@@ -14,7 +14,7 @@ from store.predictions.pending_answers import owed_tasks
 from store.predictions.shortlists import count_open_choices
 from store.projects.connections import list_connections
 from store.projects.embedding_spaces import backbone_of
-from store.projects.key_values import told
+from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import Project, list_projects
 from store.settings import Settings
 from store.store import Store
@@ -117,7 +117,7 @@ def system_status(store: Store, redis: Redis | None = None) -> SystemStatus:
     """The state of everything, read from the store and the broker."""
     workers = _workers(store.settings, redis)
     with store.database.read() as db:
-        space = told(db, "embedding_space")
+        space = EMBEDDING_SPACE.get(db)
         projects = list_projects(db)
         statuses = tuple(_project_status(db, project, space, workers or ()) for project in projects)
         connections = tuple(
@@ -136,7 +136,7 @@ def project_status(store: Store, project: Project, redis: Redis | None = None) -
     """The state of one project, read from the store and the broker."""
     workers = _workers(store.settings, redis)
     with store.database.read() as db:
-        return _project_status(db, project, told(db, "embedding_space"), workers or ())
+        return _project_status(db, project, EMBEDDING_SPACE.get(db), workers or ())
 
 
 def _workers(settings: Settings, redis: Redis | None) -> list[WorkerInfo] | None:

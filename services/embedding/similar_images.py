@@ -12,12 +12,15 @@ from model.similarity import best, coarse_cosines, cosines
 from services.embedding.similarity_index import extend_matrix, open_matrix
 from store.database.chunks import chunks
 from store.database.schema import task
-from store.projects.key_values import tell, told
+from store.projects.key_values import ProjectKey
 from store.projects.projects import Project
 from store.store import Store
 from store.tasks.tasks import get_tasks, task_data
 
 MOST = 1_000  # similar images asked for at a time
+# [space, number of images] that the matrix was made for.
+INDEXED: ProjectKey[list[str | int]] = ProjectKey("matrix")
+
 SMALL = 10_000  # tasks; up to here embeddings are read as they are, without a matrix
 SPARE = 200  # candidates more than wanted, for what the coarse scan mixes up
 
@@ -68,14 +71,14 @@ def keep_matrix(store: Store, project: Project, *, changed: bool = False) -> Non
     space = project.embedding_space
     if space is None:
         return
-    name = f"matrix:{project.id}"
+    key = INDEXED.of(project.id)
     with store.database.read() as db:
         total = _count(db, project.id, space)
-        if total <= SMALL or (told(db, name) == [space, total] and not changed):
+        if total <= SMALL or (key.get(db) == [space, total] and not changed):
             return
         keys = _keys(db, project.id, space)
     extend_matrix(store, project.id, space, keys)
-    store.database.write(lambda db: tell(db, name, [space, total]))
+    store.database.write(lambda db: key.set(db, [space, total]))
 
 
 def _embedding(store: Store, project: Project, task_id: int) -> tuple[str, Float16s]:

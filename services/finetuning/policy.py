@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import Connection
 
 from store.projects.embedding_spaces import base_backbone
-from store.projects.key_values import tell, told
+from store.projects.key_values import dataclass_key
 from store.projects.projects import Project, get_project
 from store.settings import Settings
 from store.work.pending_work import get_work, want
@@ -30,15 +30,17 @@ class Attempt:
     outcome: str  # in words
 
 
+ATTEMPT = dataclass_key("finetune", Attempt)
+
+
 def note_attempt(db: Connection, project_id: int, attempt: Attempt) -> None:
     """Remember an attempt, so that the next one waits for more labels."""
-    tell(db, f"finetune:{project_id}", vars(attempt))
+    ATTEMPT.of(project_id).set(db, attempt)
 
 
 def last_attempt(db: Connection, project_id: int) -> Attempt | None:
     """The last attempt, or None."""
-    known = told(db, f"finetune:{project_id}")
-    return Attempt(**known) if known else None
+    return ATTEMPT.of(project_id).get(db)
 
 
 def may_pay(labels: int, accuracy: float, backbone: str, last: Attempt | None) -> bool:

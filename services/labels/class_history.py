@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from sqlalchemy import Connection
 
 from model.arrays import Floats
 from model.targets.encoding import Encoded, path_name
 from model.targets.schema import MultiLabel, Paths, TargetSchema
-from store.projects.key_values import tell, told
+from store.projects.key_values import ProjectKey
 from store.store import Store
 from studio.config import LabelConfig
 
 # {control: {name of a class: seconds since 1970}}; 0 for those that it had from the start.
 Since = Mapping[str, Mapping[str, float]]
+
+CLASSES: ProjectKey[dict[str, dict[str, float]]] = ProjectKey("classes")
 
 # Labels that say that a class isn't there. As long as a class that came later has fewer, labels
 # from before it came count as saying so: or it would be seen everywhere.
@@ -32,9 +33,9 @@ def class_history(store: Store, project_id: int, config: LabelConfig) -> Since:
     A class that went and came back counts from its first time. Of controls with one choice nothing
     is noted: what was chosen excludes a later class too.
     """
-    name = f"classes:{project_id}"
+    key = CLASSES.of(project_id)
     with store.database.read() as db:
-        known: dict[str, dict[str, float]] = told(db, name) or {}
+        known = key.get(db) or {}
     found = {control.name: _classes(control.schema) for control in config.controls}
     now = time.time()
     noted = dict(known)
@@ -43,11 +44,7 @@ def class_history(store: Store, project_id: int, config: LabelConfig) -> Since:
         noted[control] = dict.fromkeys(classes, first_time) | known.get(control, {})
     noted = {control: classes for control, classes in noted.items() if classes}
     if noted != known:
-
-        def write(db: Connection) -> None:
-            tell(db, name, noted)
-
-        store.database.write(write)
+        store.database.write(lambda db: key.set(db, noted))
     return {
         control: {each: at for each in classes if (at := noted[control][each]) > 0}
         for control, classes in found.items()

@@ -5,13 +5,25 @@ overdrawn, publishing rests until it has filled up again.
 """
 
 import time
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from store.projects.key_values import tell, told
+from store.projects.key_values import dataclass_key
 
 CAPACITY_SECONDS = 60.0  # of the share that can be saved up
 LEISURE = 0.5  # of the bucket: what can wait is done only above, so that it delays nothing else
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A project's share of Label Studio's time that is saved up, in seconds; below 0 overdrawn."""
+
+    level: float
+    at: float  # when it was computed, in seconds since 1970
+
+
+BUCKET = dataclass_key("budget", Bucket)
 
 
 def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
@@ -24,18 +36,18 @@ def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
         The time (seconds since 1970) until which publishing has to rest.
     """
     now = time.time()
-    name = f"budget:{project_id}"
-    known = told(db, name) or {"level": CAPACITY_SECONDS * share, "at": now}
-    filled: float = known["level"] + share * max(now - known["at"], 0.0)
+    key = BUCKET.of(project_id)
+    known = key.get(db) or Bucket(CAPACITY_SECONDS * share, now)
+    filled = known.level + share * max(now - known.at, 0.0)
     level = min(filled, CAPACITY_SECONDS * share) - spent
-    tell(db, name, {"level": level, "at": now})
+    key.set(db, Bucket(level, now))
     return now + max(-level, 0.0) / share
 
 
 def leisure_at(db: Connection, project_id: int, share: float) -> float:
     """The time (seconds since 1970) from which there is enough for what can wait."""
-    known = told(db, f"budget:{project_id}")
+    known = BUCKET.of(project_id).get(db)
     if known is None:
         return 0.0
-    lacking = LEISURE * CAPACITY_SECONDS * share - float(known["level"])
-    return float(known["at"]) + lacking / share
+    lacking = LEISURE * CAPACITY_SECONDS * share - known.level
+    return known.at + lacking / share

@@ -6,12 +6,13 @@ its overlap; in a tab, people open the tasks one after another and correct what 
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from model.targets.schema import Paths, SingleLabel
 from services.job_context import JobContext
-from store.projects.key_values import tell, told
+from store.projects.key_values import dataclass_key
 from store.tasks.annotations import annotated_since
 from store.versions.label_reviews import Review, get_review
 from studio.client import StudioClient
@@ -59,27 +60,40 @@ def _chance(config: LabelConfig, name: str) -> float:
     return 0.5
 
 
+@dataclass(frozen=True)
+class Offer:
+    """The tasks that the tab shows."""
+
+    tab: int | None  # its id in Label Studio
+    tasks: list[int]
+    checked: list[int]  # annotated again since they were shown, ever
+    at: float  # seconds since 1970
+
+
+OFFER = dataclass_key("relabel", Offer)
+
+
 def offer_again(context: JobContext, studio: StudioClient) -> None:
     """Bring the tab in line with the last review, where that changed."""
     store, project = context.store, context.project
-    name, now = f"relabel:{project.id}", time.time()
+    key, now = OFFER.of(project.id), time.time()
     with store.database.read() as db:
-        known = {"tab": None, "tasks": [], "checked": [], "at": now} | (told(db, name) or {})
-        again = annotated_since(db, project.id, known["at"]).intersection(known["tasks"])
-        checked = again.union(known["checked"])
+        last = key.get(db) or Offer(None, [], [], now)
+        again = annotated_since(db, project.id, last.at).intersection(last.tasks)
+        checked = again.union(last.checked)
         most = store.settings.relabel_most
         config = parse_label_config(project.label_config)
         tasks = worst_labels(get_review(db, project.id), config, most, checked) if most else []
-    if tasks == known["tasks"]:
+    if tasks == last.tasks:
         return
     context.check()
     try:
-        tab = _show(studio, project.ls_id, tasks, known["tab"])
+        tab = _show(studio, project.ls_id, tasks, last.tab)
     except StudioRejected as error:
         log.info("Label Studio takes no tab for labels to check", error=str(error))
         return
-    offered = {"tab": tab, "tasks": tasks, "checked": sorted(checked), "at": now}
-    store.database.write(lambda db: tell(db, name, offered))
+    offer = Offer(tab, tasks, sorted(checked), now)
+    store.database.write(lambda db: key.set(db, offer))
 
 
 def _show(studio: StudioClient, project: int, tasks: Sequence[int], tab: int | None) -> int | None:

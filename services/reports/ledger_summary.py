@@ -1,12 +1,12 @@
 """The ledger in a line, for the status page: kept at each learning."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from services.reports.ledger import Ledger, read_ledger
-from store.projects.key_values import tell, told
+from store.projects.key_values import dataclass_key
 from store.projects.projects import Project
 from store.tasks.annotations import AnnotationRecord
 
@@ -27,6 +27,9 @@ class Summary:
     high: float | None
     against: str | None  # as in Pace
     slow: Sequence[str]  # classes where suggestions slow people down
+
+
+SUMMARY = dataclass_key("ledger", Summary)
 
 
 def summary(ledger: Ledger) -> Summary:
@@ -50,21 +53,21 @@ def new_summary(
     db: Connection, project: Project, annotations: Sequence[AnnotationRecord]
 ) -> Summary | None:
     """The summary of today, if `annotations` have changed enough since the last; else None."""
-    known, count = told(db, f"ledger:{project.id}"), len(annotations)
-    if known is not None and abs(count - known["annotations"]) < GROWTH * count:
+    known, count = SUMMARY.of(project.id).get(db), len(annotations)
+    if known is not None and abs(count - known.annotations) < GROWTH * count:
         return None
     return summary(read_ledger(db, project, annotations))
 
 
 def keep_summary(db: Connection, project_id: int, kept: Summary) -> None:
     """Keep it for the status page, which is made anew every few seconds."""
-    tell(db, f"ledger:{project_id}", asdict(kept))
+    SUMMARY.of(project_id).set(db, kept)
 
 
 def kept_summary(db: Connection, project_id: int) -> Summary | None:
     """The one that was kept; None while nothing was ever suggested."""
-    found = told(db, f"ledger:{project_id}")
-    return Summary(**found) if found and found["suggested"] else None
+    found = SUMMARY.of(project_id).get(db)
+    return found if found and found.suggested else None
 
 
 def suggestions_in_words(found: Summary) -> str:

@@ -41,7 +41,7 @@ from store.predictions.auto_accepts import (
 )
 from store.predictions.shortlists import get_shortlist
 from store.projects.goals import Goal, get_goal
-from store.projects.key_values import tell, told
+from store.projects.key_values import dataclass_key
 from store.store import Store
 from store.tasks.accept_marks import marked
 from store.versions.active_learning import Advice, get_advice
@@ -94,16 +94,32 @@ def standing(
     return Standing(rule, None)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What tasks were looked at for: as long as it is the same, there is nothing to accept."""
+
+    version: int | None
+    goal: float  # when it was changed, in seconds since 1970
+    threshold: float | None
+    excluded: list[str]
+    broken: list[str]
+    stays: float | None
+    tasks: int | None  # None while some can't be looked at yet
+
+
+LAST_LOOK = dataclass_key("accepted", Look)
+
+
 def accept(store: Store, now: Snapshot) -> None:
     """Take what may be taken of the open tasks, and give up what may not be any more."""
     project_id = now.project.id
-    name = f"accepted:{project_id}"
+    key = LAST_LOOK.of(project_id)
     with store.database.read() as db:
         goal, advice = get_goal(db, project_id), get_advice(db, project_id)
         counts = count_acceptances(db, project_id)
         version = newest_version(db, project_id)
         shortlist = set(get_shortlist(db, project_id))
-        looked = told(db, name)
+        looked = key.get(db)
     if goal.accept_error is None and not counts:
         return
     held = now.project.held_at is not None
@@ -111,15 +127,15 @@ def accept(store: Store, now: Snapshot) -> None:
     if version is not None and version.status == REFUSED:
         version = now.served
     waiting = any(task.usable and task.embedded_space != now.space for task in now.tasks)
-    looking = {  # while it is the same, all was looked at
-        "version": version.id if version is not None else None,
-        "goal": goal.changed_at,
-        "threshold": rule.threshold if rule.state == ON else None,
-        "excluded": list(rule.excluded),
-        "broken": list(rule.broken),
-        "stays": rule.stays if rule.stays < math.inf else None,
-        "tasks": len(now.tasks) if not waiting else None,
-    }
+    looking = Look(
+        version=version.id if version is not None else None,
+        goal=goal.changed_at,
+        threshold=rule.threshold if rule.state == ON else None,
+        excluded=list(rule.excluded),
+        broken=list(rule.broken),
+        stays=rule.stays if rule.stays < math.inf else None,
+        tasks=len(now.tasks) if not waiting else None,
+    )
     if looked == looking:
         return
     accepted: list[Acceptance] = []
@@ -141,7 +157,7 @@ def accept(store: Store, now: Snapshot) -> None:
         store.database.write(partial(add_acceptances, project_id=project_id, accepted=part))
 
     def finish(db: Connection) -> None:
-        tell(db, name, looking)
+        key.set(db, looking)
         if any(item.state == WANTED for item in accepted):
             pending_work.want(db, project_id, "publish")
 

@@ -1,28 +1,91 @@
-"""What the processes tell one another through the database."""
+"""Small values that processes share through the database, each under a key with a type.
+
+A key is defined once, beside what its value means.
+"""
 
 import time
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from store.database.schema import runtime
 
-WEB_STARTED = "web_started"  # name of the time at which the web process was started last
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-_TOLD = select(runtime.c.value).where(runtime.c.name == bindparam("asked"))
+T = TypeVar("T")
+D = TypeVar("D", bound="DataclassInstance")
 
-
-def tell(db: Connection, name: str, value: Any) -> None:
-    """Set `name` to a JSON value."""
-    db.execute(delete(runtime).where(runtime.c.name == name))
-    db.execute(insert(runtime).values(name=name, value=value, at=time.time()))
+_VALUE = select(runtime.c.value).where(runtime.c.name == bindparam("of_name"))
 
 
-def told(db: Connection, name: str) -> Any:
-    """The value of `name`, or None."""
-    return db.execute(_TOLD, {"asked": name}).scalar()
+def _unchanged(value: Any) -> Any:
+    return value
 
 
-def forget(db: Connection, name: str) -> None:
-    """Take back what was told."""
-    db.execute(delete(runtime).where(runtime.c.name == name))
+@dataclass(frozen=True)
+class Key(Generic[T]):
+    """The key of one value.
+
+    Attributes:
+        name: as stored.
+        from_json: makes the value of what is stored.
+        to_json: the inverse.
+    """
+
+    name: str
+    from_json: Callable[[Any], T | None] = _unchanged
+    to_json: Callable[[T], Any] = _unchanged
+
+    def get(self, db: Connection) -> T | None:
+        """The value; None when there is none."""
+        stored = db.execute(_VALUE, {"of_name": self.name}).scalar()
+        return None if stored is None else self.from_json(stored)
+
+    def set(self, db: Connection, value: T) -> None:
+        """Store the value in place of an earlier one."""
+        self.delete(db)
+        stored = self.to_json(value)
+        db.execute(insert(runtime).values(name=self.name, value=stored, at=time.time()))
+
+    def delete(self, db: Connection) -> None:
+        """Delete the value, if there is one."""
+        db.execute(delete(runtime).where(runtime.c.name == self.name))
+
+
+@dataclass(frozen=True)
+class ProjectKey(Generic[T]):
+    """The keys of one value for each project; as in Key, `prefix` without the project's id."""
+
+    prefix: str
+    from_json: Callable[[Any], T | None] = _unchanged
+    to_json: Callable[[T], Any] = _unchanged
+
+    def of(self, project_id: int) -> Key[T]:
+        """The project's key."""
+        return Key(f"{self.prefix}:{project_id}", self.from_json, self.to_json)
+
+
+def dataclass_key(prefix: str, of: type[D]) -> ProjectKey[D]:
+    """The keys of a dataclass for each project.
+
+    A value with other fields, which another version has stored, counts as none.
+    """
+
+    def from_json(stored: Any) -> D | None:
+        try:
+            return of(**stored)
+        except TypeError:
+            return None
+
+    return ProjectKey(prefix, from_json, asdict)
+
+
+# When the web process was started last, in seconds since 1970.
+WEB_STARTED: Key[float] = Key("web_started")
+# The embedding space of the backbone that the settings name, once it was opened.
+EMBEDDING_SPACE: Key[str] = Key("embedding_space")
+# When a project's connection to Label Studio was found to need a repair, in seconds since 1970.
+REPAIR: ProjectKey[float] = ProjectKey("repair")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from store.projects.connections import DEFAULT, save_connection
-from store.projects.key_values import tell
+from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import change_project, save_project
 from store.settings import Settings
 from store.store import Store
@@ -37,7 +37,7 @@ def workbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workb
         save_connection(db, DEFAULT, "http://localhost:1", "token")
         project = save_project(db, DEFAULT, 1, 1000, title="Pets", label_config=label_config())
         change_project(db, project.id, embedding_space=SPACE)
-        tell(db, "embedding_space", SPACE)
+        EMBEDDING_SPACE.set(db, SPACE)
         records = [TaskRecord(task, {"image": f"/{task}"}, f"/{task}", 1.0) for task in truth]
         save_tasks(db, project.id, records)
         mark_embedded(db, project.id, SPACE, {task: f"image{task}" for task in truth})

@@ -20,7 +20,7 @@ from model.heads import fit
 from services.suggestions.predictor import CalibratedHead, Predictor
 from store.predictions.shortlists import Choice, set_shortlist
 from store.projects.connections import DEFAULT, StudioConnection, save_connection
-from store.projects.key_values import tell
+from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import Project, change_project, save_project
 from store.settings import Settings
 from store.store import Store
@@ -116,7 +116,7 @@ def add_project(store: Store, label_config: str = CONFIG) -> Project:
         )
         now = time.time()  # the sweeper has no reason to reconcile
         change_project(db, project.id, connected_at=now, reconciled_at=now, embedding_space=SPACE)
-        tell(db, "embedding_space", SPACE)
+        EMBEDDING_SPACE.set(db, SPACE)
         return project
 
     return store.database.write(write)

@@ -30,7 +30,7 @@ from store.projects.embedding_spaces import (
     settle_in,
     wanted_backbone,
 )
-from store.projects.key_values import tell, told
+from store.projects.key_values import EMBEDDING_SPACE
 from store.tasks.annotations import annotated_tasks
 from store.tasks.embedding_queue import any_to_embed, next_retry
 from store.tasks.tasks import Task, get_tasks
@@ -119,8 +119,8 @@ class _EmbedJob:
         self.current_is_usable = known in (None, space)
 
         def write(db: Connection) -> None:
-            if backbone == self.default and told(db, "embedding_space") != space:
-                tell(db, "embedding_space", space)
+            if backbone == self.default and EMBEDDING_SPACE.get(db) != space:
+                EMBEDDING_SPACE.set(db, space)
             if known is None:
                 settle_in(db, project.id, backbone, space)
             elif not self.current_is_usable and project.next_backbone is None:

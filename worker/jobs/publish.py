@@ -37,7 +37,7 @@ from store.predictions.publications import (
     published_tasks,
     was_begun,
 )
-from store.projects.key_values import WEB_STARTED, told
+from store.projects.key_values import WEB_STARTED
 from store.projects.projects import serve
 from store.tasks.tasks import get_tasks
 from store.versions.versions import START, Version, get_version, mark_served
@@ -202,7 +202,7 @@ class _Publishing:
         them with it when it ended: asking Label Studio takes a second in a project of thousands.
         """
         with self.database.read() as db:
-            started = told(db, WEB_STARTED)
+            started = WEB_STARTED.get(db)
             given = predicted_tasks(db, self.project.id, version.id)
         if started is None or version.published_at is None or started > version.published_at:
             return self._missing(items, version, replace_empty=False)

@@ -14,7 +14,7 @@ from services.finetuning.cleanup import clear_tuned
 from services.job_context import TIME_BOX, JobContext
 from store.predictions.deletions import delete_tasks
 from store.projects.embedding_spaces import move_is_due
-from store.projects.key_values import forget, tell, told
+from store.projects.key_values import REPAIR, Key, dataclass_key
 from store.projects.projects import Project, change_project, save_project
 from store.tasks.annotations import (
     AnnotationRecord,
@@ -68,6 +68,9 @@ class _Position:
     changes: dict[str, int] = field(default_factory=dict)
 
 
+POSITION = dataclass_key("sync", _Position)
+
+
 class _Sync:
     def __init__(self, context: JobContext, studio: StudioClient) -> None:
         self.context = context
@@ -108,13 +111,13 @@ class _Sync:
         self.database.write(write)
 
     def _repair(self) -> None:
-        asked = f"repair:{self.project.id}"
+        key = REPAIR.of(self.project.id)
         with self.database.read() as db:
-            wanted = told(db, asked) is not None
+            wanted = key.get(db) is not None
         if wanted or self.project.backend_id is None:
             with self.context.step("repair"):
                 repair(self.store, self.studio, self.project, self.store.settings.url)
-            self.database.write(lambda db: forget(db, asked))
+            self.database.write(lambda db: key.delete(db))
 
     def _configure(self, info: ProjectInfo) -> LabelConfig:
         config = parse_label_config(info.label_config)
@@ -133,7 +136,7 @@ class _Sync:
                 change_project(db, self.project.id, reason=config.reason)
             if changed:  # the image may be another field, the labels may read differently
                 change_project(db, self.project.id, tasks_cursor=None)
-                forget(db, self._position_name)
+                self._position_key.delete(db)
                 pending_work.want(db, self.project.id, "learn")
 
         if changed or config.reason != self.project.reason:
@@ -143,14 +146,14 @@ class _Sync:
         return config
 
     @property
-    def _position_name(self) -> str:
-        return f"sync:{self.project.id}"
+    def _position_key(self) -> Key[_Position]:
+        return POSITION.of(self.project.id)
 
     def _position(self) -> _Position:
         with self.database.read() as db:
-            kept = told(db, self._position_name)
+            kept = self._position_key.get(db)
         if kept is not None:
-            return _Position(**kept)
+            return kept
         newest = self.studio.newest_update(self.project.ls_id)
         cursor = self.project.tasks_cursor
         return _Position(
@@ -176,7 +179,7 @@ class _Sync:
             asked_at = time.time()
 
         def end(db: Connection) -> None:
-            forget(db, self._position_name)
+            self._position_key.delete(db)
             if position.mark is not None and not self.changes.fresh:
                 change_project(db, self.project.id, tasks_cursor=position.mark)
 
@@ -200,7 +203,7 @@ class _Sync:
             sure = [ls_id for ls_id, at in missing.items() if at < asked_at - OVERLAP]
             self.changes.fresh = self.changes.fresh or len(sure) < len(missing)
             self.changes.annotations += delete_annotations(db, self.project.id, sure)
-            tell(db, self._position_name, vars(position))
+            self._position_key.set(db, position)
             self._want(db)
             self.context.note_progress(db, 0.5, f"read up to task {position.after}")
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from backend.inference.client import socket_path
 from model.embedding import open_embedder
-from store.projects.key_values import told
+from store.projects.key_values import EMBEDDING_SPACE
 from store.settings import Settings
 from tests.support.image_server import jpeg
 
@@ -37,7 +37,7 @@ def test_the_space_is_told_to_the_other_processes(store, asking):
     space = asking.get("/health").json()["space"]
     assert space.startswith("bundled:lite0@")
     with store.database.read() as db:
-        assert told(db, "embedding_space") == space
+        assert EMBEDDING_SPACE.get(db) == space
 
 
 def test_an_image_is_embedded_as_the_embedder_does_and_kept(store, asking, images):

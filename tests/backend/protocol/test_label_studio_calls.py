@@ -7,7 +7,7 @@ from backend.demo.label_studio import LabelStudioServer, create_image_project
 from services.connections.registration import ACTIONS
 from store.predictions.pending_answers import owed_tasks
 from store.projects.connections import save_connection
-from store.projects.key_values import told
+from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import change_project, find_project
 from store.tasks.annotations import current_annotations
 from store.tasks.tasks import get_tasks
@@ -122,7 +122,7 @@ def test_every_call_of_the_real_label_studio(
 def serve(web: Running, project) -> str:
     """Serve a version in the inference process's space; the space."""
     with web.store.database.read() as db:
-        space = told(db, "embedding_space")
+        space = EMBEDDING_SPACE.get(db)
     web.store.database.write(lambda db: change_project(db, project.id, embedding_space=space))
     serve_version(web.store, project, space=space, dim=DIM)
     return space

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from store.database.schema import connection, work
 from store.projects.connections import get_connection, save_connection
-from store.projects.key_values import told
+from store.projects.key_values import REPAIR
 from store.projects.projects import change_project, find_project, get_project, list_projects
 from store.versions.versions import START
 from store.work.jobs import add_job, change_job
@@ -103,7 +103,7 @@ def test_setup_makes_the_project_known_and_has_it_repaired(web):
     with web.store.database.read() as db:
         project = find_project(db, "default", LS_ID, LS_CREATED)
         assert project is not None
-        assert told(db, f"repair:{project.id}")
+        assert REPAIR.of(project.id).get(db)
     assert project.label_config == CONFIG
     assert wishes(web)["sync"] == 1
 

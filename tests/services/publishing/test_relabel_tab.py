@@ -7,9 +7,8 @@ import pytest
 from cleanlab.multiannotator import get_active_learning_scores
 
 from backend.demo.label_studio import LabelStudioServer
-from services.publishing.relabel_tab import worst_labels
+from services.publishing.relabel_tab import OFFER, worst_labels
 from store.projects.connections import DEFAULT, save_connection
-from store.projects.key_values import told
 from store.projects.projects import change_project
 from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.tasks import TaskRecord, save_tasks
@@ -94,8 +93,8 @@ def test_the_tab_follows_the_review(
         workbench.store.database.write(lambda db: save_review(db, workbench.project_id, review))
         workbench.run("publish")
         with workbench.store.database.read() as db:
-            known = told(db, f"relabel:{workbench.project_id}")
-        return known["tab"] if known else None
+            known = OFFER.of(workbench.project_id).get(db)
+        return known.tab if known else None
 
     tab = published(found({tasks[0]: 0.1, tasks[3]: 0.2, tasks[5]: 0.3}))
     assert tab is not None

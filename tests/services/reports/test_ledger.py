@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.reports.ledger import Ledger, read_ledger
-from services.reports.ledger_summary import Summary, kept_summary, suggestions_in_words
+from services.reports.ledger_summary import SUMMARY, Summary, kept_summary, suggestions_in_words
 from services.suggestions.control_group import is_blind
 from store.predictions.publications import (
     Item,
@@ -16,7 +16,6 @@ from store.predictions.publications import (
 )
 from store.predictions.shortlists import get_shortlist
 from store.predictions.shown import forget_predictions, suggestions_by_task
-from store.projects.key_values import told
 from store.projects.projects import change_project
 from store.tasks.accept_marks import marked
 from store.tasks.annotations import AnnotationRecord, save_annotations
@@ -269,7 +268,7 @@ def test_a_learning_keeps_the_ledger_for_the_status_page(story: Story) -> None:
     story.bench.run("learn")
     with story.bench.store.database.read() as db:
         assert kept_summary(db, story.bench.project_id) is None
-        assert told(db, f"ledger:{story.bench.project_id}") is not None
+        assert SUMMARY.of(story.bench.project_id).get(db) is not None
     for task in range(1, 9):
         story.give(task, cat())
         story.annotate(task, cat("cat" if task > 2 else "dog"), parent=task, seconds=3)

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, event, func, inspect, select, text
 
 from store.database.engine import MIGRATIONS
 from store.database.schema import metadata, project, runtime
-from store.projects.key_values import tell, told
+from store.projects.key_values import Key
 from store.settings import Settings
 from store.store import Store
 from store.tasks.tasks import Task, list_tasks
@@ -32,10 +32,10 @@ def test_migrations_give_the_schema(store: Store) -> None:
 
 
 def test_migrating_twice_keeps_what_is_there(store: Store) -> None:
-    store.database.write(lambda db: tell(db, "a", 1))
+    store.database.write(lambda db: Key("a").set(db, 1))
     store.database.migrate()
     with store.database.read() as db:
-        assert told(db, "a") == 1
+        assert Key("a").get(db) == 1
 
 
 def migrate(settings: Settings, go: Callable[[Config, str], None], revision: str) -> None:
@@ -86,19 +86,19 @@ def test_tasks_of_an_old_database_have_one_image_each(tmp_path: Path) -> None:
 
 def test_a_failing_write_leaves_the_others_of_its_commit(store: Store) -> None:
     def failing(db):
-        tell(db, "half", 1)
+        Key("half").set(db, 1)
         raise ValueError("no")
 
-    good = [store.database.submit(lambda db, i=i: tell(db, f"n{i}", i)) for i in range(50)]
+    good = [store.database.submit(lambda db, i=i: Key(f"n{i}").set(db, i)) for i in range(50)]
     bad = store.database.submit(failing)
-    more = [store.database.submit(lambda db, i=i: tell(db, f"m{i}", i)) for i in range(50)]
+    more = [store.database.submit(lambda db, i=i: Key(f"m{i}").set(db, i)) for i in range(50)]
     for future in good + more:
         future.result(10)
     with pytest.raises(ValueError, match="no"):
         bad.result(10)
     with store.database.read() as db:
         assert db.execute(select(func.count()).select_from(runtime)).scalar() == 100
-        assert told(db, "half") is None
+        assert Key("half").get(db) is None
 
 
 def test_writes_that_wait_share_a_commit(store: Store) -> None:
@@ -108,7 +108,9 @@ def test_writes_that_wait_share_a_commit(store: Store) -> None:
     event.listen(Engine, "commit", listener)
     try:
         first = store.database.submit(lambda db: release.wait(10))
-        waiting = [store.database.submit(lambda db, i=i: tell(db, f"n{i}", i)) for i in range(200)]
+        waiting = [
+            store.database.submit(lambda db, i=i: Key(f"n{i}").set(db, i)) for i in range(200)
+        ]
         release.set()
         for future in [first, *waiting]:
             future.result(10)
@@ -118,30 +120,30 @@ def test_writes_that_wait_share_a_commit(store: Store) -> None:
 
 
 def test_a_cancelled_write_does_not_stop_the_writer(store: Store) -> None:
-    futures = [store.database.submit(lambda db: tell(db, "x", 1)) for _ in range(20)]
+    futures = [store.database.submit(lambda db: Key("x").set(db, 1)) for _ in range(20)]
     for future in futures[10:]:
         future.cancel()
-    store.database.write(lambda db: tell(db, "y", 2))
+    store.database.write(lambda db: Key("y").set(db, 2))
     with store.database.read() as db:
-        assert told(db, "y") == 2
+        assert Key("y").get(db) == 2
 
 
 def test_a_closed_database_says_so(tmp_path: Path) -> None:
     store = Store.open(Settings(home=tmp_path), migrate=True)
     store.close()
     with pytest.raises(RuntimeError, match="closed"):
-        store.database.write(lambda db: tell(db, "x", 1))
+        store.database.write(lambda db: Key("x").set(db, 1))
 
 
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from store.projects.key_values import tell
+    from store.projects.key_values import Key
     from store.settings import Settings
     from store.store import Store
     store = Store.open(Settings(home=Path(sys.argv[1])), migrate=True)
     for i in range(1000):
-        store.database.write(lambda db, i=i: tell(db, f"n{i}", i))
+        store.database.write(lambda db, i=i: Key(f"n{i}").set(db, i))
         print(i, flush=True)
         if i == 40:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -159,5 +161,5 @@ def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
     assert acknowledged[-1] == 40, run.stderr
     store = Store.open(Settings(home=tmp_path), migrate=True)
     with store.database.read() as db:
-        assert [told(db, f"n{i}") for i in acknowledged] == acknowledged
+        assert [Key(f"n{i}").get(db) for i in acknowledged] == acknowledged
     store.close()

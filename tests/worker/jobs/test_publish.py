@@ -20,7 +20,7 @@ from store.predictions.publications import (
 from store.predictions.shortlists import Choice, set_shortlist
 from store.predictions.shown import suggestions_by_task
 from store.projects.connections import DEFAULT, save_connection
-from store.projects.key_values import WEB_STARTED, tell
+from store.projects.key_values import WEB_STARTED
 from store.projects.projects import change_project, save_project
 from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
@@ -214,7 +214,7 @@ def test_an_answer_that_is_on_record_is_not_pushed_again(published: Published) -
     version = published.version()
     published.decide(version, published.tasks[:3])
     database = published.bench.store.database
-    database.write(lambda db: tell(db, WEB_STARTED, 0.0))  # and no crash since
+    database.write(lambda db: WEB_STARTED.set(db, 0.0))  # and no crash since
     published.bench.run("publish")
     answered, other = published.tasks[3:5]
     item = Item(answered, 0.7, RESULT)
