@@ -25,7 +25,8 @@ from store.versions.versions import Version, get_version, newest_version
 from store.work.jobs import Job, list_jobs
 from store.work.pending_work import get_work
 from studio.client import StudioClient
-from studio.records import ProjectInfo, Region
+from studio.records.annotations import Region
+from studio.records.projects import ProjectInfo
 
 POLL_SECONDS = 0.02
 MOST_SAMPLES = 1500  # of the sample images, equally many of each class

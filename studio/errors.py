@@ -27,8 +27,8 @@ class StudioUnreachable(StudioError):
         self.retry_after = retry_after
 
 
-class StudioNonsense(StudioUnreachable):
-    """The answer is not what Label Studio would say: a proxy's page, or a newer version's shape."""
+class StudioNonsense(StudioUnreachable, ValueError):
+    """This is not what Label Studio would say: a proxy's page, or a newer version's shape."""
 
 
 class StudioUnauthorized(StudioError):

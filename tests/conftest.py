@@ -10,7 +10,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from backend.demo.label_studio import LabelStudioServer
 from studio.client import StudioClient
-from studio.records import ProjectInfo
+from studio.records.projects import ProjectInfo
 from tests.support.fixtures import several, workbench
 
 __all__ = ["several", "workbench"]  # fixtures

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from services.connections.connect import is_ours
 from studio.client import StudioClient
-from studio.records import PredictionInfo, Region
+from studio.records.annotations import PredictionInfo, Region
 
 CONTROL, TO_NAME, VALUE_KEY = "defect", "image", "image"  # in the demo's label config
 PERSON_SECONDS = 12.0  # of work on one image; how many tasks are chosen at a time follows from it

@@ -23,7 +23,7 @@ import httpx
 
 from backend.demo.sign_in import make_token, sign_up
 from studio.client import StudioClient
-from studio.records import ProjectInfo
+from studio.records.projects import ProjectInfo
 from worker.supervision.parent_death import Lifeline, require_main_thread
 
 HOST = "127.0.0.1"

@@ -21,7 +21,7 @@ from store.projects.projects import Project, get_project
 from store.store import Store
 from store.tasks.annotations import annotated_tasks
 from store.versions.versions import Version, get_version, newest_version
-from studio.records import ProjectInfo
+from studio.records.projects import ProjectInfo
 
 TITLE = "Textile defects"
 IMAGES = 400

@@ -22,7 +22,8 @@ from store.work.pending_work import BACKOFF_SECONDS, get_work
 from studio.calls.projects import UNCERTAINTY_SAMPLING
 from studio.client import StudioClient
 from studio.errors import StudioError, StudioNotFound, StudioUnauthorized
-from studio.records import BackendInfo, ProjectInfo, WebhookInfo
+from studio.records.projects import ProjectInfo
+from studio.records.registrations import BackendInfo, WebhookInfo
 from worker.queues.enqueue import QUEUES
 
 NO_PROJECT = 0  # an id that no project has: what is sent with it is validated and then refused

@@ -6,10 +6,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from backend.http.request_bodies import RequestError, kind
-from services.sync.records import ProjectRef, project_ref, task_record, text
+from services.sync.records import task_record
 from store.tasks.tasks import TaskRecord
 from store.tasks.units import unit_of
 from studio.config import LabelConfig
+from studio.records.fields import text
+from studio.records.projects import ProjectRef
+from studio.records.tasks import TaskInfo
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class PredictRequest:
         if not isinstance(tasks, list):
             raise RequestError(400, f'"tasks" must be a list, not {kind(tasks)}')
         try:
-            project = project_ref(body.get("project"))
+            project = ProjectRef.parse(body.get("project"))
         except ValueError as error:
             raise RequestError(400, str(error)) from None
         params = body.get("params")
@@ -81,9 +84,9 @@ def read_questions(
     malformed: dict[int, str] = {}
     for position, value in enumerate(request.tasks):
         try:
-            task = task_record(config, value)
-        except (ValueError, OverflowError) as error:
+            task = TaskInfo.with_data(value)
+        except ValueError as error:
             malformed[position] = str(error)
         else:
-            questions.append(Question(position, task, bool(value.get("total_annotations"))))
+            questions.append(Question(position, task_record(config, task), task.is_annotated))
     return questions, malformed

@@ -15,9 +15,10 @@ from backend.protocol.predict_request import PredictRequest
 from backend.protocol.setup import set_up
 from services.connections.registration import SECRET_HEADER
 from services.sync import webhook_events
-from services.sync.records import ProjectRef, project_payload, project_ref
 from store.projects.projects import list_projects
 from store.versions.versions import RETIRED, SERVED, list_versions
+from studio.records.projects import ProjectPayload, ProjectRef
+from studio.records.webhooks import START_TRAINING, read_action
 
 log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ async def webhook(request: Request) -> JSONResponse:
         body = await read_object(request, web.bulk)
     else:
         body = await read_object(request, web.bulk, limit=UNPROVEN_BODY)
-    if body.get("action") == start_training.ACTION:
+    if body.get("action") == START_TRAINING:
         # Sent like /predict: with the backend's credentials, never with the webhook's header.
         if not (trusted or request.state.authenticated):
             raise RequestError(401, "user and password are wrong or missing")
@@ -91,7 +92,7 @@ async def webhook(request: Request) -> JSONResponse:
 
 async def _take(web: Web, connection_id: str, body: dict[str, Any]) -> dict[str, Any]:
     try:
-        event = webhook_events.parse_event(body)
+        event = webhook_events.read_event(body)
     except ValueError as error:
         raise RequestError(400, str(error)) from None
     if event is None:
@@ -111,8 +112,10 @@ async def _take(web: Web, connection_id: str, body: dict[str, Any]) -> dict[str,
 
 
 def _counted(body: dict[str, Any]) -> str:
-    action = body.get("action")
-    return action if isinstance(action, str) and action in webhook_events.ACTIONS else "other"
+    try:
+        return read_action(body) or "other"
+    except ValueError:
+        return "other"
 
 
 @router.get("/versions")
@@ -160,13 +163,13 @@ async def job_status(request: Request) -> JSONResponse:
 
 def _project_ref(body: dict[str, Any]) -> ProjectRef:
     try:
-        return project_ref(body.get("project"))
+        return ProjectRef.parse(body.get("project"))
     except ValueError as error:
         raise RequestError(400, str(error)) from None
 
 
 def _of_payload(body: dict[str, Any]) -> ProjectRef:
     try:
-        return project_payload(body.get("project")).ref
+        return ProjectPayload.of_webhook(body).ref
     except ValueError as error:
         raise RequestError(400, str(error)) from None

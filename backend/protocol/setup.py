@@ -12,11 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.app_state import KnownProject, Web
 from backend.http.request_bodies import RequestError
 from backend.http.thread_pool import BusyError
-from services.sync.records import ProjectRef, text
 from store.projects.key_values import REPAIR
 from store.projects.projects import Project, change_project, find_project, get_project, save_project
 from store.versions.versions import get_version, version_name
 from store.work.pending_work import want
+from studio.records.fields import text
+from studio.records.projects import ProjectRef
 
 log = structlog.get_logger()
 

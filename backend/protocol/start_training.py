@@ -7,14 +7,13 @@ from sqlalchemy import Connection
 from backend.app_state import Web
 from backend.http.request_bodies import RequestError
 from services.finetuning.policy import LEAST_ASKED, is_possible
-from services.sync.records import ProjectRef
 from services.versions.training_requests import TrainingKind, next_job, wish_for
 from store.projects.projects import Project, find_project
 from store.tasks.annotations import annotated_tasks
 from store.work.jobs import get_job
 from store.work.pending_work import get_work
+from studio.records.projects import ProjectRef
 
-ACTION = "START_TRAINING"
 JOB_ID = re.compile(r"(learn|finetune)-(\d{1,9})-g(\d{1,9})")
 STATES = {"lost": "failed", "cancelled": "failed"}  # what Label Studio doesn't know, in its words
 

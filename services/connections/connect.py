@@ -18,7 +18,8 @@ from store.work import pending_work
 from studio.calls.projects import UNCERTAINTY_SAMPLING
 from studio.client import StudioClient
 from studio.errors import StudioError, StudioNotFound, StudioRejected
-from studio.records import BackendInfo, ProjectInfo, WebhookInfo
+from studio.records.projects import ProjectInfo
+from studio.records.registrations import BackendInfo, WebhookInfo
 from worker.queues.enqueue import QUEUES
 
 __all__ = ["ConnectingError", "Found", "connect", "disconnect", "is_ours", "repair"]

@@ -11,23 +11,14 @@ from store.projects.projects import Project
 from store.settings import Settings
 from studio.client import StudioClient
 from studio.errors import StudioRejected
-from studio.records import BackendInfo, WebhookInfo
+from studio.records.registrations import BackendInfo, WebhookInfo
+from studio.records.webhooks import WebhookAction
 
 log = structlog.get_logger()
 
 TITLE = "Apprentice"
 SECRET_HEADER = "X-Apprentice-Secret"  # noqa: S105 - a header's name
-ACTIONS = frozenset(
-    {
-        "ANNOTATION_CREATED",
-        "ANNOTATIONS_CREATED",
-        "ANNOTATION_UPDATED",
-        "ANNOTATIONS_DELETED",
-        "TASKS_CREATED",
-        "TASKS_DELETED",
-        "PROJECT_UPDATED",
-    }
-)
+ACTIONS = frozenset(WebhookAction)  # all of them
 CONNECTED = "CO"  # a backend's state when Label Studio has just reached it
 LOOPBACK = re.compile(r"^(https?://)(127\.0\.0\.1|\[::1\])(?=[:/]|$)")
 

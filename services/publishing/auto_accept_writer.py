@@ -25,7 +25,7 @@ from store.tasks.accept_marks import is_accepted
 from store.tasks.annotations import annotated_tasks
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
-from studio.records import AnnotationInfo
+from studio.records.annotations import AnnotationInfo
 
 log = structlog.get_logger()
 

@@ -1,40 +1,33 @@
-"""Webhooks: what an event says, and what of it is stored, in one transaction.
+"""Reads webhooks and stores what they say, each in one transaction.
 
 Events get lost, repeat and come out of order. Annotations are kept as a history in which the last
 write wins, and what an event only hints at becomes a wish for a look at Label Studio.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
-from services.sync.records import (
-    ProjectPayload,
-    annotation_record,
-    number_id,
-    project_payload,
-    task_record,
-)
+from services.sync.records import annotation_record, task_record
 from store.predictions.deletions import delete_tasks
 from store.projects.projects import Project, find_project, save_project
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.tasks import TaskRecord, get_tasks, save_tasks
 from store.work.pending_work import want
 from studio.config import parse_label_config
+from studio.records.projects import ProjectPayload
+from studio.records.webhooks import WebhookAction, WebhookPayload
 
 log = structlog.get_logger()
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Event:
     """What a webhook says. `deleted` holds ids of annotations or tasks, as `action` says."""
 
-    action: str
+    action: WebhookAction
     project: ProjectPayload
     annotations: tuple[AnnotationRecord, ...] = ()
     tasks: tuple[TaskRecord, ...] = ()
@@ -50,75 +43,32 @@ class Outcome:
     changed: int = 0
 
 
-def parse_event(body: dict[str, Any]) -> Event | None:
-    """The event; None for an action that we have no use for.
+def read_event(body: dict[str, Any]) -> Event | None:
+    """Read a webhook's body; None for an action that we have no use for.
 
     Entries of a list that are malformed are left out and logged.
 
     Raises:
         ValueError: the body is malformed as a whole.
     """
-    action = body.get("action")
-    if not isinstance(action, str):
-        raise ValueError('"action" must be a string')  # noqa: TRY004
-    parse = _PARSERS.get(action)
-    return None if parse is None else parse(action, body)
-
-
-def _annotated(action: str, body: dict[str, Any]) -> Event:
-    project = project_payload(body.get("project"))
-    annotations = _each(action, annotation_record, body.get("annotation"))
-    tasks: tuple[TaskRecord, ...] = ()
-    if project.label_config:  # without it the image isn't known; the next reconcile brings it
-        config = parse_label_config(project.label_config)
-        tasks = _each(action, lambda value: task_record(config, value), body.get("task"))
-    return Event(action, project, annotations, tasks)
-
-
-def _each(action: str, parse: Callable[[Any], R], value: Any) -> tuple[R, ...]:
-    """One record, or those of a list that are well-formed."""
-    if not isinstance(value, list):
-        return (parse(value),)
-    records = []
-    for position, item in enumerate(value):
-        try:
-            records.append(parse(item))
-        except ValueError as error:
-            log.warning(
-                "malformed entry left out", action=action, position=position, reason=str(error)
-            )
-    return tuple(records)
-
-
-def _deleted(key: str) -> Callable[[str, dict[str, Any]], Event]:
-    def parse(action: str, body: dict[str, Any]) -> Event:
-        listed = body.get(key)
-        if not isinstance(listed, list):
-            raise ValueError(f'"{key}" must be a list')  # noqa: TRY004
-        ids = _each(action, _id_of, listed)
-        return Event(action, project_payload(body.get("project")), deleted=ids)
-
-    return parse
-
-
-def _id_of(value: Any) -> int:
-    return number_id(value.get("id") if isinstance(value, dict) else value)
-
-
-def _project_only(action: str, body: dict[str, Any]) -> Event:
-    return Event(action, project_payload(body.get("project")))
-
-
-_PARSERS: dict[str, Callable[[str, dict[str, Any]], Event]] = {
-    "ANNOTATION_CREATED": _annotated,
-    "ANNOTATION_UPDATED": _annotated,
-    "ANNOTATIONS_CREATED": _annotated,
-    "ANNOTATIONS_DELETED": _deleted("annotations"),
-    "TASKS_DELETED": _deleted("tasks"),
-    "TASKS_CREATED": _project_only,
-    "PROJECT_UPDATED": _project_only,
-}
-ACTIONS = frozenset(_PARSERS)
+    payload = WebhookPayload.from_json(body)
+    if payload is None:
+        return None
+    for entry in payload.malformed:
+        log.warning(
+            "malformed entry left out",
+            action=payload.action,
+            position=entry.position,
+            reason=entry.reason,
+        )
+    config = parse_label_config(payload.project.label_config)
+    return Event(
+        payload.action,
+        payload.project,
+        tuple(map(annotation_record, payload.annotations)),
+        tuple(task_record(config, task) for task in payload.tasks),
+        payload.deleted,
+    )
 
 
 def apply_event(db: Connection, connection_id: str, event: Event) -> Outcome:
@@ -128,14 +78,17 @@ def apply_event(db: Connection, connection_id: str, event: Event) -> Outcome:
         return Outcome("ignored: this project is unknown")
     if project.gone_at is not None:
         return Outcome("ignored: this project was disconnected")
-    if event.action in {"ANNOTATIONS_DELETED", "TASKS_DELETED"}:
-        remove = delete_tasks if event.action == "TASKS_DELETED" else delete_annotations
-        return _wish(db, project, remove(db, project.id, event.deleted), "learn")
-    if event.action == "TASKS_CREATED":
-        return _wish(db, project, 1, "sync")
-    if event.action == "PROJECT_UPDATED":
-        return _wish(db, project, int(refresh_project(db, project, event.project)), "sync")
-    return _store_annotations(db, project, event)
+    match event.action:
+        case WebhookAction.TASKS_DELETED:
+            return _wish(db, project, delete_tasks(db, project.id, event.deleted), "learn")
+        case WebhookAction.ANNOTATIONS_DELETED:
+            return _wish(db, project, delete_annotations(db, project.id, event.deleted), "learn")
+        case WebhookAction.TASKS_CREATED:
+            return _wish(db, project, 1, "sync")
+        case WebhookAction.PROJECT_UPDATED:
+            return _wish(db, project, int(refresh_project(db, project, event.project)), "sync")
+        case _:
+            return _store_annotations(db, project, event)
 
 
 def _project_of(db: Connection, connection_id: str, payload: ProjectPayload) -> Project | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from studio.calls.base import Calls, as_list, missing_project
-from studio.records import BackendInfo, WebhookInfo
+from studio.records.registrations import BackendInfo, WebhookInfo
 
 # Seconds. To add, change or list backends, Label Studio calls each one's /health and /setup first.
 BACKEND_TIMEOUT = 60.0

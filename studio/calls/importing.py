@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from studio.calls.base import Calls
-from studio.records import ImportInfo
+from studio.records.projects import ImportInfo
 
 # Label Studio takes 100 files in one request (DATA_UPLOAD_MAX_NUMBER_FILES).
 FILES_IN_A_REQUEST = 100

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from studio.calls.base import Calls, as_list, as_object, missing_project
-from studio.fields import number
-from studio.records import NewPrediction, PredictionInfo
+from studio.records.annotations import NewPrediction, PredictionInfo
+from studio.records.fields import count
 
 # Seconds. A bulk call is given long: when it times out, nobody knows whether it was done.
 BULK_TIMEOUT = 120.0
@@ -49,7 +49,7 @@ class PredictionCalls(Calls):
             json=[prediction.to_json() for prediction in predictions],
             timeout=BULK_TIMEOUT,
         )
-        return number(as_object(body, "a number of predictions"), "created")
+        return count(as_object(body, "a number of predictions").get("created"))
 
     def create_prediction(
         self, prediction: NewPrediction, *, cluster: int | None = None
@@ -68,7 +68,7 @@ class PredictionCalls(Calls):
         """How many predictions there are of each version."""
         body = self.http.call("GET", f"/api/projects/{project}/model-versions/")
         counts = as_object(body, "model versions")
-        return {version: number(counts, version) for version in counts}
+        return {version: count(counts[version]) for version in counts}
 
     def delete_model_version(self, project: int, version: str) -> int:
         """Delete all predictions of a version; return how many there were.
@@ -79,4 +79,4 @@ class PredictionCalls(Calls):
         body = self.http.call(
             "DELETE", path, json={"model_version": version}, timeout=DELETE_TIMEOUT
         )
-        return number(as_object(body, "a number of predictions"), "deleted_predictions")
+        return count(as_object(body, "a number of predictions").get("deleted_predictions"))

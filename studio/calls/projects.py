@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from studio.calls.base import Calls, as_list, as_object
-from studio.fields import text
-from studio.records import ProjectInfo, UserInfo
+from studio.records.fields import text
+from studio.records.projects import ProjectInfo, UserInfo
 
 UNCERTAINTY_SAMPLING = "Uncertainty sampling"
 
@@ -21,7 +21,7 @@ class ProjectCalls(Calls):
 
     def version(self) -> str:
         """Label Studio's version, "" when it does not say."""
-        return text(as_object(self.http.call("GET", "/api/version/"), "its version"), "release")
+        return text(as_object(self.http.call("GET", "/api/version/"), "its version").get("release"))
 
     def projects(self) -> Iterator[ProjectInfo]:
         """All projects that the token may see."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from studio.calls.base import Calls, as_list, as_object
 from studio.errors import StudioNotFound
-from studio.fields import integer
-from studio.records import AnnotationInfo, Region, TaskInfo
+from studio.records.annotations import AnnotationInfo, Region
+from studio.records.fields import integer
+from studio.records.tasks import AnnotatedTaskInfo, TaskInfo
 
 # Tasks in one answer. From 999 on, Label Studio on SQLite answers 500 for uploaded files:
 # "Expression tree is too large". It takes 0.2 s for 1,000 tasks of two fields (2 cores).
@@ -40,8 +41,8 @@ class TaskCalls(Calls):
             yield integer(body, "id")
 
     def tasks(self, project: int) -> Iterator[TaskInfo]:
-        """Every task's id, data and times, in order of id; without annotations."""
-        include = "id,data,created_at,updated_at"
+        """Every task's id, data and time of change, in order of id; without annotations."""
+        include = "id,data,updated_at"
         for body in self._tasks(project, LIGHT_PAGE, include=include):
             yield TaskInfo.from_json(body)
 
@@ -61,7 +62,7 @@ class TaskCalls(Calls):
 
     def changed_tasks(
         self, project: int, since: datetime | None, *, after: int = 0
-    ) -> Iterator[TaskInfo]:
+    ) -> Iterator[AnnotatedTaskInfo]:
         """The tasks whose `updated_at` is later than `since`, with their annotations.
 
         In order of id, beginning after the id `after`. All tasks when `since` is None.
@@ -73,12 +74,13 @@ class TaskCalls(Calls):
         for body in self._tasks(
             project, FULL_PAGE, include=CHANGED_FIELDS, fields="all", filters=filters, after=after
         ):
-            yield TaskInfo.from_json(body)
+            yield AnnotatedTaskInfo.from_json(body)
 
-    def get_task(self, task: int) -> TaskInfo:
+    def get_task(self, task: int) -> AnnotatedTaskInfo:
         """One task with its annotations (also skipped ones) and predictions."""
         params = {"resolve_uri": "false"}
-        return TaskInfo.from_json(self.http.call("GET", f"/api/tasks/{task}/", params=params))
+        body = self.http.call("GET", f"/api/tasks/{task}/", params=params)
+        return AnnotatedTaskInfo.from_json(body)
 
     def delete_task(self, task: int) -> None:
         """Delete a task with its annotations."""
@@ -88,13 +90,14 @@ class TaskCalls(Calls):
         """Replace a task's data."""
         self.http.call("PATCH", f"/api/tasks/{task}/", json={"data": data})
 
-    def next_task(self, project: int) -> TaskInfo | None:
+    def next_task(self, project: int) -> AnnotatedTaskInfo | None:
         """What the label stream hands to the token's owner next; None when nothing is left.
 
         The task is locked for its owner: asking again gives the same one until it is annotated.
         """
         try:
-            return TaskInfo.from_json(self.http.call("GET", f"/api/projects/{project}/next/"))
+            body = self.http.call("GET", f"/api/projects/{project}/next/")
+            return AnnotatedTaskInfo.from_json(body)
         except StudioNotFound as exc:
             if "no tasks" in str(exc).lower():
                 return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from studio.calls.base import Calls, as_object
 from studio.errors import StudioNotFound
-from studio.fields import integer
+from studio.records.fields import integer
 
 
 class ViewCalls(Calls):

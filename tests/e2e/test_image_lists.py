@@ -12,7 +12,7 @@ from services.connections.connect import connect, disconnect
 from store.projects.connections import DEFAULT
 from store.projects.projects import Project
 from studio.client import StudioClient
-from studio.records import PredictionInfo, Region
+from studio.records.annotations import PredictionInfo, Region
 from tests.support.e2e import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -6,7 +6,8 @@ import pytest
 
 from studio.client import StudioClient
 from studio.images.loader import ImageLoader, ImagePolicy
-from studio.records import ProjectInfo, TaskInfo
+from studio.records.projects import ProjectInfo
+from studio.records.tasks import TaskInfo
 from tests.support.scripted_studio import LEGACY_TOKEN, LOCAL, ScriptedServer
 
 

@@ -20,7 +20,7 @@ from studio.images.loader import (
     PermanentImageError,
     decode,
 )
-from studio.records import ProjectInfo
+from studio.records.projects import ProjectInfo
 from tests.conftest import TWO_CLASSES
 from tests.support.scripted_studio import LOCAL, Reply, ScriptedServer, json_reply
 

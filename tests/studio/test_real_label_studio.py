@@ -9,7 +9,9 @@ from studio.calls import tasks as task_calls
 from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioNotFound, StudioRejected
-from studio.records import NewPrediction, ProjectInfo, TaskInfo
+from studio.records.annotations import NewPrediction
+from studio.records.projects import ProjectInfo
+from studio.records.tasks import TaskInfo
 from tests.conftest import TWO_CLASSES
 
 pytestmark = pytest.mark.e2e

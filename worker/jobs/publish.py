@@ -45,7 +45,7 @@ from store.work import pending_work
 from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
-from studio.records import NewPrediction
+from studio.records.annotations import NewPrediction
 from worker.jobs.runner import running
 
 log = structlog.get_logger()

@@ -12,23 +12,24 @@ from services.connections.clients import studio_for
 from services.connections.connect import repair
 from services.finetuning.cleanup import clear_tuned
 from services.job_context import TIME_BOX, JobContext
+from services.sync.records import annotation_record, task_record
 from store.predictions.deletions import delete_tasks
 from store.projects.embedding_spaces import move_is_due
 from store.projects.key_values import REPAIR, Key, dataclass_key
 from store.projects.projects import Project, change_project, save_project
 from store.tasks.annotations import (
-    AnnotationRecord,
     delete_annotations,
     save_annotations,
     task_annotations,
 )
 from store.tasks.embedding_queue import any_to_embed
-from store.tasks.tasks import TaskRecord, save_tasks, task_ids
+from store.tasks.tasks import save_tasks, task_ids
 from store.work import pending_work
 from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound
-from studio.records import AnnotationInfo, ProjectInfo, TaskInfo
+from studio.records.projects import ProjectInfo
+from studio.records.tasks import AnnotatedTaskInfo
 from worker.jobs.runner import running
 
 log = structlog.get_logger()
@@ -187,11 +188,18 @@ class _Sync:
         return True
 
     def _save(
-        self, config: LabelConfig, batch: list[TaskInfo], position: _Position, asked_at: float
+        self,
+        config: LabelConfig,
+        batch: list[AnnotatedTaskInfo],
+        position: _Position,
+        asked_at: float,
     ) -> None:
-        tasks = [_task_record(task, config) for task in batch]
+        tasks = [task_record(config, task) for task in batch]
         annotations = [annotation_record(a) for task in batch for a in task.annotations]
-        seen = {a.ls_id for a in annotations}
+        malformed = [entry for task in batch for entry in task.malformed]
+        for entry in malformed:
+            log.warning("malformed annotation", annotation=entry.id, reason=entry.reason)
+        seen = {a.ls_id for a in annotations}.union(entry.id for entry in malformed)
 
         def write(db: Connection) -> None:
             pending_work.check(db, self.context.lease)
@@ -264,8 +272,8 @@ def _without_cursor(project: Project) -> Project:
     return Project(**(vars(project) | {"tasks_cursor": None}))
 
 
-def _batches(tasks: Iterator[TaskInfo]) -> Iterator[list[TaskInfo]]:
-    batch: list[TaskInfo] = []
+def _batches(tasks: Iterator[AnnotatedTaskInfo]) -> Iterator[list[AnnotatedTaskInfo]]:
+    batch: list[AnnotatedTaskInfo] = []
     for task in tasks:
         batch.append(task)
         if len(batch) == BATCH:
@@ -273,30 +281,3 @@ def _batches(tasks: Iterator[TaskInfo]) -> Iterator[list[TaskInfo]]:
             batch = []
     if batch:
         yield batch
-
-
-def _task_record(task: TaskInfo, config: LabelConfig) -> TaskRecord:
-    uri, *more = config.images(task.data)
-    return TaskRecord(
-        ls_id=task.id,
-        data=task.data,
-        uri=uri,
-        updated_at=task.updated_at.timestamp() if task.updated_at else 0.0,
-        more=tuple(more),
-    )
-
-
-def annotation_record(annotation: AnnotationInfo) -> AnnotationRecord:
-    """Label Studio's annotation as the store keeps it."""
-    return AnnotationRecord(
-        ls_id=annotation.id,
-        task_ls_id=annotation.task,
-        created_at=annotation.created_at.timestamp(),
-        updated_at=annotation.updated_at.timestamp(),
-        result=list(annotation.result),
-        completed_by=annotation.completed_by,
-        was_cancelled=annotation.was_cancelled,
-        ground_truth=annotation.ground_truth,
-        lead_time=annotation.lead_time,
-        parent_prediction=annotation.parent_prediction,
-    )

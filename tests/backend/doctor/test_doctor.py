@@ -21,7 +21,7 @@ from store.settings import Settings
 from store.store import Store
 from store.work import pending_work
 from studio.client import StudioClient
-from studio.records import ProjectInfo
+from studio.records.projects import ProjectInfo
 from tests.support.processes import own_settings, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -24,7 +24,9 @@ from store.versions.versions import HEAD, SERVED, add_version
 from store.work.pending_work import get_work
 from studio.client import StudioClient
 from studio.http import StudioHttp
-from studio.records import BackendInfo, NewPrediction, ProjectInfo, WebhookInfo
+from studio.records.annotations import NewPrediction
+from studio.records.projects import ProjectInfo
+from studio.records.registrations import BackendInfo, WebhookInfo
 from tests.support.processes import own_settings, running
 
 pytestmark = pytest.mark.e2e

@@ -3,6 +3,7 @@
 import pytest
 
 from backend.demo.label_studio import LabelStudioServer
+from services.sync.records import annotation_record
 from store.predictions.auto_accepts import (
     SENT,
     WANTED,
@@ -21,9 +22,9 @@ from store.tasks.accept_marks import is_accepted, marked
 from store.tasks.annotations import current_annotations, save_annotations
 from store.versions.versions import SERVED, START, add_version
 from studio.client import StudioClient
-from studio.records import AnnotationInfo, ProjectInfo
+from studio.records.annotations import AnnotationInfo
+from studio.records.projects import ProjectInfo
 from tests.support.workbench import SPACE, Workbench, region
-from worker.jobs.sync import annotation_record
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

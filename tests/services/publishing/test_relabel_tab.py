@@ -21,7 +21,7 @@ from store.versions.label_reviews import (
 )
 from studio.client import StudioClient
 from studio.config import parse_label_config
-from studio.records import ProjectInfo
+from studio.records.projects import ProjectInfo
 from tests.support.workbench import Workbench, label_config, region
 
 SIDES = (Opinion("cat", [1]), Opinion("dog", [2]))

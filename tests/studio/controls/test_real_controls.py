@@ -10,7 +10,8 @@ import pytest
 from model.targets.schema import Value
 from studio.client import StudioClient
 from studio.config import parse_label_config
-from studio.records import NewPrediction, ProjectInfo
+from studio.records.annotations import NewPrediction
+from studio.records.projects import ProjectInfo
 
 pytestmark = pytest.mark.e2e
 

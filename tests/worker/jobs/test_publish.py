@@ -37,7 +37,8 @@ from store.versions.versions import (
 from store.work.pending_work import get_work
 from studio.client import StudioClient
 from studio.config import parse_label_config
-from studio.records import NewPrediction, PredictionInfo, ProjectInfo
+from studio.records.annotations import NewPrediction, PredictionInfo
+from studio.records.projects import ProjectInfo
 from tests.support.workbench import SPACE, Workbench
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -1,0 +1,93 @@
+"""sync against a server that answers as Label Studio does, and sometimes not quite."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from store.database.schema import annotation as annotation_table
+from store.projects.connections import DEFAULT, save_connection
+from store.projects.projects import change_project
+from store.tasks.annotations import AnnotationRecord, save_annotations, task_annotations
+from store.tasks.tasks import get_tasks
+from tests.support.scripted_studio import LEGACY_TOKEN, Reply, Request, ScriptedServer, json_reply
+from tests.support.workbench import Workbench, label_config, region
+
+CREATED = "1970-01-01T00:16:40Z"  # second 1,000, when the workbench's project was made
+LATER = "2026-11-24T03:22:37.435790Z"
+CAT = region("kind", "choices", ["cat"])
+
+
+def annotation(number: int, task: int, **more: Any) -> dict[str, Any]:
+    times = {"created_at": LATER, "updated_at": LATER}
+    return {"id": number, "task": task, "result": [CAT], "lead_time": 2.0} | times | more
+
+
+def page_of(tasks: list[dict[str, Any]], request: Request) -> Reply:
+    """The tasks after the id that the query asks from."""
+    query = json.loads(parse_qs(urlsplit(request.path).query).get("query", ["{}"])[0])
+    items = query.get("filters", {}).get("items", [])
+    after = max([item["value"] for item in items if item["type"] == "Number"], default=0)
+    page = [task for task in tasks if task["id"] > after]
+    return json_reply({"tasks": page, "total": len(page)})
+
+
+@pytest.fixture
+def script(workbench: Workbench) -> Any:
+    """Has a server hold these tasks, and the project read anew from it."""
+    with ScriptedServer() as server:
+
+        def hold(tasks: list[dict[str, Any]]) -> None:
+            info = {"id": 1, "created_at": CREATED, "title": "Pets", "task_number": len(tasks)}
+            server.on("/api/projects/1/", json_reply(info | {"label_config": label_config()}))
+            server.on("/api/tasks/", lambda request: page_of(tasks, request))
+
+        def connect(db: Any) -> None:
+            save_connection(db, DEFAULT, server.url, LEGACY_TOKEN)
+            change_project(db, workbench.project_id, backend_id=1)
+
+        workbench.store.database.write(connect)
+        yield hold
+
+
+def known_annotations(bench: Workbench, *tasks: int) -> set[int]:
+    with bench.store.database.read() as db:
+        return set(task_annotations(db, bench.project_id, tasks))
+
+
+def test_one_malformed_annotation_loses_no_other(workbench, script) -> None:
+    broken = annotation(11, 1, result="cat"), annotation(12, 1, created_at="yesterday"), None
+    good = annotation(13, 1), annotation(14, 2)
+    script(
+        [
+            {"id": 1, "data": {"image": "/1"}, "updated_at": LATER,
+             "annotations": [*broken, good[0]]},
+            {"id": 2, "data": {"image": "/2"}, "updated_at": LATER, "annotations": [good[1]]},
+        ]
+    )  # fmt: skip
+    workbench.run("sync")
+    assert known_annotations(workbench, 1, 2) == {13, 14}
+
+
+def test_what_is_known_of_an_annotation_that_is_malformed_now_stays(workbench, script) -> None:
+    records = [AnnotationRecord(number, 1, 1.0, 1.0, [CAT]) for number in (11, 12)]
+
+    def remember(db: Any) -> None:
+        save_annotations(db, workbench.project_id, records)
+        db.execute(annotation_table.update().values(received_at=1.0))  # long ago
+
+    workbench.store.database.write(remember)
+    broken = annotation(11, 1, result=[7])
+    script([{"id": 1, "data": {"image": "/1"}, "updated_at": LATER, "annotations": [broken]}])
+    workbench.run("sync")
+    assert known_annotations(workbench, 1) == {11}  # 12 is gone in Label Studio
+
+
+def test_strange_values_are_stored_not_choked_on(workbench, script) -> None:
+    task = {"id": 1, "data": {"image": "/\ud800\0.jpg", "n": 10**40}, "updated_at": None}
+    script([task | {"annotations": [annotation(11, 1, lead_time=1e300, completed_by=2**70)]}])
+    workbench.run("sync")
+    with workbench.store.database.read() as db:
+        assert get_tasks(db, workbench.project_id, [1])[1].uri == "/?.jpg"
+    assert known_annotations(workbench, 1) == {11}
