@@ -19,11 +19,11 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default=Path("~/.apprentice"),
-        description="Folder of everything that is remembered: database, embeddings, models, logs.",
+        description="Data folder: database, embeddings, models, logs.",
     )
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on; any other than loopback needs basic authentication.",
+        description="Address to listen on; any other than loopback requires basic authentication.",
     )
     port: int = Field(default=9090, ge=1, le=65535, description="Port to listen on.")
     public_url: str | None = Field(
@@ -72,42 +72,48 @@ class Settings(BaseSettings):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="Precision of embeddings: auto takes bfloat16 where the processor has it.",
+        description="Precision of embeddings: auto uses bfloat16 where the processor supports it.",
     )
     head: str = Field(
         default="auto",
-        description="Kind of head where one class each is learned: auto compares all; or one of "
+        description="Kind of head where each image gets one class: auto compares all; or one of "
         "prototype, ridge, logistic, svm, forest, knn.",
     )
     finetune: Literal["auto", "manual"] = Field(
         default="auto",
-        description="When a backbone is fine-tuned: auto when it may pay, manual when asked for.",
+        description="When a backbone is fine-tuned: auto where it may improve "
+        "accuracy, manual on request only.",
     )
     augment: Literal["none", "gentle", "photo", "texture"] = Field(
         default="gentle",
-        description="How images are varied in fine-tuning: none, gentle, photo or texture; only "
-        "the last two mirror them.",
+        description="Augmentation in fine-tuning: none, gentle, photo or texture; only the last "
+        "two mirror images.",
     )
     min_confidence: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="Suggestions less probable than this are not shown; they only order the queue.",
+        description="Suggestions below this probability are not shown; they only order the queue.",
     )
     blind_share: float = Field(
         default=0.05,
         ge=0,
         le=1,
-        description="Share of the tasks that get no suggestion, to measure what suggestions do.",
+        description="Share of the tasks that are shown no suggestion: the control "
+        "group of the ledger.",
     )
     relabel_most: int = Field(
         default=0,
         ge=0,
         le=200,
-        description="Doubtful labels listed in a Label Studio tab for a second look; 0: none.",
+        description="Number of doubtful labels listed in a Label Studio tab for a "
+        "second look; 0: none.",
     )
     reconcile_seconds: float = Field(
-        default=60, gt=0, description="Seconds between looks at Label Studio for missed changes."
+        default=60,
+        gt=0,
+        description="Seconds between synchronisations with Label Studio, which "
+        "catch missed changes.",
     )
     publish_min_labels: int = Field(
         default=5,
@@ -117,7 +123,7 @@ class Settings(BaseSettings):
     publish_pause_seconds: float = Field(
         default=2,
         ge=0,
-        description="Fewer new labels make a new version when no label came for this many seconds.",
+        description="Fewer new labels make a new version after this many seconds without a label.",
     )
     studio_share: float = Field(
         default=0.1,
@@ -127,21 +133,21 @@ class Settings(BaseSettings):
     )
     strategy: str = Field(
         default="auto",
-        description="How the next images are chosen: auto, or the name of one strategy.",
+        description="Strategy that chooses the next images: auto, or one by name.",
     )
     shortlist_min: int = Field(
-        default=50, ge=1, description="Least number of tasks that are chosen and pushed at a time."
+        default=50, ge=1, description="Least number of tasks on a shortlist."
     )
     shortlist_minutes: float = Field(
         default=30,
         gt=0,
-        description="Minutes of the team's work that a shortlist lasts, if that is more tasks.",
+        description="Minutes of the team's work that a shortlist covers, if that is more tasks.",
     )
     audit_share: float = Field(
         default=0.1,
         ge=0,
         le=1,
-        description="Share of the chosen tasks that are drawn at random, to measure by.",
+        description="Share of the shortlist that is drawn at random, for unbiased estimates.",
     )
     keep_versions_hours: float = Field(
         default=24,
@@ -166,7 +172,7 @@ class Settings(BaseSettings):
         default=45,
         gt=0,
         le=90,
-        description="Seconds that one /predict may take; what is not ready is pushed later.",
+        description="Seconds that one /predict may take; missing predictions are pushed later.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log lines shown."
