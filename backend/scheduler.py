@@ -20,6 +20,7 @@ from store.settings import Settings
 from store.store import Store
 from store.work import pending_work
 from store.work.jobs import add_job, change_job, get_job
+from store.work.work_kind import WorkKind
 from worker.queues.enqueue import enqueue, job_state
 
 log = structlog.get_logger()
@@ -63,7 +64,9 @@ class Sweeper:
             due = _due_for_reconcile(db, self._store.settings, now, self._made_at)
         for project_id in due:
             database.write(
-                partial(pending_work.want, project_id=project_id, kind="sync", not_before=now)
+                partial(
+                    pending_work.want, project_id=project_id, kind=WorkKind.SYNC, not_before=now
+                )
             )
         with database.read() as db:
             ripe = [item for item in pending_work.list_wanted(db) if self._is_ripe(db, item, now)]
@@ -73,7 +76,7 @@ class Sweeper:
     def _is_ripe(self, db: Connection, item: pending_work.Work, now: float) -> bool:
         if item.not_before > now:
             return False
-        if item.kind != "learn":
+        if item.kind != WorkKind.LEARN:
             return True
         return learn_is_ripe(db, item, self._store.settings, now)
 
@@ -138,7 +141,7 @@ def _due_for_reconcile(db: Connection, settings: Settings, now: float, started: 
         last = project.reconciled_at or 0.0
         if last >= started and now - last < settings.reconcile_seconds:
             continue
-        wanted = pending_work.get_work(db, project.id, "sync")
+        wanted = pending_work.get_work(db, project.id, WorkKind.SYNC)
         if wanted is None or wanted.wanted == wanted.done or wanted.touched_at < started:
             due.append(project.id)
     return due

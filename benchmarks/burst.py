@@ -9,6 +9,7 @@ from backend.demo.run import DemoSession
 from benchmarks.harness import Options, at_rest, demo, jobs, truths, wait
 from benchmarks.report import Bar, Outcome
 from benchmarks.traffic import Bodies, at_once
+from store.work.work_kind import WorkKind
 
 BURST = 100
 LABELS = 250  # so that learning takes longer than the burst
@@ -31,7 +32,10 @@ def run(options: Options) -> Outcome:
             return all(r.status == 200 for r in asyncio.run(at_once(session, calls)))
 
         answered = webhooks(labels)
-        wait(lambda: bool(jobs(session, "learn")) and at_rest(session), "the labels are learned")
+        wait(
+            lambda: bool(jobs(session, WorkKind.LEARN)) and at_rest(session),
+            "the labels are learned",
+        )
         followers, inside, seconds = [], [], []
         for _ in range(rounds):
             time.sleep(6)  # what a publication makes learning wait
@@ -42,13 +46,13 @@ def run(options: Options) -> Outcome:
             began = time.time()
             answered &= webhooks(BURST)
             ended = time.time()
-            first = jobs(session, "learn", since)[0]
+            first = jobs(session, WorkKind.LEARN, since)[0]
             inside.append(first.ended_at is None or first.ended_at > ended)
             seconds.append(round(ended - began, 3))
             wait(lambda: at_rest(session), "the burst is learned")
             time.sleep(1)
             wait(lambda: at_rest(session), "the burst is learned")
-            followers.append(len(jobs(session, "learn", since)) - 1)
+            followers.append(len(jobs(session, WorkKind.LEARN, since)) - 1)
     whole = [count for count, good in zip(followers, inside, strict=True) if good]
     return Outcome(
         [
@@ -66,4 +70,4 @@ def run(options: Options) -> Outcome:
 
 
 def _started(session: DemoSession, since: float) -> bool:
-    return any(job.started_at for job in jobs(session, "learn", since))
+    return any(job.started_at for job in jobs(session, WorkKind.LEARN, since))

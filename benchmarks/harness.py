@@ -24,6 +24,7 @@ from store.projects.projects import Project, get_project
 from store.versions.versions import Version, get_version, newest_version
 from store.work.jobs import Job, list_jobs
 from store.work.pending_work import get_work
+from store.work.work_kind import WorkKind
 from studio.client import StudioClient
 from studio.records.annotations import Region
 from studio.records.projects import ProjectInfo
@@ -189,7 +190,10 @@ def jobs(session: DemoSession, kind: str, since: float = 0.0) -> list[Job]:
     )
 
 
-def at_rest(session: DemoSession, kinds: tuple[str, ...] = ("embed", "learn", "publish")) -> bool:
+COMPUTING = (WorkKind.EMBED, WorkKind.LEARN, WorkKind.PUBLISH)
+
+
+def at_rest(session: DemoSession, kinds: tuple[WorkKind, ...] = COMPUTING) -> bool:
     """Whether nothing of these kinds is wanted."""
     with session.store.database.read() as db:
         found = [get_work(db, session.project.id, kind) for kind in kinds]

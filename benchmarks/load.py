@@ -28,6 +28,7 @@ from services.connections.connect import connect
 from store.database.schema import annotation
 from store.projects.connections import DEFAULT
 from store.work.jobs import list_jobs
+from store.work.work_kind import WorkKind
 
 WEBHOOKS, OTHERS = 50.0, 10.0  # a second
 
@@ -68,8 +69,8 @@ def _judge(
     query = select(annotation.c.ls_id).where(annotation.c.ls_id.in_(acknowledged))
     with session.store.database.read() as db:
         stored = set(db.execute(query).scalars())
-        embeds = [job for job in list_jobs(db, second, 1000) if job.kind == "embed"]
-    learns = [job for job in jobs(session, "learn", began) if job.created_at < ended]
+        embeds = [job for job in list_jobs(db, second, 1000) if job.kind == WorkKind.EMBED]
+    learns = [job for job in jobs(session, WorkKind.LEARN, began) if job.created_at < ended]
     latency = {name: [r.seconds * 1000 for r in group] for name, group in by_name.items()}
     failed = [r for r in replies if r.status != 200]
     during = [job for job in embeds if job.started_at and job.started_at < ended]

@@ -27,6 +27,7 @@ from store.database.schema import publication
 from store.predictions.shortlists import get_shortlist
 from store.tasks.annotations import annotated_tasks
 from store.versions.versions import HEAD, REFUSED, list_versions
+from store.work.work_kind import WorkKind
 
 PACE = 3.0  # seconds from one label of the steady annotator to the next
 PATIENCE = 60.0  # seconds
@@ -160,7 +161,7 @@ def _bars(name: str, taken: list[float]) -> list[Bar]:
 def _where_time_goes(session: DemoSession, began: float) -> dict[str, object]:
     """Medians of what the jobs took, and how long they waited to be started."""
     found: dict[str, object] = {}
-    for kind in ("learn", "publish"):
+    for kind in (WorkKind.LEARN, WorkKind.PUBLISH):
         done = [job for job in jobs(session, kind, began) if job.state == "finished"]
         steps: dict[str, list[float]] = {}
         for job in done:

@@ -15,6 +15,7 @@ from benchmarks.harness import Options, at_rest, demo, jobs, ours, wait
 from benchmarks.report import Bar, Outcome, percentile, spread
 from benchmarks.traffic import Bodies, Call, Reply, on_schedule
 from services.versions.training_requests import TrainingKind, cancel, wish_for
+from store.work.work_kind import WorkKind
 
 LABELS = 150
 RATE = 20.0  # requests a second
@@ -75,7 +76,7 @@ def _ask(session: DemoSession, seconds: float) -> list[Reply]:
 
 
 def _message(session: DemoSession) -> str:
-    found = jobs(session, "finetune")
+    found = jobs(session, WorkKind.FINETUNE)
     return (found[-1].message or found[-1].error or "") if found else ""
 
 

@@ -10,6 +10,7 @@ from backend.views.advice import AdviceStatus, advice_status
 from store.predictions.auto_accepts import Acceptance, list_acceptances
 from store.projects.goals import Goal, change_goal
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 
 router = APIRouter(prefix="/api/v1/projects/{project_id}")
 
@@ -39,7 +40,7 @@ async def goal(request: Request, project_id: int, asked: GoalWish) -> Goal:
 
     def write(db: Connection) -> Goal:
         changed = change_goal(db, project.id, **values)
-        pending_work.want(db, project.id, "learn")
+        pending_work.want(db, project.id, WorkKind.LEARN)
         return changed
 
     changed = await web.write(write)

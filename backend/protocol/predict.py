@@ -27,6 +27,7 @@ from store.projects.projects import find_project, save_project
 from store.tasks.tasks import get_tasks, mark_broken, mark_embedded, save_tasks
 from store.versions.versions import START, get_version
 from store.work.pending_work import want
+from store.work.work_kind import WorkKind
 from studio.config import parse_label_config
 
 log = structlog.get_logger()
@@ -216,10 +217,10 @@ def _write(
     owed = [q.task.ls_id for q in part if state.waits(q)]
     if owed:
         owe(db, project_id, owed)
-        want(db, project_id, "embed")
-        want(db, project_id, "publish")
+        want(db, project_id, WorkKind.EMBED)
+        want(db, project_id, WorkKind.PUBLISH)
     if any(image.question.annotated for image in images if image.key in state.fresh):
-        want(db, project_id, "learn")
+        want(db, project_id, WorkKind.LEARN)
 
 
 def _meet(db: Connection, connection_id: str, request: PredictRequest) -> None:
@@ -230,7 +231,7 @@ def _meet(db: Connection, connection_id: str, request: PredictRequest) -> None:
     project = save_project(
         db, connection_id, ref.ls_id, ref.ls_created, label_config=request.label_config
     )
-    want(db, project.id, "sync")
+    want(db, project.id, WorkKind.SYNC)
 
 
 def _count(web: Web, state: Answering) -> None:

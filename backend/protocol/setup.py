@@ -16,6 +16,7 @@ from store.projects.key_values import REPAIR
 from store.projects.projects import Project, change_project, find_project, get_project, save_project
 from store.versions.versions import get_version, version_name
 from store.work.pending_work import want
+from store.work.work_kind import WorkKind
 from studio.records.fields import text
 from studio.records.projects import ProjectRef
 
@@ -60,7 +61,7 @@ def _register(
         raise RequestError(400, '"project" must say when it was created: "ID.CREATED"')
     project = save_project(db, connection_id, ref.ls_id, created, label_config=label_config)
     if known is not None and known.label_config != project.label_config:
-        want(db, project.id, "learn")
+        want(db, project.id, WorkKind.LEARN)
     ask_repair(db, project.id)
     project = get_project(db, project.id) or project
     return _known(db, project)
@@ -82,7 +83,7 @@ def ask_repair(db: Connection, project_id: int) -> None:
             return
         change_project(db, project_id, gone_at=None)  # somebody has pasted our URL again
     REPAIR.of(project_id).set(db, time.time())
-    want(db, project_id, "sync")
+    want(db, project_id, WorkKind.SYNC)
 
 
 async def _fresh_name(web: Web, key: tuple[str, int, int | None], known: KnownProject) -> str:

@@ -12,6 +12,7 @@ from store.projects.projects import Project, find_project
 from store.tasks.annotations import annotated_tasks
 from store.work.jobs import get_job
 from store.work.pending_work import get_work
+from store.work.work_kind import WorkKind
 from studio.records.projects import ProjectRef
 
 JOB_ID = re.compile(r"(learn|finetune)-(\d{1,9})-g(\d{1,9})")
@@ -61,7 +62,7 @@ def job_state(db: Connection, job_id: str) -> str | None:
     job = get_job(db, job_id)
     if job is not None:
         return STATES.get(job.state, job.state)
-    work = get_work(db, int(named[2]), named[1]) if named else None
+    work = get_work(db, int(named[2]), WorkKind(named[1])) if named else None
     if named is None or work is None or int(named[3]) > work.wanted + 1:
         return None
     if int(named[3]) <= work.done:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from store.work.jobs import list_jobs
 from store.work.pending_work import get_work
-from worker.queues.enqueue import QUEUES
+from store.work.work_kind import WorkKind
 
 ERRORS_SECONDS = 86_400  # errors of jobs are shown for a day
 JOBS = 20  # newest jobs looked at
@@ -75,7 +75,7 @@ def _job_values(job: Any) -> tuple[Any, ...]:
 def _waiting(db: Connection, project_id: int) -> tuple[WaitingStatus, ...]:
     now = time.time()
     found = []
-    for kind in QUEUES:
+    for kind in WorkKind:
         item = get_work(db, project_id, kind)
         if item is not None and item.wanted > item.done:
             next_try = item.not_before if item.not_before > now else None

@@ -15,12 +15,12 @@ from store.projects.projects import Project, change_project, find_project, get_p
 from store.store import Store
 from store.versions.versions import get_version
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from studio.calls.projects import UNCERTAINTY_SAMPLING
 from studio.client import StudioClient
 from studio.errors import StudioError, StudioNotFound, StudioRejected
 from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo, WebhookInfo
-from worker.queues.enqueue import QUEUES
 
 __all__ = ["ConnectingError", "Found", "connect", "disconnect", "is_ours", "repair"]
 
@@ -262,7 +262,7 @@ def _note_connected(
         webhook_id=webhook.id if webhook else None,
     )
     pending_work.hurry(db, project.connection_id)
-    for kind in ("sync", "embed", "learn"):
+    for kind in (WorkKind.SYNC, WorkKind.EMBED, WorkKind.LEARN):
         pending_work.want(db, project.id, kind)
     saved = get_project(db, project.id)
     assert saved is not None
@@ -272,7 +272,7 @@ def _note_connected(
 def _pause(db: Connection, project: Project) -> None:
     """Have the sweeper leave the project alone; jobs under way lose their leases."""
     change_project(db, project.id, gone_at=time.time())
-    for kind in QUEUES:
+    for kind in WorkKind:
         pending_work.revoke(db, project.id, kind)
 
 

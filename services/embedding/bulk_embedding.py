@@ -18,6 +18,7 @@ from store.tasks.embedding_queue import mark_retry, tasks_to_embed
 from store.tasks.tasks import Task, count_tasks, mark_broken, mark_embedded
 from store.tasks.units import task_of
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from studio.images.loader import ImageLoader, PassingImageError, PermanentImageError, decode
 
 log = structlog.get_logger()
@@ -160,7 +161,9 @@ class BulkEmbedding:
                 and self._worth_learning(db, results, counts.embedded)
             )
         if worth_learning:
-            self.store.database.write(lambda db: pending_work.want(db, self.project_id, "learn"))
+            self.store.database.write(
+                lambda db: pending_work.want(db, self.project_id, WorkKind.LEARN)
+            )
         fraction = counts.embedded / max(counts.images - counts.broken, 1)
         where = f" for {backbone_of(space)}" if self.moving else ""
         self.context.progress(

@@ -28,6 +28,7 @@ from store.versions.finetuned_backbones import (
 )
 from store.versions.versions import CANDIDATE, Version, list_versions, served_before
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ def _is_old(known: Tuned, before: float) -> bool:
 
 def _is_tuning(db: Connection) -> bool:
     """Whether a fine-tuning is under way: the same labels would give the same weights again."""
-    return any(item.kind == "finetune" for item in pending_work.list_wanted(db))
+    return any(item.kind == WorkKind.FINETUNE for item in pending_work.list_wanted(db))
 
 
 def _retire(db: Connection, context: JobContext, before: float) -> list[Tuned]:

@@ -11,6 +11,7 @@ from store.projects.key_values import dataclass_key
 from store.projects.projects import Project, get_project
 from store.settings import Settings
 from store.work.pending_work import get_work, want
+from store.work.work_kind import WorkKind
 
 log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ def is_possible(db: Connection, project: Project) -> bool:
     """
     if project.held_at is not None or project.next_backbone is not None:
         return False
-    wanted = get_work(db, project.id, "finetune")
+    wanted = get_work(db, project.id, WorkKind.FINETUNE)
     if wanted is not None and wanted.wanted > wanted.done:
         return False
     return find_spec("torch") is not None and base_backbone(project) is not None
@@ -83,4 +84,4 @@ def wish_where_it_may_pay(
     last, backbone = last_attempt(db, project_id), base_backbone(project) or ""
     if may_pay(labels, accuracy, backbone, last):
         log.info("fine-tuning may pay", labels=labels, accuracy=round(accuracy, 4))
-        want(db, project_id, "finetune")
+        want(db, project_id, WorkKind.FINETUNE)

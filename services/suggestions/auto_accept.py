@@ -47,6 +47,7 @@ from store.tasks.accept_marks import marked
 from store.versions.active_learning import Advice, get_advice
 from store.versions.versions import REFUSED, Version, newest_version
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from studio.config import LabelConfig
 from studio.items import read_items
 
@@ -148,7 +149,7 @@ def accept(store: Store, now: Snapshot) -> None:
         forget_unwritten(db, project_id)
         withdrawn = withdraw(db, project_id, rule.stays, broken)
         if withdrawn:
-            pending_work.want(db, project_id, "publish")
+            pending_work.want(db, project_id, WorkKind.PUBLISH)
         return withdrawn
 
     withdrawn = store.database.write(give_up)
@@ -159,7 +160,7 @@ def accept(store: Store, now: Snapshot) -> None:
     def finish(db: Connection) -> None:
         key.set(db, looking)
         if any(item.state == WANTED for item in accepted):
-            pending_work.want(db, project_id, "publish")
+            pending_work.want(db, project_id, WorkKind.PUBLISH)
 
     store.database.write(finish)
     log.info("accepted", state=rule.state, tasks=len(accepted), withdrawn=withdrawn)

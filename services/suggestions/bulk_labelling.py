@@ -15,6 +15,7 @@ from services.suggestions.queue_order import rest_score
 from services.suggestions.suggest import answers
 from store.database.schema import prediction
 from store.files.artifacts import ArtifactError
+from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import SWEPT, Item, add_publication
 from store.projects.projects import Project
 from store.store import Store
@@ -22,6 +23,7 @@ from store.tasks.tasks import Task
 from store.versions.label_reviews import Plain
 from store.versions.versions import START, Version
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from studio.controls import Control
 from studio.items import WHOLE, read_items
 
@@ -182,11 +184,12 @@ def _push(
     ]
 
     def write(db: Connection) -> None:
-        for reason, items in (("refresh", new), ("apply", better)):
+        reasons = ((PublicationReason.REFRESH, new), (PublicationReason.APPLY, better))
+        for reason, items in reasons:
             if items:
                 add_publication(db, project_id, version.id, reason, items)
         if new or better:
-            pending_work.want(db, project_id, "publish")
+            pending_work.want(db, project_id, WorkKind.PUBLISH)
 
     store.database.write(write)
     return len(new) + len(better)

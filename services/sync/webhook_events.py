@@ -16,6 +16,7 @@ from store.projects.projects import Project, find_project, save_project
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.tasks import TaskRecord, get_tasks, save_tasks
 from store.work.pending_work import want
+from store.work.work_kind import WorkKind
 from studio.config import parse_label_config
 from studio.records.projects import ProjectPayload
 from studio.records.webhooks import WebhookAction, WebhookPayload
@@ -80,13 +81,17 @@ def apply_event(db: Connection, connection_id: str, event: Event) -> Outcome:
         return Outcome("ignored: this project was disconnected")
     match event.action:
         case WebhookAction.TASKS_DELETED:
-            return _wish(db, project, delete_tasks(db, project.id, event.deleted), "learn")
+            return _wish(db, project, delete_tasks(db, project.id, event.deleted), WorkKind.LEARN)
         case WebhookAction.ANNOTATIONS_DELETED:
-            return _wish(db, project, delete_annotations(db, project.id, event.deleted), "learn")
+            return _wish(
+                db, project, delete_annotations(db, project.id, event.deleted), WorkKind.LEARN
+            )
         case WebhookAction.TASKS_CREATED:
-            return _wish(db, project, 1, "sync")
+            return _wish(db, project, 1, WorkKind.SYNC)
         case WebhookAction.PROJECT_UPDATED:
-            return _wish(db, project, int(refresh_project(db, project, event.project)), "sync")
+            return _wish(
+                db, project, int(refresh_project(db, project, event.project)), WorkKind.SYNC
+            )
         case _:
             return _store_annotations(db, project, event)
 
@@ -104,7 +109,7 @@ def _project_of(db: Connection, connection_id: str, payload: ProjectPayload) -> 
         title=payload.title,
         label_config=payload.label_config,
     )
-    want(db, created.id, "sync")
+    want(db, created.id, WorkKind.SYNC)
     return created
 
 
@@ -125,7 +130,7 @@ def refresh_project(db: Connection, project: Project, payload: ProjectPayload) -
     return True
 
 
-def _wish(db: Connection, project: Project, changed: int, kind: str) -> Outcome:
+def _wish(db: Connection, project: Project, changed: int, kind: WorkKind) -> Outcome:
     if changed:
         want(db, project.id, kind)
     return Outcome("stored" if changed else "nothing new", project.id, changed)
@@ -138,11 +143,11 @@ def _store_annotations(db: Connection, project: Project, event: Event) -> Outcom
         ids = {record.task_ls_id for record in event.annotations}
         known = get_tasks(db, project.id, ids)
         if len({task.ls_id for task in known.values()}) < len(ids):
-            want(db, project.id, "sync")
+            want(db, project.id, WorkKind.SYNC)
         space = project.embedding_space
         if any(
             task.uri and not task.image_error and (space is None or task.embedded_space != space)
             for task in known.values()
         ):
-            want(db, project.id, "embed")
-    return _wish(db, project, changed, "learn")
+            want(db, project.id, WorkKind.EMBED)
+    return _wish(db, project, changed, WorkKind.LEARN)

@@ -15,6 +15,7 @@ from services.suggestions.predictor import Predictor, Suggestion
 from services.suggestions.suggest import suggest
 from services.training.finetuned_features import tuned_of
 from store.files.artifacts import ArtifactError
+from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import add_publication
 from store.projects.embedding_spaces import backbone_of, is_tuned, return_to
 from store.projects.projects import Project, change_project, get_project
@@ -30,6 +31,7 @@ from store.versions.versions import (
     served_before,
 )
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 
 NAME = re.compile(r"(?:apprentice )?v?(\d{1,9})")
 
@@ -164,12 +166,13 @@ def _write(
         change_project(db, project_id, held_at=time.time() if hold else None)
         if space != now.space:
             return_to(db, project_id, space, base, held)
-            pending_work.want(db, project_id, "embed")  # what that space lacks
-        add_publication(db, project_id, version.id, "version", items)
+            pending_work.want(db, project_id, WorkKind.EMBED)  # what that space lacks
+        add_publication(db, project_id, version.id, PublicationReason.VERSION, items)
         if others:
-            add_publication(db, project_id, version.id, "refresh", others)
-        pending_work.want(db, project_id, "publish")
-        pending_work.want(db, project_id, "learn")  # fills the shortlist up under this version
+            add_publication(db, project_id, version.id, PublicationReason.REFRESH, others)
+        pending_work.want(db, project_id, WorkKind.PUBLISH)
+        # Learning fills the shortlist up under this version.
+        pending_work.want(db, project_id, WorkKind.LEARN)
 
     store.database.write(write)
 

@@ -10,6 +10,7 @@ from store.projects.embedding_spaces import base_backbone, cancel_move, choose_b
 from store.projects.projects import get_project
 from store.work import pending_work
 from store.work.jobs import CANCELLED, cancel_jobs, get_job, job_id
+from store.work.work_kind import WorkKind
 
 
 class TrainingKind(StrEnum):
@@ -19,9 +20,9 @@ class TrainingKind(StrEnum):
     FINETUNE = "finetune"
 
     @property
-    def work(self) -> str:
+    def work(self) -> WorkKind:
         """The kind of work that does it."""
-        return "learn" if self is TrainingKind.HEAD else "finetune"
+        return WorkKind.LEARN if self is TrainingKind.HEAD else WorkKind.FINETUNE
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ class Outcome:
 def wish_for(db: Connection, project_id: int, kind: TrainingKind) -> Wish:
     """Have the project trained as soon as a worker is free. Asking again changes nothing."""
     if kind is TrainingKind.HEAD:
-        pending_work.want(db, project_id, "sync")  # people ask when labels seem to be missing
-        pending_work.want(db, project_id, "learn")
+        # People ask when labels seem to be missing.
+        pending_work.want(db, project_id, WorkKind.SYNC)
+        pending_work.want(db, project_id, WorkKind.LEARN)
     else:
-        known = pending_work.get_work(db, project_id, "finetune")
+        known = pending_work.get_work(db, project_id, WorkKind.FINETUNE)
         if known is None or known.wanted == known.done:
-            pending_work.want(db, project_id, "finetune")
+            pending_work.want(db, project_id, WorkKind.FINETUNE)
     wanted = pending_work.get_work(db, project_id, kind.work)
     assert wanted is not None, "it was wanted just now"
     return Wish(project_id, kind, wanted.wanted, next_job(db, project_id, kind))
@@ -103,7 +105,7 @@ def _move_under_way(db: Connection, wish: Wish) -> Outcome | None:
         return None
     if project.next_error is not None:
         return Outcome("failed", 0.0, project.next_error)
-    embed = pending_work.get_work(db, wish.project_id, "embed")
+    embed = pending_work.get_work(db, wish.project_id, WorkKind.EMBED)
     job = get_job(db, embed.job_id) if embed else None
     progress = job.progress if job and job.ended_at is None else 0.0
     return Outcome("waiting", progress, "embedding all images with the next backbone")
@@ -112,8 +114,8 @@ def _move_under_way(db: Connection, wish: Wish) -> Outcome | None:
 def cancel(db: Connection, project_id: int) -> list[str]:
     """Stop the project's fine-tuning, and the move to its result; in words what was stopped."""
     stopped = []
-    if pending_work.cancel(db, project_id, "finetune"):
-        cancel_jobs(db, project_id, "finetune")
+    if pending_work.cancel(db, project_id, WorkKind.FINETUNE):
+        cancel_jobs(db, project_id, WorkKind.FINETUNE)
         stopped.append("the fine-tuning")
     project = get_project(db, project_id)
     if project is not None and is_tuned(project.next_backbone or ""):
@@ -126,4 +128,4 @@ def change_backbone(db: Connection, project_id: int, backbone: str | None) -> No
     """Have another pretrained backbone (None: the settings'); it is used once all is embedded."""
     cancel(db, project_id)
     choose_backbone(db, project_id, backbone)
-    pending_work.want(db, project_id, "embed")
+    pending_work.want(db, project_id, WorkKind.EMBED)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from store.database.chunks import chunks
 from store.database.schema import prediction, publication, publication_chunk
+from store.predictions.publication_reason import PublicationReason
 
 CHUNK_ITEMS = 200  # predictions in one request to Label Studio
 SWEPT = "swept"  # the source of a prediction that Label Studio holds no more
@@ -30,12 +31,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Publication:
-    """Predictions of one version, pushed for a `reason`: version, refill, refresh, owed, apply."""
+    """Predictions of one version that are to be pushed, or were."""
 
     id: int
     project_id: int
     version_id: int
-    reason: str
+    reason: PublicationReason
     state: str
     seconds: float
 
@@ -50,14 +51,18 @@ class Chunk:
 
 
 def add_publication(
-    db: Connection, project_id: int, version_id: int, reason: str, items: Sequence[Item]
+    db: Connection,
+    project_id: int,
+    version_id: int,
+    reason: PublicationReason,
+    items: Sequence[Item],
 ) -> int:
     """Write down a publication; pending ones are superseded, unless this one only adds to them.
 
     Returns:
         Its id, which is also the fence of the served pointer.
     """
-    if reason == "version":
+    if reason == PublicationReason.VERSION:
         db.execute(
             update(publication)
             .where(publication.c.project_id == project_id, publication.c.state == "pending")
@@ -95,7 +100,14 @@ def pending_publications(db: Connection, project_id: int) -> list[Publication]:
         publication.c.project_id == project_id, publication.c.state == "pending"
     )
     return [
-        Publication(row.id, row.project_id, row.version_id, row.reason, row.state, row.seconds)
+        Publication(
+            id=row.id,
+            project_id=row.project_id,
+            version_id=row.version_id,
+            reason=PublicationReason(row.reason),
+            state=row.state,
+            seconds=row.seconds,
+        )
         for row in db.execute(query.order_by(publication.c.id))
     ]
 
@@ -111,7 +123,7 @@ def version_is_pending(db: Connection, project_id: int, since: float) -> bool:
     query = select(publication.c.id).where(
         publication.c.project_id == project_id,
         publication.c.state == "pending",
-        publication.c.reason == "version",
+        publication.c.reason == PublicationReason.VERSION,
         publication.c.created_at > since,
     )
     return db.execute(query).first() is not None
@@ -270,7 +282,7 @@ def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[int,
             publication.c.project_id == project_id,
             publication.c.version_id == version_id,
             publication.c.state == "pending",
-            publication.c.reason.in_(("version", "refill")),
+            publication.c.reason.in_((PublicationReason.VERSION, PublicationReason.REFILL)),
         )
     ).scalars()
     return {item["task"]: float(item["score"]) for items in pending for item in items}

@@ -4,9 +4,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from store.database.schema import job
+from store.work.work_kind import WorkKind
 
 QUEUED = "queued"
 STARTED = "started"
@@ -23,7 +24,7 @@ class Job:
 
     id: str
     project_id: int
-    kind: str
+    kind: WorkKind
     generation: int
     state: str
     progress: float
@@ -35,12 +36,16 @@ class Job:
     ended_at: float | None
 
 
+def _record(row: Row[Any]) -> Job:
+    return Job(**(dict(row._mapping) | {"kind": WorkKind(row.kind)}))
+
+
 def job_id(kind: str, project_id: int, generation: int) -> str:
     """The id of the job that does this kind of work for a project, in a generation."""
     return f"{kind}-{project_id}-g{generation}"
 
 
-def add_job(db: Connection, project_id: int, kind: str, generation: int) -> str:
+def add_job(db: Connection, project_id: int, kind: WorkKind, generation: int) -> str:
     """Add a job that is about to be enqueued, delete the oldest ones, and return its id."""
     added = job_id(kind, project_id, generation)
     db.execute(
@@ -83,7 +88,7 @@ def end_job(db: Connection, of_job: str, **values: Any) -> None:
     )
 
 
-def finish_jobs(db: Connection, project_id: int, kind: str, *, done: int) -> None:
+def finish_jobs(db: Connection, project_id: int, kind: WorkKind, *, done: int) -> None:
     """End the started jobs whose work is done up to generation `done`.
 
     Their processes were killed before they could set it.
@@ -101,7 +106,7 @@ def finish_jobs(db: Connection, project_id: int, kind: str, *, done: int) -> Non
     )
 
 
-def cancel_jobs(db: Connection, project_id: int, kind: str) -> None:
+def cancel_jobs(db: Connection, project_id: int, kind: WorkKind) -> None:
     """Note that the jobs of this kind, waiting or under way, are over."""
     db.execute(
         update(job)
@@ -113,7 +118,7 @@ def cancel_jobs(db: Connection, project_id: int, kind: str) -> None:
 def get_job(db: Connection, of_job: str) -> Job | None:
     """The job, or None when it is unknown or forgotten."""
     row = db.execute(select(job).where(job.c.id == of_job)).first()
-    return None if row is None else Job(**row._mapping)
+    return None if row is None else _record(row)
 
 
 def list_jobs(db: Connection, project_id: int, limit: int = 10) -> list[Job]:
@@ -124,10 +129,10 @@ def list_jobs(db: Connection, project_id: int, limit: int = 10) -> list[Job]:
         .order_by(job.c.ended_at.is_not(None), job.c.created_at.desc())
         .limit(limit)
     )
-    return [Job(**row._mapping) for row in rows]
+    return [_record(row) for row in rows]
 
 
-def count_lost(db: Connection, project_id: int, kind: str, *, after: int) -> int:
+def count_lost(db: Connection, project_id: int, kind: WorkKind, *, after: int) -> int:
     """How many jobs of a kind were lost that came after the generation `after`."""
     query = select(func.count()).where(
         job.c.project_id == project_id,

@@ -7,11 +7,13 @@ come meanwhile leave `wanted` above `done`: exactly one more job follows.
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    Row,
     bindparam,
     case,
     func,
@@ -22,6 +24,7 @@ from sqlalchemy import (
 
 from store.database.schema import project, work
 from store.work.jobs import FINISHED, end_job, finish_jobs, job_id
+from store.work.work_kind import WorkKind
 
 BACKOFF_SECONDS = (1, 2, 5, 15, 60, 300)  # waits after failures of one kind of work
 
@@ -31,7 +34,7 @@ class Work:
     """One kind of work for one project. Times are seconds since 1970."""
 
     project_id: int
-    kind: str
+    kind: WorkKind
     wanted: int
     enqueued: int
     done: int
@@ -53,7 +56,7 @@ class Lease:
     """The right of a job that has begun to write, as long as its fence is the newest."""
 
     project_id: int
-    kind: str
+    kind: WorkKind
     job_id: str
     generation: int  # what was wanted when the job began
     fence: int
@@ -63,17 +66,23 @@ class LeaseLostError(Exception):
     """A newer job of the same kind has begun; this one must stop without a trace."""
 
 
-def _where(project_id: int, kind: str) -> tuple[ColumnElement[bool], ...]:
+def _record(row: Row[Any]) -> Work:
+    return Work(**(dict(row._mapping) | {"kind": WorkKind(row.kind)}))
+
+
+def _where(project_id: int, kind: WorkKind) -> tuple[ColumnElement[bool], ...]:
     return (work.c.project_id == project_id, work.c.kind == kind)
 
 
-def get_work(db: Connection, project_id: int, kind: str) -> Work | None:
+def get_work(db: Connection, project_id: int, kind: WorkKind) -> Work | None:
     """The row, or None when nothing of the kind was ever wanted."""
     row = db.execute(select(work).where(*_where(project_id, kind))).first()
-    return None if row is None else Work(**row._mapping)
+    return None if row is None else _record(row)
 
 
-def want(db: Connection, project_id: int, kind: str, *, not_before: float | None = None) -> None:
+def want(
+    db: Connection, project_id: int, kind: WorkKind, *, not_before: float | None = None
+) -> None:
     """Wish for one more run of this kind of work.
 
     Args:
@@ -120,7 +129,7 @@ def list_wanted(db: Connection) -> list[Work]:
         .where(work.c.wanted > work.c.done, project.c.gone_at.is_(None))
         .order_by(work.c.wanted_at)
     )
-    return [Work(**row._mapping) for row in rows]
+    return [_record(row) for row in rows]
 
 
 def next_generation(db: Connection, item: Work) -> int:
@@ -136,7 +145,7 @@ def next_generation(db: Connection, item: Work) -> int:
     return generation
 
 
-def begin(db: Connection, project_id: int, kind: str, generation: int) -> Lease:
+def begin(db: Connection, project_id: int, kind: WorkKind, generation: int) -> Lease:
     """Take the lease for a job that starts now; older jobs of this kind lose theirs.
 
     Raises LeaseLostError when nothing is wanted any more: it was done, or cancelled.
@@ -152,7 +161,7 @@ def begin(db: Connection, project_id: int, kind: str, generation: int) -> Lease:
     return Lease(project_id, kind, own, current.wanted, current.fence)
 
 
-def revoke(db: Connection, project_id: int, kind: str) -> None:
+def revoke(db: Connection, project_id: int, kind: WorkKind) -> None:
     """Take the lease away from the job under way, if there is one."""
     db.execute(update(work).where(*_where(project_id, kind)).values(fence=work.c.fence + 1))
 
@@ -188,7 +197,7 @@ def finish(db: Connection, lease: Lease, *, not_before: float = 0.0) -> None:
     end_job(db, lease.job_id, state=FINISHED)
 
 
-def cancel(db: Connection, project_id: int, kind: str) -> bool:
+def cancel(db: Connection, project_id: int, kind: WorkKind) -> bool:
     """Give up what is wanted of this kind; a job under way loses its lease.
 
     Returns:
@@ -205,7 +214,7 @@ def cancel(db: Connection, project_id: int, kind: str) -> bool:
     return True
 
 
-def fail(db: Connection, project_id: int, kind: str, error: str) -> None:
+def fail(db: Connection, project_id: int, kind: WorkKind, error: str) -> None:
     """Note a failure: the work stays wanted and is tried again after a wait that grows."""
     current = get_work(db, project_id, kind)
     if current is None or current.wanted <= current.done:  # given up, or cancelled: it is done
@@ -228,7 +237,7 @@ def hurry(db: Connection, connection_id: str) -> None:
     )
 
 
-def lose(db: Connection, project_id: int, kind: str, error: str) -> int:
+def lose(db: Connection, project_id: int, kind: WorkKind, error: str) -> int:
     """Note that the process of a job was ended.
 
     Returns:
@@ -247,7 +256,7 @@ def lose(db: Connection, project_id: int, kind: str, error: str) -> int:
     return wait
 
 
-def postpone(db: Connection, project_id: int, kind: str, until: float) -> None:
+def postpone(db: Connection, project_id: int, kind: WorkKind, until: float) -> None:
     """Let this kind of work wait until then, whether or not it is wanted."""
     db.execute(
         update(work)

@@ -35,6 +35,7 @@ from store.tasks.annotations import annotated_tasks
 from store.tasks.embedding_queue import any_to_embed, next_retry
 from store.tasks.tasks import Task, get_tasks
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from worker.jobs.runner import running
 
 log = structlog.get_logger()
@@ -50,7 +51,7 @@ def preload() -> None:
 
 def run(project_id: int, generation: int) -> None:
     """Embed what is to be embedded, for at most a time box; then hand over."""
-    with running("embed", project_id, generation) as context:
+    with running(WorkKind.EMBED, project_id, generation) as context:
         _EmbedJob(context).run()
 
 
@@ -222,12 +223,12 @@ class _EmbedJob:
         def write(db: Connection) -> None:
             pending_work.finish(db, self.context.lease)
             if more or (moving and not ready):
-                pending_work.want(db, project.id, "embed")
+                pending_work.want(db, project.id, WorkKind.EMBED)
                 return
             if self.done or ready:
-                pending_work.want(db, project.id, "learn")
+                pending_work.want(db, project.id, WorkKind.LEARN)
             if (due := next_retry(db, project.id)) is not None:
-                pending_work.want(db, project.id, "embed", not_before=max(due, time.time()))
+                pending_work.want(db, project.id, WorkKind.EMBED, not_before=max(due, time.time()))
 
         self.database.write(write)
 

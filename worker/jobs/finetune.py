@@ -33,6 +33,7 @@ from store.projects.projects import get_project
 from store.versions.finetuned_backbones import add_tuned
 from store.work import pending_work
 from store.work.jobs import CANCELLED, FAILED, count_lost, end_job, get_job
+from store.work.work_kind import WorkKind
 from worker.jobs.cancellation import CancelWatch
 from worker.jobs.runner import running
 
@@ -45,7 +46,7 @@ MOST_LOSSES = 6  # of its process, mostly for want of memory; each goes on where
 
 def run(project_id: int, generation: int) -> None:
     """Fine-tune on today's labels; go on where a killed run was."""
-    with running("finetune", project_id, generation) as context:
+    with running(WorkKind.FINETUNE, project_id, generation) as context:
         folder = context.store.settings.home / "finetune" / str(project_id)
         job = _Finetuning(context, folder)
         with CancelWatch(context, clear=job.clear_if_cancelled) as watch:
@@ -95,8 +96,10 @@ class _Finetuning:
     def _require_survival(self) -> None:
         """Raise CannotFinetuneError when the process was ended time and again."""
         with self.database.read() as db:
-            wish = pending_work.get_work(db, self.project.id, "finetune")
-            losses = count_lost(db, self.project.id, "finetune", after=wish.done if wish else 0)
+            wish = pending_work.get_work(db, self.project.id, WorkKind.FINETUNE)
+            losses = count_lost(
+                db, self.project.id, WorkKind.FINETUNE, after=wish.done if wish else 0
+            )
         if losses >= MOST_LOSSES:
             raise CannotFinetuneError(
                 f"its process was ended {losses} times, mostly a sign of too little memory"
@@ -106,7 +109,7 @@ class _Finetuning:
 
     def _plan(self) -> Plan:
         with self.database.read() as db:
-            wish = pending_work.get_work(db, self.project.id, "finetune")
+            wish = pending_work.get_work(db, self.project.id, WorkKind.FINETUNE)
         assert wish is not None, "a job was enqueued for it"
         kept = Plan.load(self.folder)
         backbone = base_backbone(self.project)
@@ -225,7 +228,7 @@ class _Finetuning:
             )
             if verdict.accepted:
                 begin_move(db, project_id, backbone, candidate.data.space)
-                pending_work.want(db, project_id, "embed")
+                pending_work.want(db, project_id, WorkKind.EMBED)
             else:
                 candidate.add(db, project_id, artifact)
             pending_work.finish(db, self.context.lease)
@@ -257,7 +260,7 @@ class _Finetuning:
 
     def _failures(self) -> int:
         with self.database.read() as db:
-            wish = pending_work.get_work(db, self.project.id, "finetune")
+            wish = pending_work.get_work(db, self.project.id, WorkKind.FINETUNE)
         return wish.failures if wish else 0
 
 

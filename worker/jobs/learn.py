@@ -37,6 +37,7 @@ from services.training.gate import judge_anywhere
 from services.training.train import Trained, train
 from services.training.training_set import TrainingSet, extend_holdout
 from store.files.artifacts import ArtifactError
+from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import Item, add_publication, predicted_tasks
 from store.predictions.shortlists import Choice, set_shortlist
 from store.projects.embedding_spaces import (
@@ -53,6 +54,7 @@ from store.versions.finetuned_backbones import Tuned
 from store.versions.label_reviews import save_review
 from store.versions.versions import START, Version, change_version
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from worker.jobs.runner import running
 
 log = structlog.get_logger()
@@ -68,7 +70,7 @@ def preload() -> None:
 
 def run(project_id: int, generation: int) -> None:
     """Learn from today's labels, or refill the shortlist when they are the same as before."""
-    with running("learn", project_id, generation) as context:
+    with running(WorkKind.LEARN, project_id, generation) as context:
         mark_labelled_tasks(context.store, project_id)
         learning = _Learning(context)
         learning.run()
@@ -233,9 +235,11 @@ class _Learning:
             version = self._add(db, candidate, artifact)
             if is_held(db, version.project_id):
                 return  # a person chose meanwhile what is served
-            add_publication(db, version.project_id, version.id, "version", items)
+            add_publication(db, version.project_id, version.id, PublicationReason.VERSION, items)
             if refresh:
-                add_publication(db, version.project_id, version.id, "refresh", refresh)
+                add_publication(
+                    db, version.project_id, version.id, PublicationReason.REFRESH, refresh
+                )
             set_shortlist(db, version.project_id, version.id, choices)
 
         self._write(write)
@@ -289,8 +293,8 @@ class _Learning:
             version = served or start_version(db, now.project.id, now.space)
             if version.kind == START:
                 change_version(db, version.id, metrics={"pool": known})
-            kind = "refill" if served else "version"
-            add_publication(db, version.project_id, version.id, kind, items)
+            why = PublicationReason.REFILL if served else PublicationReason.VERSION
+            add_publication(db, version.project_id, version.id, why, items)
             set_shortlist(db, version.project_id, version.id, kept + choices)
 
         self._write(write, reason=reason)
@@ -312,11 +316,11 @@ class _Learning:
             if write is not None:
                 write(db)
                 # Learning itself has waited until our share of Label Studio's time allows it.
-                pending_work.want(db, project_id, "publish", not_before=0.0)
+                pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=0.0)
             change_project(db, project_id, reason=reasons or None)
             if self.move is Move.FINISH:
                 finish_move(db, self.now.project)
-                pending_work.want(db, project_id, "embed")  # what the new space lacks
+                pending_work.want(db, project_id, WorkKind.EMBED)  # what the new space lacks
             elif self.move is Move.CANCEL:
                 cancel_move(db, project_id)
             elif self.trained is not None and self.now.config.at(whole=False).controls:
@@ -324,7 +328,7 @@ class _Learning:
                 unread = self.now.unread
                 wish_where_it_may_pay(db, self.settings, project_id, labels, accuracy, unread)
             if is_tuned(self.now.space):  # pretrained features of what is labelled, and will be
-                pending_work.want(db, project_id, "embed")
+                pending_work.want(db, project_id, WorkKind.EMBED)
             pending_work.finish(db, self.context.lease)
 
         self.store.database.write(commit)

@@ -22,6 +22,7 @@ from services.suggestions.predictor import Predictor
 from services.suggestions.suggest import suggest
 from store.predictions.deletions import delete_tasks
 from store.predictions.pending_answers import owed_tasks, settle
+from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import (
     Chunk,
     Item,
@@ -42,6 +43,7 @@ from store.projects.projects import serve
 from store.tasks.tasks import get_tasks
 from store.versions.versions import START, Version, get_version, mark_served
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
@@ -53,7 +55,7 @@ log = structlog.get_logger()
 
 def run(project_id: int, generation: int) -> None:
     """Push what is pending, for at most a time box; then rest for our share of the time."""
-    with running("publish", project_id, generation) as context:
+    with running(WorkKind.PUBLISH, project_id, generation) as context:
         studio = studio_for(context.store, context.project.connection_id)
         try:
             _Publishing(context, studio).run()
@@ -62,11 +64,11 @@ def run(project_id: int, generation: int) -> None:
 
 
 def _can_wait(published: Publication) -> bool:
-    return published.reason in ("refresh", "apply")
+    return published.reason in (PublicationReason.REFRESH, PublicationReason.APPLY)
 
 
 def _replaces_empty(published: Publication) -> bool:
-    return published.reason in ("owed", "apply")
+    return published.reason in (PublicationReason.PENDING_ANSWER, PublicationReason.APPLY)
 
 
 class _Publishing:
@@ -102,12 +104,12 @@ class _Publishing:
         def write(db: Connection) -> None:
             rested = draw(db, self.project.id, spent, share)
             pending_work.finish(db, self.context.lease, not_before=rested)
-            pending_work.postpone(db, self.project.id, "learn", rested)
+            pending_work.postpone(db, self.project.id, WorkKind.LEARN, rested)
             if more:
                 leisure = leisure_at(db, self.project.id, share)
                 only_refreshing = all(map(_can_wait, pending_publications(db, self.project.id)))
                 until = max(rested, leisure) if only_refreshing else rested
-                pending_work.want(db, self.project.id, "publish", not_before=until)
+                pending_work.want(db, self.project.id, WorkKind.PUBLISH, not_before=until)
 
         self.database.write(write)
 
@@ -155,10 +157,12 @@ class _Publishing:
         self.database.write(begin)
         spent = self.studio.seconds_spent
         items = list(chunk.items)
-        again = published.reason == "version" and self._was_pushed(published, version)
+        again = published.reason is PublicationReason.VERSION and self._was_pushed(
+            published, version
+        )
         if again or chunk.attempts > 0 or _replaces_empty(published):
             items = self._missing(items, version, replace_empty=_replaces_empty(published))
-        elif published.reason != "version":
+        elif published.reason is not PublicationReason.VERSION:
             items = self._not_answered(items, version)
         new = {item.task for item in items}
         held = [item for item in chunk.items if item.task not in new]
@@ -234,21 +238,21 @@ class _Publishing:
 
     def _complete(self, published: Publication, version: Version) -> None:
         self.context.check()
-        if published.reason == "version":
+        if published.reason is PublicationReason.VERSION:
             self._show(version)
 
         def write(db: Connection) -> None:
             pending_work.check(db, self.context.lease)
             end_publication(db, published.id)
-            if published.reason == "version" and serve(
+            if published.reason is PublicationReason.VERSION and serve(
                 db, self.project.id, version.id, published.id
             ):
                 mark_served(db, version)
-            if published.reason == "owed":
+            if published.reason is PublicationReason.PENDING_ANSWER:
                 settle(db, self.project.id, published_tasks(db, published.id))
 
         self.database.write(write)
-        if published.reason == "version":
+        if published.reason is PublicationReason.VERSION:
             log.info("serving", version=version.name)
 
     def _show(self, version: Version) -> None:
@@ -273,7 +277,8 @@ class _Publishing:
         with self.database.read() as db:
             owed = owed_tasks(db, self.project.id)
             if not owed or any(
-                p.reason == "owed" for p in pending_publications(db, self.project.id)
+                p.reason is PublicationReason.PENDING_ANSWER
+                for p in pending_publications(db, self.project.id)
             ):
                 return
             served_id = self.project.served_version_id
@@ -293,6 +298,8 @@ class _Publishing:
         def write(db: Connection) -> None:
             settle(db, self.project.id, hopeless)
             if items:
-                add_publication(db, self.project.id, version.id, "owed", items)
+                add_publication(
+                    db, self.project.id, version.id, PublicationReason.PENDING_ANSWER, items
+                )
 
         self.database.write(write)

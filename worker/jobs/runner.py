@@ -14,13 +14,14 @@ from store.settings import Settings
 from store.store import Store
 from store.work import pending_work
 from store.work.jobs import FAILED, FINISHED, LOST, STARTED, change_job, end_job, job_id
+from store.work.work_kind import WorkKind
 from studio.errors import StudioError
 
 log = structlog.get_logger()
 
 
 @contextmanager
-def running(kind: str, project_id: int, generation: int) -> Iterator[JobContext]:
+def running(kind: WorkKind, project_id: int, generation: int) -> Iterator[JobContext]:
     """Run the body as the job `KIND-PROJECT-gGENERATION`.
 
     The body calls `work.finish` in its last transaction. When it raises, the work stays wanted
@@ -36,7 +37,7 @@ def running(kind: str, project_id: int, generation: int) -> Iterator[JobContext]
 
 
 @contextmanager
-def _leased(store: Store, kind: str, project_id: int, generation: int) -> Iterator[JobContext]:
+def _leased(store: Store, kind: WorkKind, project_id: int, generation: int) -> Iterator[JobContext]:
     database, own = store.database, job_id(kind, project_id, generation)
     try:
         lease = database.write(lambda db: pending_work.begin(db, project_id, kind, generation))

@@ -25,6 +25,7 @@ from store.tasks.annotations import (
 from store.tasks.embedding_queue import any_to_embed
 from store.tasks.tasks import save_tasks, task_ids
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound
@@ -42,7 +43,7 @@ LIST_SECONDS = 3_600.0  # between comparisons of all ids, when the counts agree
 
 def run(project_id: int, generation: int) -> None:
     """Bring the store in line with Label Studio, for at most a time box; then hand over."""
-    with running("sync", project_id, generation) as context:
+    with running(WorkKind.SYNC, project_id, generation) as context:
         studio = studio_for(context.store, context.project.connection_id)
         try:
             _Sync(context, studio).run()
@@ -138,7 +139,7 @@ class _Sync:
             if changed:  # the image may be another field, the labels may read differently
                 change_project(db, self.project.id, tasks_cursor=None)
                 self._position_key.delete(db)
-                pending_work.want(db, self.project.id, "learn")
+                pending_work.want(db, self.project.id, WorkKind.LEARN)
 
         if changed or config.reason != self.project.reason:
             self.database.write(write)
@@ -219,10 +220,10 @@ class _Sync:
 
     def _want(self, db: Connection) -> None:
         if self.changes.annotations:
-            pending_work.want(db, self.project.id, "learn")
+            pending_work.want(db, self.project.id, WorkKind.LEARN)
         space = self.project.embedding_space or ""
         if self.changes.tasks or any_to_embed(db, self.project.id, space):
-            pending_work.want(db, self.project.id, "embed")
+            pending_work.want(db, self.project.id, WorkKind.EMBED)
         self.changes.tasks = self.changes.annotations = 0
 
     def _deleted_tasks(self, info: ProjectInfo) -> bool:
@@ -244,7 +245,7 @@ class _Sync:
             gone = delete_tasks(db, self.project.id, known - there)
             change_project(db, self.project.id, listed_at=now)
             if gone:
-                pending_work.want(db, self.project.id, "learn")
+                pending_work.want(db, self.project.id, WorkKind.LEARN)
             if len(unknown) > MANY:
                 change_project(db, self.project.id, tasks_cursor=None)
 
@@ -257,13 +258,15 @@ class _Sync:
         def write(db: Connection) -> None:
             pending_work.finish(db, self.context.lease)
             if moving:
-                pending_work.want(db, self.project.id, "embed")
+                pending_work.want(db, self.project.id, WorkKind.EMBED)
             if complete:
                 change_project(db, self.project.id, reconciled_at=time.time())
             if self.changes.fresh:
-                pending_work.want(db, self.project.id, "sync", not_before=time.time() + OVERLAP)
+                pending_work.want(
+                    db, self.project.id, WorkKind.SYNC, not_before=time.time() + OVERLAP
+                )
             elif not complete:
-                pending_work.want(db, self.project.id, "sync")
+                pending_work.want(db, self.project.id, WorkKind.SYNC)
 
         self.database.write(write)
 

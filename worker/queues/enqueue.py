@@ -21,10 +21,11 @@ from rq.serializers import JSONSerializer
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from store.work.jobs import job_id
+from store.work.work_kind import WorkKind
 from worker.queues.job_types import AllowedJob, get_kind
 from worker.supervision.process_identity import ProcessIdentity
 
-QUEUES = ("sync", "embed", "learn", "publish", "finetune")
+QUEUES = tuple(WorkKind)
 
 RESULT_SECONDS = 60  # how long a finished job is remembered
 FAILURE_SECONDS = 300  # and a failed one

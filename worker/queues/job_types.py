@@ -17,6 +17,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer, Serializer
 
 from store.work.pending_work import LeaseLostError
+from store.work.work_kind import WorkKind
 
 JobFunction = Callable[[int, int], None]
 
@@ -83,13 +84,15 @@ def kinds_of_queue(queue: str) -> list[JobKind]:
     return [kind for kind in _KINDS.values() if kind.queue == queue]
 
 
-SYNC = register_kind(JobKind("sync", "worker.jobs.sync:run", queue="sync", timeout=60))
-EMBED = register_kind(JobKind("embed", "worker.jobs.embed:run", queue="embed", timeout=120))
-LEARN = register_kind(JobKind("learn", "worker.jobs.learn:run", queue="learn", timeout=120))
-PUBLISH = register_kind(JobKind("publish", "worker.jobs.publish:run", queue="publish", timeout=120))
-FINETUNE = register_kind(
-    JobKind("finetune", "worker.jobs.finetune:run", queue="finetune", timeout=7 * 86_400)
-)
+def _register(kind: WorkKind, *, timeout: int) -> JobKind:
+    return register_kind(JobKind(kind, f"worker.jobs.{kind}:run", queue=kind, timeout=timeout))
+
+
+SYNC = _register(WorkKind.SYNC, timeout=60)
+EMBED = _register(WorkKind.EMBED, timeout=120)
+LEARN = _register(WorkKind.LEARN, timeout=120)
+PUBLISH = _register(WorkKind.PUBLISH, timeout=120)
+FINETUNE = _register(WorkKind.FINETUNE, timeout=7 * 86_400)
 
 
 class AllowedJob(Job):

@@ -32,6 +32,7 @@ from model.embedding.devices import UnavailableError, resolve_device
 from model.embedding.export import ExportError, exported_model
 from services.embedding.backbones import backbone_folder
 from store.settings import Settings
+from store.work.work_kind import WorkKind
 from worker.queues.broker import broker_command, redis_from_url
 from worker.queues.enqueue import QUEUES, clear_stale_leases
 from worker.supervision.supervisor import ProcessSpec, StartFailedError, Supervisor
@@ -225,7 +226,7 @@ def _processes(settings: Settings) -> list[ProcessSpec]:
                 partial(seats.are_taken, queue),
                 "worker",
                 queue,
-                grace=FINETUNE_GRACE if queue == "finetune" else GRACE_SECONDS,
+                grace=FINETUNE_GRACE if queue == WorkKind.FINETUNE else GRACE_SECONDS,
             )
             for queue in QUEUES
         ),

@@ -5,13 +5,14 @@ from functools import partial
 
 from backend import logs
 from backend.cli.common import load_settings
+from store.work.work_kind import WorkKind
 from worker.queues.broker import broker_url
 from worker.queues.forking_worker import run_worker
 from worker.supervision.cpu_priority import be_nice
 
 # Embedding takes every core that it gets; requests and the small jobs go first. Fine-tuning takes
 # minutes and can wait for all others.
-NICE = {"embed": 10, "finetune": 19}
+NICE: dict[str, int] = {WorkKind.EMBED: 10, WorkKind.FINETUNE: 19}
 
 
 def run(queue: str) -> None:

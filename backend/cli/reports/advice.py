@@ -11,6 +11,7 @@ from backend.cli.common import CommandError, open_project
 from backend.views.advice import advice_status
 from store.projects.goals import change_goal
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
 
         def change(db: Connection) -> None:
             change_goal(db, known.id, **changes)
-            pending_work.want(db, known.id, "learn")
+            pending_work.want(db, known.id, WorkKind.LEARN)
 
         if changes:
             store.database.write(change)

@@ -1,0 +1,13 @@
+"""Why predictions are pushed to Label Studio."""
+
+from enum import StrEnum
+
+
+class PublicationReason(StrEnum):
+    """Why a publication was made."""
+
+    VERSION = "version"  # a new version, which is served once all of it is pushed
+    REFILL = "refill"  # more tasks for the shortlist of the served version
+    REFRESH = "refresh"  # tasks that show an older version's prediction
+    PENDING_ANSWER = "owed"  # tasks that Label Studio was answered nothing for
+    APPLY = "apply"  # tasks that a person asked to have labelled in bulk
