@@ -1,9 +1,9 @@
-"""What can go wrong in a job without being a fault of ours."""
+"""Errors of jobs that are expected: their message is shown, without a traceback."""
 
 
 class JobError(Exception):
-    """Why a job can't be done, in words for people. It is tried again later."""
+    """A job can't be done now and is tried again later; the message is shown to people."""
 
 
 class GivenUpError(JobError):
-    """A job ended without doing what was wished for; it isn't tried again."""
+    """A job ended without doing its work, and isn't tried again."""

@@ -15,7 +15,7 @@ from store.work.jobs import change_job
 
 @dataclass
 class JobContext:
-    """A job under way."""
+    """A running job: its store, project, lease and timings."""
 
     store: Store
     project: Project
@@ -44,11 +44,11 @@ class JobContext:
         self.store.database.write(lambda db: self.note_progress(db, fraction, message))
 
     def note_progress(self, db: Connection, fraction: float, message: str) -> None:
-        """The same as part of a transaction: each of their own is one more that others wait for."""
+        """Write progress within the caller's transaction: one write less to wait for."""
         change_job(db, self.job_id, progress=min(max(fraction, 0.0), 1.0), message=message)
 
     def refresh(self) -> None:
-        """Read the project again, after it was changed."""
+        """Read the project from the database again."""
         with self.store.database.read() as db:
             project = get_project(db, self.project.id)
         assert project is not None, "projects are never forgotten"

@@ -1,4 +1,4 @@
-"""All that learning needs to know of a project, as of one moment."""
+"""A snapshot of a project: all that learning reads, in one transaction."""
 
 import time
 from collections.abc import Collection
@@ -35,7 +35,7 @@ from studio.config import LabelConfig, parse_label_config
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A project at one moment. `space` is where its embeddings are."""
+    """A project at one moment; `space` is the embedding space in use."""
 
     project: Project
     read_at: float  # seconds since 1970
@@ -58,7 +58,7 @@ class Snapshot:
 
     @property
     def open(self) -> list[Task]:
-        """Tasks that can be chosen: embedded, with no annotation; all images of each."""
+        """Units of tasks without an annotation, all of whose images are embedded."""
         waiting = unready(self.tasks, self.space) if self.config.several else ()
         return [
             task
@@ -71,7 +71,7 @@ class Snapshot:
 
     @property
     def unread(self) -> int:
-        """How many labelled images are still to be embedded."""
+        """The number of labelled images without an embedding."""
         return sum(
             task.unit in self.labels
             and task.image_error is None
@@ -80,20 +80,20 @@ class Snapshot:
         )
 
     def moved(self, space: str) -> "Snapshot":
-        """The project as it will be once it has moved to `space`."""
+        """The snapshot after the move to the embedding space `space`."""
         images = [replace(image, embedded_space=image.next_space) for image in self.images]
         tasks = learned_of(images, self.config)
         return replace(self, space=space, images=images, tasks=tasks)
 
     @property
     def waiting(self) -> dict[int, float | None]:
-        """Drawn tasks that nobody has labelled, the longest waiting first: {task: probability}."""
+        """{task: probability} of random picks without a label, the oldest first."""
         tasks = [task for task in self.drawn if task not in self.annotated]
         tasks.sort(key=lambda task: (self.drawn[task].at, task))
         return {task: self.drawn[task].probability for task in tasks}
 
     def kept(self) -> list[Choice]:
-        """What is left of the shortlist, in order, for the next one."""
+        """The unlabelled rest of the shortlist as choices of the next one, in order."""
         return [
             Choice(task, RANDOM, self.drawn[task].probability)
             if task in self.drawn
@@ -103,7 +103,7 @@ class Snapshot:
 
     @property
     def remaining(self) -> list[int]:
-        """What is left of the shortlist, in order."""
+        """The unlabelled tasks of the shortlist, in order."""
         return [task for task in self.shortlist if task not in self.annotated]
 
 
@@ -143,7 +143,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
 def _accepted(
     db: Connection, project_id: int, annotated: set[int], annotations: list[AnnotationRecord]
 ) -> dict[int, float]:
-    """Without what a person has changed or confirmed, or deleted."""
+    """{task: confidence} of auto-accepted tasks that no person has annotated or deleted."""
     alone = annotated - {annotation.task_ls_id for annotation in annotations}
     written = written_confidences(db, project_id)
     return {task: sure for task, sure in written.items() if task in alone}
@@ -155,7 +155,7 @@ def _unbiased(
     annotations: list[AnnotationRecord],
     drawn: Collection[int],
 ) -> dict[int, bool]:
-    """Random picks, ground truth, and what was labelled before anything was chosen."""
+    """{task: is ground truth} of random picks, ground truth, and labels before the first choice."""
     first = first_choice_at(db, project_id)
     early = set() if first is None else annotated_before(db, project_id, first)
     truths = {a.task_ls_id for a in annotations if a.ground_truth}

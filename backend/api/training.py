@@ -7,7 +7,7 @@ from pydantic import Field
 
 from backend.app_state import project_or_404
 from backend.http.request_bodies import Body, RequestError
-from services.embedding.backbone_names import DEFAULT, WrongBackboneError, checked
+from services.embedding.backbone_names import DEFAULT, WrongBackboneError, check_backbone_name
 from services.versions.training_requests import TrainingKind, cancel, change_backbone, wish_for
 
 router = APIRouter(prefix="/api/v1/projects/{project_id}")
@@ -68,7 +68,7 @@ async def backbone(request: Request, project_id: int, asked: BackboneWish) -> Ba
     """Move to another pretrained backbone, in the background."""
     web, project = await project_or_404(request, project_id)
     try:
-        name = await web.bulk.run(checked, web.settings, asked.backbone or DEFAULT)
+        name = await web.bulk.run(check_backbone_name, web.settings, asked.backbone or DEFAULT)
     except WrongBackboneError as error:
         raise RequestError(400, str(error)) from None
     await web.write(lambda db: change_backbone(db, project.id, name))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from services.connections.connect import is_ours
+from services.connections.connect import is_our_version
 from studio.client import StudioClient
 from studio.records.annotations import PredictionInfo, Region
 
@@ -49,7 +49,7 @@ class Annotator:
             task=task.id,
             label=label,
             suggested=_choice(seen) if seen else None,
-            version=seen.model_version if seen and is_ours(seen.model_version) else "",
+            version=seen.model_version if seen and is_our_version(seen.model_version) else "",
             annotation=annotation.id,
         )
 

@@ -11,7 +11,7 @@ from services.connections.registration import (
     Registration,
     backend_url,
     same_url,
-    webhook_is_right,
+    webhook_is_current,
     webhook_url,
 )
 from store.projects.connections import StudioConnection
@@ -165,7 +165,7 @@ def _webhook(
     if not webhooks:
         return broken(name, f"there is none to {url}", _connect_again(project))
     first = webhooks[0]
-    if not webhook_is_right(first, url, connection.secret):
+    if not webhook_is_current(first, url, connection.secret):
         return broken(name, _what_is_wrong(first, url, connection.secret), _connect_again(project))
     if len(webhooks) > 1:
         return warning(name, f"{len(webhooks)} webhooks to {url}", _connect_again(project))

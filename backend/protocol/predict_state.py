@@ -8,7 +8,7 @@ import numpy as np
 from backend.inference.client import Embedded
 from backend.protocol.predict_request import AskedImage, PredictRequest, Question
 from model.arrays import Float16s
-from services.embedding.vectors import asked_of
+from services.embedding.vectors import unit_vectors
 from services.labels.multi_image import parts_of
 from services.suggestions.control_group import is_blind, withheld
 from services.suggestions.predictor import Predictor, Suggestion
@@ -102,7 +102,7 @@ class Answering:
         there = {
             image.item: self.vectors[image.key] for image in usable if image.key in self.vectors
         }
-        return asked_of(self.config, there) if len(there) == len(usable) else []
+        return unit_vectors(self.config, there) if len(there) == len(usable) else []
 
     def items(self) -> dict[int, Item]:
         """{position: what Label Studio is given for it}."""

@@ -1,4 +1,4 @@
-"""The Label Studio of a connection, and its images."""
+"""API clients and image loaders for the Label Studio of a connection."""
 
 from store.projects.connections import get_connection
 from store.settings import Settings
@@ -9,7 +9,7 @@ from studio.images.loader import ImageLoader, ImagePolicy
 
 
 class UnknownConnectionError(Exception):
-    """The connection is not, or no more, in the database."""
+    """The connection is not in the database."""
 
 
 def studio_for(store: Store, connection_id: str) -> StudioClient:
@@ -29,7 +29,7 @@ def studio_for(store: Store, connection_id: str) -> StudioClient:
 
 
 def image_policy(settings: Settings) -> ImagePolicy:
-    """The limits on images that the settings ask for."""
+    """The limits on images, from the settings."""
     return ImagePolicy(
         max_bytes=settings.image_max_bytes,
         max_pixels=settings.image_max_pixels,

@@ -1,4 +1,4 @@
-"""Connecting a Label Studio project and disconnecting it again."""
+"""Connects Label Studio projects to Apprentice and disconnects them."""
 
 import re
 import time
@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from services.connections.clients import UnknownConnectionError
-from services.connections.error_messages import ConnectingError, explained
+from services.connections.error_messages import ConnectingError, explain
 from services.connections.registration import TITLE, Registration, Tell, backend_url
 from store.projects.connections import StudioConnection, get_connection
 from store.projects.projects import Project, change_project, find_project, get_project, save_project
@@ -22,7 +22,14 @@ from studio.errors import StudioError, StudioNotFound, StudioRejected
 from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo, WebhookInfo
 
-__all__ = ["ConnectingError", "Found", "connect", "disconnect", "is_ours", "repair"]
+__all__ = [
+    "ConnectingError",
+    "OriginalSettings",
+    "connect",
+    "disconnect",
+    "is_our_version",
+    "repair",
+]
 
 log = structlog.get_logger()
 
@@ -30,16 +37,16 @@ OUR_VERSION = re.compile(r"apprentice v\d+")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What `connect` found, to be put back by `disconnect`."""
+class OriginalSettings:
+    """A project's settings before `connect` changed them, which `disconnect` restores."""
 
     sampling: str
     model_version: str
     by_hand: bool  # somebody had added our URL already
 
 
-def is_ours(model_version: str) -> bool:
-    """Whether it is the name of one of our versions."""
+def is_our_version(model_version: str) -> bool:
+    """Whether a model version of Label Studio is one that we published."""
     return OUR_VERSION.fullmatch(model_version) is not None
 
 
@@ -52,11 +59,11 @@ def connect(
     *,
     tell: Tell | None = None,
 ) -> Project:
-    """Register us in the project and begin to learn. Running it again changes nothing.
+    """Register Apprentice in a project and request its first jobs. Idempotent.
 
     Args:
         public_url: under which Label Studio reaches us.
-        tell: is given a line for each change, and for what doesn't hinder but should be known.
+        tell: called with a line for each change and each warning.
 
     Raises:
         ConnectingError: why it failed, and what to do.
@@ -67,26 +74,35 @@ def connect(
     tell = tell or _log
     try:
         before = studio.get_project(ls_project_id)
-        project = _remember(store, connection_id, before)
+        project = _save_project(store, connection_id, before)
         registration = Registration(studio, connection, project, store.settings, url, tell)
-        known, others = registration.backends()
-        backend = registration.ensure_backend(known)
+        our_backend, other_backends = registration.backends()
+        backend = registration.ensure_backend(our_backend)
         webhook = registration.ensure_webhook(backend)
-        found = Found(**project.found) if project.found else _found(before, known)
+        original = (
+            OriginalSettings(**project.found)
+            if project.found
+            else _original_settings(before, our_backend)
+        )
         after = studio.get_project(ls_project_id)
-        _settle_version(store, studio, project, after, backend, found.model_version, tell=tell)
+        _reset_model_version(
+            store, studio, project, after, backend, original.model_version, tell=tell
+        )
         if after.sampling != UNCERTAINTY_SAMPLING:
             studio.patch_project(ls_project_id, sampling=UNCERTAINTY_SAMPLING)
             tell(f'sampling set to "{UNCERTAINTY_SAMPLING}" (was "{after.sampling}")')
     except StudioError as error:
-        raise explained(error, connection, url, ls_project_id) from error
-    _advise(after, others, tell)
-    return store.database.write(lambda db: _note_connected(db, project, backend, webhook, found))
+        raise explain(error, connection, url, ls_project_id) from error
+    _warn(after, other_backends, tell)
+    return store.database.write(
+        lambda db: _save_registration(db, project, backend, webhook, original)
+    )
 
 
 def repair(store: Store, studio: StudioClient, project: Project, public_url: str) -> None:
-    """After somebody added our URL by hand: mend the webhook and the trap of the title.
+    """Repair the registration of a project whose admin added our URL by hand.
 
+    It adds the webhook, and resets a model version that is our backend's title.
     Never adds a backend, and never changes what the admin chose: sampling, or a model version that
     is not the backend's title.
 
@@ -104,8 +120,10 @@ def repair(store: Store, studio: StudioClient, project: Project, public_url: str
     if backend is not None:
         webhook = registration.ensure_webhook(backend)
         info = studio.get_project(project.ls_id)
-        before = Found(**project.found).model_version if project.found else ""
-        _settle_version(store, studio, project, info, backend, before, only_title=True, tell=_log)
+        before = OriginalSettings(**project.found).model_version if project.found else ""
+        _reset_model_version(
+            store, studio, project, info, backend, before, only_title=True, tell=_log
+        )
     store.database.write(
         lambda db: change_project(
             db,
@@ -119,7 +137,9 @@ def repair(store: Store, studio: StudioClient, project: Project, public_url: str
 def disconnect(
     store: Store, studio: StudioClient, project: Project, *, tell: Tell | None = None
 ) -> None:
-    """Put back what `connect` found and leave. What was learned is kept for a later `connect`.
+    """Restore the project's original settings and remove our registration.
+
+    What was learned is kept for a later `connect`.
 
     Raises:
         ConnectingError: why it failed, and what to do; the project is then still connected.
@@ -131,13 +151,13 @@ def disconnect(
     try:
         info = studio.get_project(project.ls_id)
         backend = Registration(studio, connection, project, store.settings, url, tell).remove()
-        _put_back(studio, project, info, backend, tell)
+        _restore_settings(studio, project, info, backend, tell)
     except StudioNotFound:
         tell("Label Studio has no such project any more")
     except StudioError as error:
         store.database.write(lambda db: change_project(db, project.id, gone_at=project.gone_at))
-        raise explained(error, connection, url, project.ls_id) from error
-    store.database.write(lambda db: _note_disconnected(db, project))
+        raise explain(error, connection, url, project.ls_id) from error
+    store.database.write(lambda db: _save_disconnected(db, project))
 
 
 def _connection(store: Store, connection_id: str) -> StudioConnection:
@@ -152,16 +172,16 @@ def _log(line: str) -> None:
     log.info("connecting", change=line)
 
 
-def _found(before: ProjectInfo, known: BackendInfo | None) -> Found:
-    # A version of ours, or the title of our row, came with us: nothing to be put back.
-    came_with_us = is_ours(before.model_version) or (
-        known is not None and before.model_version == known.title
+def _original_settings(info: ProjectInfo, our_backend: BackendInfo | None) -> OriginalSettings:
+    # A version of ours, or our backend's title, was set by us: there is nothing to restore.
+    set_by_us = is_our_version(info.model_version) or (
+        our_backend is not None and info.model_version == our_backend.title
     )
-    model_version = "" if came_with_us else before.model_version
-    return Found(before.sampling, model_version, by_hand=known is not None)
+    model_version = "" if set_by_us else info.model_version
+    return OriginalSettings(info.sampling, model_version, by_hand=our_backend is not None)
 
 
-def _settle_version(
+def _reset_model_version(
     store: Store,
     studio: StudioClient,
     project: Project,
@@ -172,7 +192,7 @@ def _settle_version(
     only_title: bool = False,
     tell: Tell,
 ) -> None:
-    """Undo that the backend's title became the model version: nothing pushed would be shown.
+    """Replace the backend's title as model version: no pushed prediction would be shown.
 
     Args:
         before: the model version to put back while we serve none.
@@ -193,21 +213,21 @@ def _settle_version(
     tell(f'model version set to "{wanted}" (was "{now}")')
 
 
-def _put_back(
+def _restore_settings(
     studio: StudioClient,
     project: Project,
     info: ProjectInfo,
     backend: BackendInfo | None,
     tell: Tell,
 ) -> None:
-    found = Found(**project.found) if project.found else None
-    if found and info.sampling == UNCERTAINTY_SAMPLING != found.sampling:
-        studio.patch_project(project.ls_id, sampling=found.sampling)
-        tell(f'sampling put back to "{found.sampling}"')
+    original = OriginalSettings(**project.found) if project.found else None
+    if original and info.sampling == UNCERTAINTY_SAMPLING != original.sampling:
+        studio.patch_project(project.ls_id, sampling=original.sampling)
+        tell(f'sampling put back to "{original.sampling}"')
     titles = {TITLE, backend.title if backend else TITLE}
-    if not is_ours(info.model_version) and info.model_version not in titles:
+    if not is_our_version(info.model_version) and info.model_version not in titles:
         return
-    before = found.model_version if found else ""
+    before = original.model_version if original else ""
     try:
         studio.patch_project(project.ls_id, model_version=before)
     except StudioRejected:  # it was deleted meanwhile
@@ -216,24 +236,24 @@ def _put_back(
     tell(f'model version put back to "{before}"')
 
 
-def _advise(info: ProjectInfo, others: list[BackendInfo], tell: Tell) -> None:
+def _warn(info: ProjectInfo, other_backends: list[BackendInfo], tell: Tell) -> None:
     if not info.show_predictions:
         tell(
             "suggestions are switched off in this project: switch on Settings > Annotation > "
             '"Use predictions to prelabel tasks"'
         )
-    if others:
-        names = ", ".join(sorted(b.url for b in others))
+    if other_backends:
+        names = ", ".join(sorted(other.url for other in other_backends))
         tell(f"the project has other backends too ({names}); Label Studio uses only the first")
 
 
-def _remember(store: Store, connection_id: str, info: ProjectInfo) -> Project:
+def _save_project(store: Store, connection_id: str, info: ProjectInfo) -> Project:
     created = int(info.created_at.timestamp())
 
     def save(db: Connection) -> Project:
-        known = find_project(db, connection_id, info.id, created)
-        if known is not None:
-            change_project(db, known.id, gone_at=None)
+        existing = find_project(db, connection_id, info.id, created)
+        if existing is not None:
+            change_project(db, existing.id, gone_at=None)
         return save_project(
             db,
             connection_id,
@@ -246,18 +266,18 @@ def _remember(store: Store, connection_id: str, info: ProjectInfo) -> Project:
     return store.database.write(save)
 
 
-def _note_connected(
+def _save_registration(
     db: Connection,
     project: Project,
     backend: BackendInfo,
     webhook: WebhookInfo | None,
-    found: Found,
+    original: OriginalSettings,
 ) -> Project:
     change_project(
         db,
         project.id,
         connected_at=project.connected_at or time.time(),
-        found=asdict(found),
+        found=asdict(original),
         backend_id=backend.id,
         webhook_id=webhook.id if webhook else None,
     )
@@ -270,13 +290,13 @@ def _note_connected(
 
 
 def _pause(db: Connection, project: Project) -> None:
-    """Have the sweeper leave the project alone; jobs under way lose their leases."""
+    """Make the scheduler skip the project, and revoke the leases of its running jobs."""
     change_project(db, project.id, gone_at=time.time())
     for kind in WorkKind:
         pending_work.revoke(db, project.id, kind)
 
 
-def _note_disconnected(db: Connection, project: Project) -> None:
+def _save_disconnected(db: Connection, project: Project) -> None:
     # Once more: while it removed the backend, Label Studio called /setup again.
     _pause(db, project)
     change_project(db, project.id, connected_at=None, found=None, backend_id=None, webhook_id=None)

@@ -1,4 +1,4 @@
-"""What Label Studio says when it refuses to connect us, in words that tell what to do."""
+"""Error messages for connecting: what Label Studio refused, and what to do about it."""
 
 from store.projects.connections import StudioConnection
 from studio.errors import StudioError, StudioNotFound, StudioUnauthorized, StudioUnreachable
@@ -22,10 +22,10 @@ class ConnectingError(StudioError):
     """A project could not be connected or disconnected; the message says what to do."""
 
 
-def explained(
+def explain(
     error: StudioError, connection: StudioConnection, url: str, ls_project_id: int
 ) -> ConnectingError:
-    """The error in words.
+    """The error with a message that says what to do.
 
     Args:
         url: ours, as it was to be registered.
@@ -69,14 +69,14 @@ def _words(error: StudioError, connection: StudioConnection, url: str, ls_projec
 
 
 def unauthorized(error: StudioError, connection: StudioConnection) -> str:
-    """Why the connection's token is refused."""
+    """The message for a token that Label Studio refuses."""
     if jwt_claims(connection.token) is None:
         return f"Label Studio at {connection.url} refuses the token: {LEGACY_OFF}"
     return f"Label Studio at {connection.url} refuses the token: {error}"
 
 
 def webhook_refusal(error: StudioError, url: str, reconcile_seconds: float) -> str:
-    """Why there is no webhook, and what that means."""
+    """The message for a webhook that Label Studio refuses."""
     said = str(error)
     if RESERVED in said:
         why = "start Label Studio with SSRF_PROTECTION_ENABLED=false"

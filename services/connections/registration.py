@@ -1,4 +1,4 @@
-"""What stands about us in Label Studio: the backend's row and the webhook of one project."""
+"""Our registration in a Label Studio project: the ML backend and the webhook."""
 
 import re
 from collections.abc import Callable
@@ -26,18 +26,18 @@ Tell = Callable[[str], None]
 
 
 def backend_url(public_url: str, connection_id: str) -> str:
-    """The URL to be registered in Label Studio: it appends `/predict` and the like."""
+    """The URL to register in Label Studio, which appends `/predict`, `/setup` and so on."""
     base = public_url.rstrip("/")
     return base if connection_id == DEFAULT else f"{base}/c/{connection_id}"
 
 
 def webhook_url(backend: str) -> str:
-    """Where webhooks go, given the backend's URL; Label Studio itself makes one to the same."""
+    """The webhook's URL for a backend's URL, the same as Label Studio's own webhook has."""
     return f"{backend.rstrip('/')}/webhook"
 
 
 def same_url(one: str, other: str) -> bool:
-    """Whether both are one address; the names of this machine's loopback count as the same."""
+    """Whether two URLs are equal; all names of the loopback address count as the same."""
     return _plain(one) == _plain(other)
 
 
@@ -45,8 +45,8 @@ def _plain(url: str) -> str:
     return LOOPBACK.sub(r"\1localhost", url.strip().rstrip("/").lower())
 
 
-def webhook_is_right(webhook: WebhookInfo, url: str, secret: str) -> bool:
-    """Whether it sends what we need, to us, with our secret."""
+def webhook_is_current(webhook: WebhookInfo, url: str, secret: str) -> bool:
+    """Whether a webhook sends all our actions to `url` with our secret."""
     return (
         same_url(webhook.url, url)
         and webhook.is_active
@@ -58,7 +58,7 @@ def webhook_is_right(webhook: WebhookInfo, url: str, secret: str) -> bool:
 
 
 class Registration:
-    """Our row and our webhook in one project; `tell` is given a line for each change."""
+    """Our backend and webhook in one project; `tell` is called with a line for each change."""
 
     def __init__(
         self,
@@ -77,48 +77,48 @@ class Registration:
         self.tell = tell
 
     def backends(self) -> tuple[BackendInfo | None, list[BackendInfo]]:
-        """Our row, if there is one, and all others."""
+        """Our backend, if it is registered, and all other backends of the project."""
         listed = self.studio.backends(self.project.ls_id)
         ours = [b for b in listed if same_url(b.url, self.url)]
         ours += [b for b in listed if b.id == self.project.backend_id]
-        mine = ours[0] if ours else None
-        return mine, [b for b in listed if b is not mine]
+        backend = ours[0] if ours else None
+        return backend, [other for other in listed if other is not backend]
 
     def webhooks(self, backend: str) -> list[WebhookInfo]:
-        """Our webhooks; the one that we know comes first."""
+        """Our webhooks, the stored one first."""
         url = webhook_url(backend)
         listed = self.studio.webhooks(self.project.ls_id)
         ours = [w for w in listed if same_url(w.url, url) or w.id == self.project.webhook_id]
         return sorted(ours, key=lambda w: (w.id != self.project.webhook_id, w.id))
 
-    def ensure_backend(self, known: BackendInfo | None) -> BackendInfo:
-        """Add our row, or mend it where Label Studio doesn't reach us by it.
+    def ensure_backend(self, existing: BackendInfo | None) -> BackendInfo:
+        """Add our backend, or repair one through which Label Studio can't reach us.
 
-        A row that works stays as it is, also under another name of this machine.
+        A backend that works stays as it is, also under another name of this machine.
         """
         auth = self.settings.basic_auth
-        if known is None:
+        if existing is None:
             created = self.studio.create_backend(
                 self.project.ls_id, self.url, TITLE, basic_auth=auth
             )
             self.tell(f"backend {self.url} added")
             return created
-        works = known.state == CONNECTED
-        if works and (auth is None or known.basic_auth_user == auth[0]):
-            return known
-        mended = self.studio.patch_backend(
-            known.id,
+        works = existing.state == CONNECTED
+        if works and (auth is None or existing.basic_auth_user == auth[0]):
+            return existing
+        repaired = self.studio.patch_backend(
+            existing.id,
             self.project.ls_id,
-            known.url if works else self.url,
-            known.title,
-            is_interactive=known.is_interactive,
+            existing.url if works else self.url,
+            existing.title,
+            is_interactive=existing.is_interactive,
             basic_auth=auth,
         )
-        self.tell(f"backend {mended.url} repaired")
-        return mended
+        self.tell(f"backend {repaired.url} repaired")
+        return repaired
 
     def ensure_webhook(self, backend: BackendInfo) -> WebhookInfo | None:
-        """Exactly one webhook, with our secret; None when Label Studio refuses it."""
+        """Ensure exactly one webhook, with our secret; None when Label Studio refuses it."""
         url, headers = webhook_url(backend.url), {SECRET_HEADER: self.connection.secret}
         ours = self.webhooks(backend.url)
         for surplus in ours[1:]:
@@ -126,25 +126,25 @@ class Registration:
             self.tell(f"second webhook to {surplus.url} removed")
         try:
             if not ours:
-                made = self.studio.create_webhook(
+                created = self.studio.create_webhook(
                     self.project.ls_id, url, actions=ACTIONS, headers=headers
                 )
                 self.tell(f"webhook {url} added")
-                return made
-            if webhook_is_right(ours[0], url, self.connection.secret):
+                return created
+            if webhook_is_current(ours[0], url, self.connection.secret):
                 return ours[0]
-            mended = self.studio.patch_webhook(ours[0].id, url, actions=ACTIONS, headers=headers)
+            repaired = self.studio.patch_webhook(ours[0].id, url, actions=ACTIONS, headers=headers)
         except StudioRejected as error:
             self.tell(webhook_refusal(error, url, self.settings.reconcile_seconds))
             return None
         self.tell(f"webhook {url} set up with our secret")
-        return mended
+        return repaired
 
     def remove(self) -> BackendInfo | None:
-        """Remove our row and our webhooks.
+        """Remove our backend and our webhooks.
 
         Returns:
-            The row that was there.
+            The removed backend, if there was one.
         """
         backend, _ = self.backends()
         webhooks = self.webhooks(backend.url if backend else self.url)

@@ -1,4 +1,4 @@
-"""Backbones that a person names: a typo is told at once, not by a job later."""
+"""Checks backbone names that a person enters."""
 
 from model.backbones import UnknownBackboneError, get_backbone
 from services.embedding.backbones import backbone_folder
@@ -8,10 +8,10 @@ DEFAULT = "default"
 
 
 class WrongBackboneError(Exception):
-    """No backbone is called so; the message says what is near."""
+    """No backbone has that name; the message lists similar names."""
 
 
-def checked(settings: Settings, name: str) -> str | None:
+def check_backbone_name(settings: Settings, name: str) -> str | None:
     """The backbone's name; None for "default", the one of the settings.
 
     What only shows when its weights are opened is told by the project's status.

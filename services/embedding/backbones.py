@@ -1,4 +1,4 @@
-"""Opening a backbone by name: with this machine's settings, and with its weights at hand."""
+"""Opens backbones by name, and stores the weights of fine-tuned ones."""
 
 import shutil
 from pathlib import Path
@@ -13,23 +13,23 @@ from store.store import Store
 
 
 class BackboneError(JobError):
-    """A backbone can't be used here; in words for people."""
+    """A backbone can't be used on this machine; the message says why."""
 
 
 def backbone_folder(settings: Settings) -> Path:
-    """Where exported and fine-tuned backbones are kept on this machine."""
+    """This machine's folder of exported and fine-tuned backbones."""
     return settings.home / "backbones"
 
 
-def keep_tuned(store: Store, path: Path) -> str:
-    """Have a fine-tuned backbone's file on this machine and among the artifacts; its name."""
+def store_finetuned(store: Store, path: Path) -> str:
+    """Store a fine-tuned backbone's file here and as an artifact; returns the backbone's name."""
     backbone = install(path, backbone_folder(store.settings))
     store.artifacts.save_files(_artifact(backbone), _folder(store.settings, backbone))
     return backbone
 
 
 def fetch_backbone(store: Store, backbone: str) -> None:
-    """Have a fine-tuned backbone's file on this machine; nothing to do for any other.
+    """Download a fine-tuned backbone's file to this machine; other backbones need none.
 
     Raises:
         BackboneError: it is kept nowhere.
@@ -43,7 +43,7 @@ def fetch_backbone(store: Store, backbone: str) -> None:
         raise BackboneError(f"the fine-tuned backbone's weights are lost: {error}") from error
 
 
-def discard_tuned(store: Store, backbone: str) -> None:
+def delete_finetuned(store: Store, backbone: str) -> None:
     """Delete a fine-tuned backbone's weights, here and among the artifacts, and its exports.
 
     Raises:
@@ -58,8 +58,8 @@ def discard_tuned(store: Store, backbone: str) -> None:
         shutil.rmtree(folder)
 
 
-def tuned_here(settings: Settings) -> dict[str, float]:
-    """Fine-tuned backbones whose weights are on this machine, and since when (1970's seconds)."""
+def local_finetuned(settings: Settings) -> dict[str, float]:
+    """{backbone: time} of fine-tuned weights on this machine; time in seconds since 1970."""
     return {
         TUNED + path.name: path.stat().st_mtime
         for path in (backbone_folder(settings) / FAMILY).glob("[!.]*")

@@ -1,4 +1,4 @@
-"""Embedding what a project's tasks show, in order of urgency, many images at a time."""
+"""Embeds a project's images in batches, the most urgent first."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ LOADERS = max(4, 2 * (os.cpu_count() or 1))  # threads: loading waits for Label 
 
 @dataclass
 class _Results:
-    """What was found out since the last flush."""
+    """Embeddings and errors since the last flush."""
 
     tasks: dict[int, Task] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
@@ -43,12 +43,12 @@ class _Results:
         return len(self.keys) + len(self.broken) + len(self.passing)
 
 
-class _KnownImageError(Exception):
-    """The image's embedding is there already: no need to compute it."""
+class _AlreadyEmbeddedError(Exception):
+    """The image's embedding is stored already."""
 
 
 class BulkEmbedding:
-    """One run over the tasks of one project, in the space of one backbone."""
+    """One run over a project's tasks, with one backbone."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class BulkEmbedding:
         self.failed = 0
 
     def run(self) -> None:
-        """Embed what is left, in batches, until the time is up."""
+        """Embed images without an embedding, in batches, until the time is up."""
         results = _Results()
         stream = embed_stream(
             self.embedder, ((task, task) for task in self._tasks()), self._load, workers=LOADERS
@@ -88,7 +88,7 @@ class BulkEmbedding:
         self._flush(results)
 
     def _tasks(self) -> Iterator[Task]:
-        """Tasks in order of urgency, asked for again and again: labels come while we work."""
+        """Tasks in order of urgency, queried again for each batch: labels arrive meanwhile."""
         if self.only is not None:
             yield from self.only
             return
@@ -112,17 +112,17 @@ class BulkEmbedding:
         assert task.uri is not None, "tasks without an image are not listed"
         if task.image_key and self.store.embeddings.get(self.embedder.key, [task.image_key]):
             self.keys[task.unit] = task.image_key
-            raise _KnownImageError
+            raise _AlreadyEmbeddedError
         data = self.loader.fetch(task.uri, task.ls_id)
         key = hashlib.sha256(data).hexdigest()
         self.keys[task.unit] = key
         if self.store.embeddings.get(self.embedder.key, [key]):
-            raise _KnownImageError
+            raise _AlreadyEmbeddedError
         return decode(data, self.loader.policy)
 
     def _note(self, results: _Results, task: Task, outcome: Float16s | Exception) -> None:
         results.tasks[task.unit] = task
-        if isinstance(outcome, _KnownImageError):
+        if isinstance(outcome, _AlreadyEmbeddedError):
             results.keys[task.unit] = self.keys.pop(task.unit)
         elif isinstance(outcome, PermanentImageError):
             log.info("image can't be used", task=task.ls_id, reason=str(outcome))
@@ -158,7 +158,7 @@ class BulkEmbedding:
             worth_learning = (
                 not (self.moving or self.beside)
                 and results.keys
-                and self._worth_learning(db, results, counts.embedded)
+                and self._enough_to_learn(db, results, counts.embedded)
             )
         if worth_learning:
             self.store.database.write(
@@ -170,7 +170,7 @@ class BulkEmbedding:
             fraction, f"{self.done} images in {self.context.seconds:.0f} s{where}"
         )
 
-    def _worth_learning(self, db: Connection, results: _Results, embedded: int) -> bool:
+    def _enough_to_learn(self, db: Connection, results: _Results, embedded: int) -> bool:
         if not annotated_tasks(db, self.project_id).isdisjoint(map(task_of, results.keys)):
             return True
         first = embedded - len(results.keys) < FIRST_POOL <= embedded

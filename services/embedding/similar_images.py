@@ -1,4 +1,4 @@
-"""Similar images: the tasks of a project whose embeddings are nearest to a task's."""
+"""Finds the tasks whose embeddings are nearest to that of a given task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from model.arrays import Float16s
 from model.similarity import best, coarse_cosines, cosines
-from services.embedding.similarity_index import extend_matrix, open_matrix
+from services.embedding.similarity_index import extend_index, open_index
 from store.database.chunks import chunks
 from store.database.schema import task
 from store.projects.key_values import ProjectKey
@@ -28,12 +28,12 @@ Vectors = Mapping[str, Float16s]
 
 
 class NotReadyError(Exception):
-    """Nothing can be said of this task's image; in words for people."""
+    """The task's image has no embedding; the message says why."""
 
 
 @dataclass(frozen=True)
 class Similar:
-    """A task whose image looks alike. `similarity` is a cosine, 1 for the same image."""
+    """A similar task; `similarity` is the cosine of the embeddings, 1 for the same image."""
 
     task: int  # Label Studio's id
     similarity: float
@@ -62,8 +62,8 @@ def similar(store: Store, project: Project, task_id: int, count: int) -> list[Si
     return sorted(found, key=lambda one: (-one.similarity, one.task))[:count]
 
 
-def keep_matrix(store: Store, project: Project, *, changed: bool = False) -> None:
-    """Bring a large project's matrix up to date; called when all its images are embedded.
+def update_index(store: Store, project: Project, *, changed: bool = False) -> None:
+    """Update the similarity index of a large project; called when all its images are embedded.
 
     Args:
         changed: images were embedded just now; else their number tells whether any is new.
@@ -77,7 +77,7 @@ def keep_matrix(store: Store, project: Project, *, changed: bool = False) -> Non
         if total <= SMALL or (key.get(db) == [space, total] and not changed):
             return
         keys = _keys(db, project.id, space)
-    extend_matrix(store, project.id, space, keys)
+    extend_index(store, project.id, space, keys)
     store.database.write(lambda db: key.set(db, [space, total]))
 
 
@@ -100,7 +100,7 @@ def _scan(
     store: Store, project: Project, space: str, query: Float16s, count: int
 ) -> dict[str, float]:
     """{image key: cosine} of the nearest, of which `count` have a task besides the one asked."""
-    matrix = open_matrix(store.settings, project.id, space, len(query))
+    matrix = open_index(store.settings, project.id, space, len(query))
     if not len(matrix.keys):
         raise NotReadyError("the project's images are still being read; try again in a minute")
     coarse = coarse_cosines(matrix.codes, matrix.scales, query)

@@ -1,4 +1,4 @@
-"""The embeddings of a large project as memory-mapped files, to be scanned for similar images.
+"""An index for similar images: a project's embeddings as memory-mapped files.
 
 They are derived from the embeddings database by the embed job, in HOME/matrices, and can be thrown
 away at any time. Rows are only added: an image that no task shows any more is left out by the one
@@ -26,8 +26,8 @@ ROWS = 5_000  # embeddings read and added at a time
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """The rows that are there: [N, D] codes, [N] scales, and [N] image keys as bytes."""
+class SimilarityIndex:
+    """The rows of an index: [N, D] codes, [N] scales, and [N] image keys as bytes."""
 
     codes: Codes
     scales: Float32s
@@ -35,28 +35,28 @@ class Matrix:
 
 
 def folder_of(settings: Settings, project_id: int, space: str) -> Path:
-    """Where a project's matrix of one space is."""
+    """The folder of a project's index in one embedding space."""
     name = hashlib.sha256(space.encode()).hexdigest()[:16]
     return settings.home / "matrices" / f"{project_id}-{name}"
 
 
-def open_matrix(settings: Settings, project_id: int, space: str, width: int) -> Matrix:
-    """The matrix of embeddings of `width` numbers; without rows when there is none yet."""
+def open_index(settings: Settings, project_id: int, space: str, width: int) -> SimilarityIndex:
+    """The index of embeddings with `width` numbers; without rows when there is none yet."""
     folder = folder_of(settings, project_id, space)
     count = _rows(folder, width)
     if count == 0:
-        return Matrix(
+        return SimilarityIndex(
             np.empty((0, width), np.int8), np.empty(0, np.float32), np.empty(0, f"S{KEY_BYTES}")
         )
-    return Matrix(
+    return SimilarityIndex(
         np.memmap(folder / "codes", np.int8, "r", shape=(count, width)),
         np.memmap(folder / "scales", np.float32, "r", shape=(count,)),
         np.memmap(folder / "keys", f"S{KEY_BYTES}", "r", shape=(count,)),
     )
 
 
-def extend_matrix(store: Store, project_id: int, space: str, image_keys: Sequence[str]) -> int:
-    """Add the embeddings of those images that are not there; drop the project's other spaces.
+def extend_index(store: Store, project_id: int, space: str, image_keys: Sequence[str]) -> int:
+    """Add the embeddings of images that the index lacks; delete the project's other indexes.
 
     Returns:
         How many were added.

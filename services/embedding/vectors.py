@@ -1,4 +1,4 @@
-"""Embeddings of tasks, read from the store."""
+"""Reads the embeddings of tasks from the store."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from studio.items import WHOLE
 
 
 def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[Task], Floats]:
-    """Those of `tasks` that have an embedding, and their embeddings [N, D]."""
+    """The tasks that have an embedding, and their embeddings [N, D]."""
     vectors = vectors_of(store, space, [task.image_key for task in tasks if task.image_key])
     kept = [task for task in tasks if task.image_key in vectors]
     if not kept:
@@ -22,7 +22,10 @@ def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[
 
 
 def vectors_of(store: Store, space: str, keys: Sequence[str]) -> dict[str, Float16s]:
-    """{key: embedding [D]}, of those that the space holds; of several images, their mean."""
+    """{image key: embedding [D]} of a space; for joined keys the mean of their images.
+
+    Keys without an embedding are left out.
+    """
     joined = [key for key in keys if JOIN in key]
     if not joined:
         return store.embeddings.get(space, keys)
@@ -37,8 +40,10 @@ def vectors_of(store: Store, space: str, keys: Sequence[str]) -> dict[str, Float
     return {key: found[key] for key in keys if key in found} | means
 
 
-def asked_of(config: LabelConfig, vectors: Mapping[int, Float16s]) -> list[tuple[int, Float16s]]:
-    """(item, embedding [D]) of what is asked of a task, of whose images {item: [D]} are there."""
+def unit_vectors(
+    config: LabelConfig, vectors: Mapping[int, Float16s]
+) -> list[tuple[int, Float16s]]:
+    """(image index, embedding [D]) of each unit of a task, given {image index: [D]}."""
     if not config.several or not vectors:
         return list(vectors.items())
     together = config.at(whole=True).controls

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.embedding.backbones import discard_tuned, tuned_here
+from services.embedding.backbones import delete_finetuned, local_finetuned
 from services.job_context import TIME_BOX, JobContext
 from store.database.schema import task
 from store.predictions.publications import pending_publications
@@ -136,13 +136,13 @@ def _delete(context: JobContext, backbone: str) -> bool:
         while context.store.embeddings.drop(space, BATCH) == BATCH:
             if context.seconds > TIME_BOX:
                 return False
-    discard_tuned(context.store, backbone)
+    delete_finetuned(context.store, backbone)
     return True
 
 
 def _clear_orphans(context: JobContext, before: float) -> None:
     """Weights of a fine-tuning that was cancelled just before its end, or deleted elsewhere."""
-    here = [name for name, at in tuned_here(context.store.settings).items() if at < before]
+    here = [name for name, at in local_finetuned(context.store.settings).items() if at < before]
     if not here:
         return
     for backbone in _unkept(context.store, here):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psutil
 
 from backend.demo.run import DemoSession
-from services.connections.connect import is_ours
+from services.connections.connect import is_our_version
 from store.predictions.shortlists import get_shortlist
 
 
@@ -33,7 +33,7 @@ def shown_version(session: DemoSession) -> str:
 def doubled_predictions(session: DemoSession) -> dict[tuple[int, str], int]:
     """(task, version) pairs of which Label Studio holds more than one prediction of ours."""
     held = session.studio.predictions(project=session.project.ls_id)
-    counts = Counter((p.task, p.model_version) for p in held if is_ours(p.model_version))
+    counts = Counter((p.task, p.model_version) for p in held if is_our_version(p.model_version))
     return {pair: count for pair, count in counts.items() if count > 1}
 
 

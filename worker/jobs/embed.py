@@ -14,7 +14,7 @@ from model.embedding import Embedder
 from services.connections.clients import image_loader
 from services.embedding.backbones import BackboneError, open_backbone
 from services.embedding.bulk_embedding import BulkEmbedding
-from services.embedding.similar_images import keep_matrix
+from services.embedding.similar_images import update_index
 from services.job_context import JobContext
 from store.predictions.shortlists import get_shortlist
 from store.projects.embedding_spaces import (
@@ -218,7 +218,7 @@ class _EmbedJob:
         ready = self._is_ready()
         if not more:
             with self.context.step("matrix"):
-                keep_matrix(self.store, project, changed=self.done > 0)
+                update_index(self.store, project, changed=self.done > 0)
 
         def write(db: Connection) -> None:
             pending_work.finish(db, self.context.lease)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from model.finetuning import Cancelled, CannotFinetuneError, Finetuned, Options, finetune
 from services.connections.clients import image_loader
-from services.embedding.backbones import backbone_folder, keep_tuned, open_backbone
+from services.embedding.backbones import backbone_folder, open_backbone, store_finetuned
 from services.errors import GivenUpError, JobError
 from services.finetuning.plan import Plan, make_plan
 from services.finetuning.policy import Attempt, note_attempt
@@ -183,7 +183,7 @@ class _Finetuning:
         self.context.check()
         self._require_stillness(plan.backbone)
         self.context.progress(0.9, "embedding the labelled images with the tuned backbone")
-        backbone = keep_tuned(self.store, tuned.path)
+        backbone = store_finetuned(self.store, tuned.path)
         embedder = open_backbone(self.store, backbone)
         try:
             with self.context.step("embed"):

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from services.connections.clients import studio_for
-from services.connections.connect import is_ours
+from services.connections.connect import is_our_version
 from services.job_context import TIME_BOX, JobContext
 from services.labels.multi_image import learned_of, unready
 from services.publishing.auto_accept_writer import write_accepted
@@ -260,7 +260,7 @@ class _Publishing:
         shown = self.studio.get_project(self.project.ls_id).model_version
         if shown == version.name:
             return
-        if shown and not is_ours(shown) and shown not in self._titles():
+        if shown and not is_our_version(shown) and shown not in self._titles():
             log.info("the project shows another model on its admin's wish", model_version=shown)
             return
         try:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from backend.cli.common import MOST_ID, CommandError, load_settings, open_store
 from services.connections.connect import ConnectingError, connect, disconnect
-from services.connections.error_messages import explained
+from services.connections.error_messages import explain
 from services.connections.registration import backend_url
 from store.projects.connections import DEFAULT, StudioConnection, get_connection, save_connection
 from store.projects.projects import Project, find_project
@@ -100,7 +100,7 @@ def _studio(
         except StudioError as error:
             known = isinstance(error, ConnectingError)
             address = backend_url(store.settings.url, connection)
-            said = error if known else explained(error, asked, address, project)
+            said = error if known else explain(error, asked, address, project)
             raise CommandError(str(said)) from None
 
 

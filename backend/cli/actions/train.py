@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.cli.common import CommandError, open_project
 from backend.views.versions import version_records
-from services.embedding.backbone_names import WrongBackboneError, checked
+from services.embedding.backbone_names import WrongBackboneError, check_backbone_name
 from services.versions.training_requests import (
     Outcome,
     TrainingKind,
@@ -65,7 +65,7 @@ def run_cancel(project: int, connection: str, *, as_json: bool) -> None:
 
 def _change_backbone(store: Store, project: Project, name: str) -> str:
     try:
-        backbone = checked(store.settings, name)
+        backbone = check_backbone_name(store.settings, name)
     except WrongBackboneError as error:
         raise CommandError(str(error), code=2) from None
     store.database.write(lambda db: change_backbone(db, project.id, backbone))

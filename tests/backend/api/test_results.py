@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from services.embedding import similar_images as similar_module
-from services.embedding.similar_images import keep_matrix, similar
-from services.embedding.similarity_index import extend_matrix, open_matrix
+from services.embedding.similar_images import similar, update_index
+from services.embedding.similarity_index import extend_index, open_index
 from services.suggestions.control_group import is_blind
 from store.predictions.publications import Item, pending_publications, save_predictions
 from store.predictions.shown import suggestions_by_task
@@ -111,21 +111,21 @@ def test_a_large_project_is_scanned_in_its_matrix(
     whole = similar(web.store, project, 5, 29)
     monkeypatch.setattr(similar_module, "SMALL", 10)
     monkeypatch.setattr(similar_module, "SPARE", 20)
-    keep_matrix(web.store, project)
-    keep_matrix(web.store, project)
+    update_index(web.store, project)
+    update_index(web.store, project)
     width = vectors_of([1]).shape[1]
-    assert len(open_matrix(web.store.settings, project.id, SPACE, width).keys) == 30
+    assert len(open_index(web.store.settings, project.id, SPACE, width).keys) == 30
     assert similar(web.store, project, 5, 29) == whole
     assert similar(web.store, project, 5, 3) == whole[:3]
     keys = [key_of(task) for task in range(1, 31)]
-    assert extend_matrix(web.store, project.id, SPACE, keys) == 0
+    assert extend_index(web.store, project.id, SPACE, keys) == 0
     # What a killed job leaves behind counts for nothing, and is written over.
     folder = next((web.store.settings.home / "matrices").glob(f"{project.id}-*"))
     with (folder / "codes").open("ab") as file:
         file.write(b"x" * 50)
     add_tasks(web.store, project, range(31, 34), embedded=True)
-    keep_matrix(web.store, project)
-    assert len(open_matrix(web.store.settings, project.id, SPACE, width).keys) == 33
+    update_index(web.store, project)
+    assert len(open_index(web.store.settings, project.id, SPACE, width).keys) == 33
     assert {one.task for one in similar(web.store, project, 5, 40)} == {*range(1, 34)} - {5}
 
 

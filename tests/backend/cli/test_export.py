@@ -14,7 +14,7 @@ from backend.cli.actions import export
 from backend.cli.common import CommandError
 from model.backbones import build_module, get_backbone
 from model.backbones.families.tuned import write_tuned
-from services.embedding.backbones import keep_tuned
+from services.embedding.backbones import store_finetuned
 from services.suggestions.predictor import Predictor
 from store.projects.embedding_spaces import begin_move
 from store.tasks.tasks import list_tasks
@@ -52,7 +52,7 @@ def tune(bench: Workbench, folder: Path) -> None:
     weights = build_module(spec, settings.home / "backbones").state_dict()
     changed = {n: w * 1.01 if n == "0.weight" else w for n, w in weights.items()}
     digest = write_tuned(folder / "tuned.safetensors", changed, spec, {})
-    backbone = keep_tuned(bench.store, folder / "tuned.safetensors")
+    backbone = store_finetuned(bench.store, folder / "tuned.safetensors")
 
     def write(db):
         add_tuned(

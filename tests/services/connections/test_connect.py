@@ -9,7 +9,12 @@ import pytest
 from backend.demo.label_studio import LabelStudioServer
 from backend.doctor.readiness import web_is_ready
 from services.connections.connect import ConnectingError, connect, disconnect, repair
-from services.connections.registration import ACTIONS, SECRET_HEADER, webhook_is_right, webhook_url
+from services.connections.registration import (
+    ACTIONS,
+    SECRET_HEADER,
+    webhook_is_current,
+    webhook_url,
+)
 from store.projects.connections import DEFAULT, get_connection, save_connection
 from store.projects.projects import (
     Project,
@@ -236,7 +241,7 @@ def test_a_pasted_url_is_repaired_and_the_admin_is_not_fought(
     info, backends, (webhook,) = standing(admin, studio_project.id)
     assert [b.id for b in backends] == [backend.id]
     assert backends[0].title == "Our helper"
-    assert webhook_is_right(webhook, webhook_url(other_name), secret(store))
+    assert webhook_is_current(webhook, webhook_url(other_name), secret(store))
     assert info.model_version == ""
     assert info.sampling == studio_project.sampling
     push(admin, studio_project.id, "their choice")
@@ -271,7 +276,7 @@ def test_a_second_webhook_is_removed_and_a_wrong_one_mended(
     connect(store, admin, DEFAULT, studio_project.id, settings.url)
     (webhook,) = admin.webhooks(studio_project.id)
     assert webhook.id == project.webhook_id
-    assert webhook_is_right(webhook, url, secret(store))
+    assert webhook_is_current(webhook, url, secret(store))
 
 
 def test_a_named_connection_has_a_url_of_its_own(

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from model.backbones import get_backbone
 from model.backbones.families.tuned import FORMAT, METADATA
-from services.embedding.backbones import tuned_here
+from services.embedding.backbones import local_finetuned
 from services.finetuning.cleanup import clear_tuned
 from services.versions.rollback import VersionError, rollback
 from store.files.artifacts import ArtifactError
@@ -93,7 +93,7 @@ def is_kept(bench: Workbench, backbone: str) -> bool:
         stored = True
     except ArtifactError:
         stored = False
-    here = backbone in tuned_here(bench.store.settings)
+    here = backbone in local_finetuned(bench.store.settings)
     exports = bench.store.settings.home.glob(f"backbones/*{digest[:16]}-openvino-*")
     embedded = bench.store.embeddings.get(space_of(backbone), ["image1", "image2"])
     found = [stored, here, any(exports), len(embedded) == 2]
