@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from model.active_learning.advice import Advice
+from services.advice import get_advice
 from services.labels.aggregation import Labels, read_labels
 from services.labels.multi_image import image_counts, learned_of, unready
 from store.predictions.auto_accepts import written_confidences
@@ -28,7 +30,6 @@ from store.tasks.annotations import (
     first_received,
 )
 from store.tasks.tasks import Task, list_tasks
-from store.versions.active_learning import Advice, get_advice
 from store.versions.versions import Version, get_version, newest_version
 from studio.config import LabelConfig, parse_label_config
 

@@ -4,20 +4,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from model.active_learning.advice import Advice, Agreement, Choosing, Outlook
 from model.active_learning.auto_accept import FAILED, FEW, ON
 from model.active_learning.learning_curve import labels_for
+from model.statistics.intervals import Estimate
+from services.advice import get_advice
 from services.suggestions.auto_accept import Standing, standing
 from store.predictions.auto_accepts import WITHDRAWN, count_acceptances
 from store.projects.goals import Goal, get_goal
 from store.projects.projects import Project
-from store.versions.active_learning import (
-    Advice,
-    Agreement,
-    Choosing,
-    Interval,
-    Outlook,
-    get_advice,
-)
 from studio.config import parse_label_config
 
 LITTLE = 0.005  # of accuracy: a gain that is not worth 100 labels, where versions agree as well
@@ -44,8 +39,8 @@ class AdviceStatus:
 
     at: float | None
     labels: int
-    accuracy: Interval | None
-    open_accuracy: Interval | None
+    accuracy: Estimate | None
+    open_accuracy: Estimate | None
     seconds_per_label: float | None
     outlook: Outlook | None
     labels_to_goal: int | None  # in all; None when there is no goal, or no number leads there
@@ -133,7 +128,7 @@ def _accuracy(found: Advice) -> str:
     return f"{said} of all images, on {_share(found.open_accuracy)} of those not labelled yet."
 
 
-def _share(found: Interval) -> str:
+def _share(found: Estimate) -> str:
     return f"{found.value:.1%} (95% interval {found.low:.1%} to {found.high:.1%})"
 
 

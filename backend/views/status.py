@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
+from model.statistics.intervals import Estimate
 from services.labels.labelled_tasks import count_labelled_tasks
 from services.reports.ledger_summary import Summary, kept_summary
 from store.predictions.pending_answers import owed_tasks
@@ -27,16 +28,6 @@ from worker.queues.enqueue import WorkerInfo, workers_alive
 
 
 @dataclass(frozen=True)
-class AccuracyStatus:
-    """Share of right suggestions on `n` labels that were not trained on, with a 95% interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True)
 class VersionStatus:
     """A version and what became of it: candidate, served, retired or refused, and why."""
 
@@ -44,7 +35,7 @@ class VersionStatus:
     kind: str
     status: str
     labels: int
-    accuracy: AccuracyStatus | None
+    accuracy: Estimate | None
     verdict: str
     created_at: float
 
@@ -76,7 +67,7 @@ class Status:
     owed: int
     version: str | None
     version_since: float | None
-    accuracy: AccuracyStatus | None
+    accuracy: Estimate | None
     reason: str | None
     reconciled_at: float | None
     jobs: tuple[JobStatus, ...]  # under way
@@ -202,11 +193,11 @@ def _moving(db: Connection, project: Project) -> MoveStatus | None:
     return MoveStatus(project.next_backbone, counts.embedded, project.next_error)
 
 
-def _accuracy(version: Version | None) -> AccuracyStatus | None:
+def _accuracy(version: Version | None) -> Estimate | None:
     known = version.metrics.get("accuracy") if version else None
     if not known:
         return None
-    return AccuracyStatus(known["value"], known["low"], known["high"], known["n"])
+    return Estimate(known["value"], known["low"], known["high"], known["n"])
 
 
 def _version_status(version: Version) -> VersionStatus:

@@ -14,7 +14,7 @@ import numpy as np
 
 from model.arrays import Bools, Floats
 from model.statistics.bounds import mean_interval
-from model.statistics.intervals import LEVEL, Measure
+from model.statistics.intervals import LEVEL, Estimate
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Draws:
 class Audit:
     """The model's accuracy on all images, and on those that are still open; None when none is."""
 
-    everything: Measure
-    rest: Measure | None
+    everything: Estimate
+    rest: Estimate | None
 
 
 def audit(
@@ -59,7 +59,7 @@ def audit(
     def of_open(share: float) -> float:
         return float(np.clip((share * images - labelled_right) / still_open, 0, 1))
 
-    rest = Measure(
+    rest = Estimate(
         of_open(everything.value), of_open(everything.low), of_open(everything.high), everything.n
     )
     return Audit(everything, rest)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.arrays import Bools, Float64s, Ints
-from model.statistics.intervals import LEVEL
+from model.statistics.intervals import LEVEL, Estimate
 
 POINTS = 6
 GROWTH = 1.5  # between sizes
@@ -27,35 +27,28 @@ Answers = Callable[[Ints, Ints], Bools]
 
 
 @dataclass(frozen=True)
-class Gain:
-    """A gain in accuracy, 0 to 1, with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Curve:
     """Replicates of a, b, c [R, 3]; the first is the best fit, the others its uncertainty."""
 
     sizes: tuple[int, ...]
     accuracy: tuple[float, ...]
     replicates: Float64s
+    asked: int  # images that it was measured on
 
-    def gain(self, labels: int, more: int, *, level: float = LEVEL) -> Gain:
-        """What `more` labels add to `labels`; never less than nothing."""
+    def gain(self, labels: int, more: int, *, level: float = LEVEL) -> Estimate:
+        """The accuracy that `more` labels add to `labels`; never less than nothing."""
         _, b, c = self.replicates.T
         gains = b * (labels**-c - (labels + more) ** -c)
         low, high = np.quantile(gains, [(1 - level) / 2, (1 + level) / 2])
         value = float(gains[0])
-        return Gain(value, min(float(low), value), max(float(high), value))
+        return Estimate(value, min(float(low), value), max(float(high), value), self.asked)
 
-    def limit(self, *, level: float = LEVEL) -> Gain:
+    def limit(self, *, level: float = LEVEL) -> Estimate:
         """The accuracy that endless labels of this kind would lead to."""
         a = self.replicates[:, 0]
         low, high = np.quantile(a, [(1 - level) / 2, (1 + level) / 2])
-        return Gain(float(a[0]), min(float(low), float(a[0])), max(float(high), float(a[0])))
+        value = float(a[0])
+        return Estimate(value, min(float(low), value), max(float(high), value), self.asked)
 
     @property
     def rise(self) -> tuple[float, float]:
@@ -126,7 +119,7 @@ def fit_curve(sizes: tuple[int, ...], right: Bools, *, seed: int) -> Curve | Non
     drawn = times @ right.T.astype(np.float64) / right.shape[1]
     drawn += rng.normal(scale=spread, size=drawn.shape)
     replicates = np.concatenate([best, _fit(n, drawn)])
-    return Curve(sizes, tuple(float(v) for v in measured), replicates)
+    return Curve(sizes, tuple(float(v) for v in measured), replicates, right.shape[1])
 
 
 def _curve(n: Float64s, abc: Float64s) -> Float64s:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.arrays import Floats, Ints
+from model.statistics.intervals import Estimate
 
 LEAST_RANDOM = 40  # random picks: with fewer nothing is said
 SPLITS = 4  # of the random picks into halves; each half teaches once and asks once
@@ -26,20 +27,17 @@ Losses = Callable[[Ints, Ints], Floats]
 
 @dataclass(frozen=True)
 class Arms:
-    """The mean loss that choosing saves, with its 95% interval; `n` random picks say so."""
+    """The mean loss that choosing saves, by random picks."""
 
-    gain: float
-    low: float
-    high: float
-    n: int
+    gain: Estimate
     labels: int  # that each arm was taught, beside those that both have
 
     @property
     def pays(self) -> bool | None:
         """Whether it pays; None while that can't be told."""
-        if self.low > 0:
+        if self.gain.low > 0:
             return True
-        return False if self.high < 0 else None
+        return False if self.gain.high < 0 else None
 
 
 def compare_arms(
@@ -75,4 +73,4 @@ def compare_arms(
     # The halves of one split, and the splits, share labels: taken for what they differ by at most.
     of_models = T_VALUE * float(np.std(means, ddof=1)) / 2**0.5
     reach = float(np.hypot(of_images, of_models))
-    return Arms(gain, gain - reach, gain + reach, len(random), labels)
+    return Arms(Estimate(gain, gain - reach, gain + reach, len(random)), labels)

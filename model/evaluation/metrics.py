@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Bools, Float32s, Float64s, Floats, Int64s, Ints
-from model.statistics.intervals import Measure, bootstrapped_mean, interval, resamples, share
+from model.statistics.intervals import Estimate, bootstrapped_mean, interval, resamples, share
 
 LISTED_CLASSES = 100  # in `plain()`: of more, those with the lowest recall
 
@@ -23,17 +23,17 @@ class ClassMetrics:
 
     name: str
     n: int  # rows that truly have it
-    precision: Measure | None  # of the rows that were said to have it, how many do
-    recall: Measure | None  # of the rows that have it, how many were said to
-    average_precision: Measure | None = None  # of several classes at once: of the order by score
+    precision: Estimate | None  # of the rows that were said to have it, how many do
+    recall: Estimate | None  # of the rows that have it, how many were said to
+    average_precision: Estimate | None = None  # of several classes at once: of the order by score
 
 
 @dataclass(frozen=True)
 class SingleMetrics:
     """Of exactly one class a row."""
 
-    accuracy: Measure
-    balanced_accuracy: Measure  # the mean recall of the classes that are there
+    accuracy: Estimate
+    balanced_accuracy: Estimate  # the mean recall of the classes that are there
     classes: tuple[ClassMetrics, ...]
     confusion: Int64s  # [C, C]: rows of the class (first index), by what was said
 
@@ -54,9 +54,9 @@ class SingleMetrics:
 class MultiMetrics:
     """Of any number of classes a row."""
 
-    agreement: Measure  # share of (row, known class) that is right
-    exact: Measure  # share of rows in which every known class is right
-    mean_average_precision: Measure | None  # None when no class is ever there
+    agreement: Estimate  # share of (row, known class) that is right
+    exact: Estimate  # share of rows in which every known class is right
+    mean_average_precision: Estimate | None  # None when no class is ever there
     classes: tuple[ClassMetrics, ...]
 
     def plain(self) -> dict[str, Any]:
@@ -74,9 +74,9 @@ class MultiMetrics:
 class NumberMetrics:
     """Of a number a row, in its own unit."""
 
-    mean_absolute_error: Measure
+    mean_absolute_error: Estimate
     of_guessing: float  # the mean absolute error of always saying the truths' median
-    within: Measure | None  # share of truths inside the interval that was given with the number
+    within: Estimate | None  # share of truths inside the interval that was given with the number
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
@@ -182,7 +182,7 @@ def numbers(
     )
 
 
-def _balanced(y: Ints, right: Bools, times: Float32s) -> Measure:
+def _balanced(y: Ints, right: Bools, times: Float32s) -> Estimate:
     order = np.argsort(y, kind="stable")
     starts = np.flatnonzero(np.diff(y[order], prepend=-1))
     drawn = times[:, order]
@@ -219,7 +219,7 @@ def _average_precision(
     return float(of(np.ones((1, len(there))))[0]), of(times[:, order])
 
 
-def _mean_average_precision(orders: list[tuple[float, Float64s] | None], n: int) -> Measure | None:
+def _mean_average_precision(orders: list[tuple[float, Float64s] | None], n: int) -> Estimate | None:
     found = [order for order in orders if order is not None]
     if not found:
         return None
@@ -229,7 +229,7 @@ def _mean_average_precision(orders: list[tuple[float, Float64s] | None], n: int)
     return interval(float(np.mean([value for value, _ in found])), means, n)
 
 
-def _share_of(hits: int, n: int) -> Measure | None:
+def _share_of(hits: int, n: int) -> Estimate | None:
     return share(np.arange(n) < hits) if n else None
 
 

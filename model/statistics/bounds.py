@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from model.arrays import Bools, Float64s, Floats, Indices
-from model.statistics.intervals import LEVEL, Measure
+from model.statistics.intervals import LEVEL, Estimate
 
 Values = Floats | Bools
 
@@ -66,14 +66,14 @@ def upper_bound(values: Values, *, alpha: float) -> float:
     return 1 - lower_bound(1 - np.asarray(values, np.float64), alpha=alpha)
 
 
-def mean_interval(values: Values, *, level: float = LEVEL) -> Measure:
+def mean_interval(values: Values, *, level: float = LEVEL) -> Estimate:
     """The mean of `values` [n] in [0, 1] with its two-sided interval at `level`; [0, 1] of none."""
     if not len(values):
-        return Measure(0.5, 0.0, 1.0, 0)
+        return Estimate(0.5, 0.0, 1.0, 0)
     each = (1 - level) / 2
     value = float(np.mean(values))
     low, high = lower_bound(values, alpha=each), upper_bound(values, alpha=each)
-    return Measure(value, min(low, value), max(high, value), len(values))
+    return Estimate(value, min(low, value), max(high, value), len(values))
 
 
 @cache

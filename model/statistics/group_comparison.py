@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 
 from model.arrays import Float64s, Floats
-from model.statistics.intervals import LEVEL, Measure
+from model.statistics.intervals import LEVEL, Estimate
 
 LEAST = 5  # times in each group: of fewer nothing is said
 LONGEST = 900.0  # seconds; a task that was open for longer lay open in a break
@@ -23,7 +23,7 @@ def usable(seconds: Sequence[float | None]) -> Float64s:
     return known[(known > 0) & (known <= LONGEST)]
 
 
-def time_saved(helped: Floats, alone: Floats, *, level: float = LEVEL) -> Measure | None:
+def time_saved(helped: Floats, alone: Floats, *, level: float = LEVEL) -> Estimate | None:
     """Typical seconds that are saved: of times `alone` [M] less those `helped` [N], all above 0.
 
     A difference of geometric means; its interval by the delta method, in which the variance of
@@ -39,10 +39,10 @@ def time_saved(helped: Floats, alone: Floats, *, level: float = LEVEL) -> Measur
     )
     reach = NormalDist().inv_cdf((1 + level) / 2) * variance**0.5
     value = means[0] - means[1]
-    return Measure(value, value - reach, value + reach, min(len(helped), len(alone)))
+    return Estimate(value, value - reach, value + reach, min(len(helped), len(alone)))
 
 
-def more_often(first: Measure, second: Measure) -> Measure:
+def more_often(first: Estimate, second: Estimate) -> Estimate:
     """How much larger the first share is than the second, -1 to 1, both with Wilson's interval.
 
     Newcombe's hybrid score interval (Statistics in Medicine 17, 1998, method 10), at the level of
@@ -51,4 +51,4 @@ def more_often(first: Measure, second: Measure) -> Measure:
     value = first.value - second.value
     below = ((first.value - first.low) ** 2 + (second.high - second.value) ** 2) ** 0.5
     above = ((first.high - first.value) ** 2 + (second.value - second.low) ** 2) ** 0.5
-    return Measure(value, value - below, value + above, min(first.n, second.n))
+    return Estimate(value, value - below, value + above, min(first.n, second.n))

@@ -21,8 +21,8 @@ WORK = 20_000_000  # rows over all draws: what bounds the time and the memory of
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A number with its interval. Of a share: 0 to 1."""
+class Estimate:
+    """A number with its 95% interval. Of a share: 0 to 1."""
 
     value: float
     low: float
@@ -30,7 +30,7 @@ class Measure:
     n: int  # answers that it was measured on
 
 
-def share(right: Bools, *, level: float = LEVEL) -> Measure:
+def share(right: Bools, *, level: float = LEVEL) -> Estimate:
     """The share of `right` [N] with its two-sided Wilson score interval at `level`.
 
     N must be at least one.
@@ -43,7 +43,7 @@ def share(right: Bools, *, level: float = LEVEL) -> Measure:
     middle = (value + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * float(np.sqrt(value * (1 - value) / n + z * z / (4 * n * n)))
     # At 0 and 1 a bound is the share itself, but for rounding.
-    return Measure(value, max(middle - reach, 0.0), min(middle + reach, 1.0), n)
+    return Estimate(value, max(middle - reach, 0.0), min(middle + reach, 1.0), n)
 
 
 def resamples(
@@ -67,19 +67,19 @@ def resamples(
     return times
 
 
-def interval(value: float, drawn: Floats, n: int, *, level: float = LEVEL) -> Measure:
+def interval(value: float, drawn: Floats, n: int, *, level: float = LEVEL) -> Estimate:
     """`value`, measured on `n` rows, with the interval of its bootstrap replicates [draws].
 
     Replicates that hold no number (nothing of a class was drawn) are left out.
     """
     known = drawn[np.isfinite(drawn)]
     if not len(known):
-        return Measure(value, value, value, n)
+        return Estimate(value, value, value, n)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Measure(value, min(float(low), value), max(float(high), value), n)
+    return Estimate(value, min(float(low), value), max(float(high), value), n)
 
 
-def bootstrapped_mean(values: Floats, times: Float32s, *, level: float = LEVEL) -> Measure:
+def bootstrapped_mean(values: Floats, times: Float32s, *, level: float = LEVEL) -> Estimate:
     """The mean of `values` [N] with its bootstrap interval, of `times` [draws, N]."""
     values = np.asarray(values, np.float64)
     drawn = (times @ values) / times.sum(axis=1)

@@ -10,11 +10,12 @@ import numpy.typing as npt
 from model.annotators.ballot import Ballot
 from model.annotators.soft_labels import Settled, settle, unsettled
 from model.arrays import Bools, Floats, Int64s
-from model.evaluation.cross_validation import Accuracy, accuracy
+from model.evaluation.cross_validation import accuracy
 from model.evaluation.head_selection import Selection, select
 from model.evaluation.out_of_fold import out_of_fold_outputs
 from model.heads import Head, fit, fit_labels, fit_number
 from model.heads.labels import rarest_class
+from model.statistics.intervals import Estimate
 from model.targets.encoding import Encoded, names_in, unknown_names, value_of
 from model.targets.registry import CalibratedNumber, Learned
 from model.targets.schema import TargetSchema, Value
@@ -87,7 +88,7 @@ class ControlResult:
     outputs: Floats  # [M, C] what the head, or one like it, said of them before calibration
     predicted: list[Value]  # [M]
     correct: Bools  # [M]
-    accuracy: Accuracy
+    accuracy: Estimate
     measures: dict[str, Any]  # more of them, by the kind of target, as JSON
     honest: ControlData  # [K] all rows that some head answered that had not seen them
     honest_outputs: Floats  # [K, C] what it said

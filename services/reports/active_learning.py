@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from model.active_learning.accuracy_audit import Audit, Draws, audit
-from model.active_learning.learning_curve import LEAST_LABELS, Gain, fit_curve, measure
+from model.active_learning.advice import Advice, Agreement, AuditedPick, Choosing, Outlook
+from model.active_learning.learning_curve import LEAST_LABELS, fit_curve, measure
 from model.active_learning.strategy_comparison import compare_arms
 from model.active_learning.version_agreement import kappa, stable
 from model.arrays import Ints
 from model.statistics.folds import grouped_folds
-from model.statistics.intervals import Measure
+from model.statistics.intervals import Estimate
 from model.training.control import ControlData
 from model.training.subset_learners import Learners
+from services.advice import save_advice
 from services.embedding.vectors import load_vectors
 from services.reports.out_of_fold_answers import HonestAnswer, honest_answers
 from services.snapshot import Snapshot
@@ -27,15 +29,6 @@ from store.store import Store
 from store.tasks.annotations import AnnotationRecord
 from store.tasks.tasks import Task
 from store.tasks.units import task_of
-from store.versions.active_learning import (
-    Advice,
-    Agreement,
-    AuditedPick,
-    Choosing,
-    Interval,
-    Outlook,
-    save_advice,
-)
 
 MORE = 100  # labels that the outlook is for
 GROWN = 1.15  # more labels than the last time, or fewer: then curve and arms are measured again
@@ -74,8 +67,8 @@ def advise(
     advice = Advice(
         at=now.read_at,
         labels=len(now.labels),
-        accuracy=_interval(found.everything) if found else None,
-        open_accuracy=_interval(found.rest) if found and found.rest else None,
+        accuracy=_rounded(found.everything) if found else None,
+        open_accuracy=_rounded(found.rest) if found and found.rest else None,
         seconds_per_label=seconds_per_label(now.annotations),
         outlook=outlook,
         choosing=choosing,
@@ -165,8 +158,8 @@ def _outlook(learners: Learners, order: Ints, now: Snapshot) -> Outlook | None:
     return Outlook(
         labels=len(now.labels),
         more=MORE,
-        gain=_gain(curve.gain(labels, MORE), len(asked)),
-        limit=_gain(curve.limit(), len(asked)),
+        gain=_rounded(curve.gain(labels, MORE)),
+        limit=_rounded(curve.limit()),
         at_random=at_random,
         rise=curve.rise,
     )
@@ -187,9 +180,8 @@ def _choosing(
     if arms is None:
         return None
     given_up = last is not None and last.at_random
-    at_random = arms.gain <= 0 if given_up else arms.pays is False
-    gain = Interval(_r(arms.gain), _r(arms.low), _r(arms.high), arms.n)
-    return Choosing(gain, arms.labels, arms.pays, at_random)
+    at_random = arms.gain.value <= 0 if given_up else arms.pays is False
+    return Choosing(_rounded(arms.gain), arms.labels, arms.pays, at_random)
 
 
 def _agreement(
@@ -225,12 +217,8 @@ def _fixed_set(store: Store, now: Snapshot) -> npt.NDArray[Any]:
     return load_vectors(store, now.space, tasks[:FIXED_SET])[1]
 
 
-def _interval(measured: Measure) -> Interval:
-    return Interval(_r(measured.value), _r(measured.low), _r(measured.high), measured.n)
-
-
-def _gain(found: Gain, n: int) -> Interval:
-    return Interval(_r(found.value), _r(found.low), _r(found.high), n)
+def _rounded(measured: Estimate) -> Estimate:
+    return Estimate(_r(measured.value), _r(measured.low), _r(measured.high), measured.n)
 
 
 def _r(value: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from model.statistics.group_comparison import LEAST, more_often, time_saved, typical, usable
-from model.statistics.intervals import Measure, share
+from model.statistics.intervals import Estimate, share
 from model.targets.encoding import form_of, names_in
 from model.targets.schema import Value
 from services.labels.aggregation import read_label
@@ -45,7 +45,7 @@ class Pace:
 
     helped: float
     alone: float
-    saved: Measure
+    saved: Estimate
     against: str  # "blind": tasks drawn by chance; "unsuggested": all without one, only a hint
 
 
@@ -89,9 +89,9 @@ class Sway:
     `difference` is how much more often: what suggestions make people say. 95% intervals.
     """
 
-    shown: Measure
-    blind: Measure
-    difference: Measure
+    shown: Estimate
+    blind: Estimate
+    difference: Estimate
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 
+from model.active_learning.advice import Advice
 from model.arrays import Floats
 from model.registry import UnknownNameError
 from model.selection import AUTO, Pick, cold_start, shortlist
@@ -14,7 +15,6 @@ from services.suggestions.predictor import Predictor
 from store.predictions.shortlists import Choice
 from store.settings import Settings
 from store.tasks.annotations import AnnotationRecord
-from store.versions.active_learning import Advice
 
 SHORTLIST_MOST = 1_000  # tasks, however fast the team is
 PACE_SECONDS = 1_800  # over which the team's speed is measured

@@ -20,8 +20,10 @@ import numpy as np
 import structlog
 from sqlalchemy import Connection
 
+from model.active_learning.advice import Advice
 from model.active_learning.auto_accept import OFF, ON, Audited, Rule, decide
 from model.targets.schema import Value
+from services.advice import get_advice
 from services.labels.answer_groups import group_of
 from services.labels.multi_image import parts_of
 from services.snapshot import Snapshot
@@ -44,7 +46,6 @@ from store.projects.goals import Goal, get_goal
 from store.projects.key_values import dataclass_key
 from store.store import Store
 from store.tasks.accept_marks import marked
-from store.versions.active_learning import Advice, get_advice
 from store.versions.versions import REFUSED, Version, newest_version
 from store.work import pending_work
 from store.work.work_kind import WorkKind

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from model.evaluation.cross_validation import Accuracy, accuracy
+from model.evaluation.cross_validation import accuracy
 from model.evaluation.head_selection import Selection
+from model.statistics.intervals import Estimate
 from model.targets.registry import pack
 from model.targets.schema import Value
 from model.training.control import ControlData, ControlResult, fit_control
@@ -30,7 +31,7 @@ class Trained:
     notes: tuple[str, ...] = ()  # on the labels, for people
 
     @property
-    def accuracy(self) -> Accuracy:
+    def accuracy(self) -> Estimate:
         """Over all controls together: the share of answers that need no change."""
         return accuracy(np.concatenate([r.correct for r in self.results.values()]))
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from backend.cli.common import open_project, plain_table
-from model.statistics.intervals import Measure
+from model.statistics.intervals import Estimate
 from services.reports.ledger import Ledger, Pace, Sway, Tally, read_ledger
 
 
@@ -70,7 +70,7 @@ def _swayed(sway: Sway) -> str:
     )
 
 
-def _saved(saved: Measure) -> str:
+def _saved(saved: Estimate) -> str:
     return f"{saved.value:+z.1f} ({saved.low:+z.1f} to {saved.high:+z.1f})"
 
 

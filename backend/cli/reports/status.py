@@ -11,13 +11,13 @@ from rich.table import Table
 
 from backend.cli.common import find_or_fail, load_settings, open_store, require_database
 from backend.views.status import (
-    AccuracyStatus,
     MoveStatus,
     Status,
     SystemStatus,
     project_status,
     system_status,
 )
+from model.statistics.intervals import Estimate
 from services.reports.ledger_summary import suggestions_in_words
 from worker.queues.enqueue import QUEUES, WorkerInfo
 
@@ -134,7 +134,7 @@ def _show_workers(console: Console, workers: tuple[WorkerInfo, ...]) -> None:
     console.print("Workers: " + ", ".join(seats))
 
 
-def _accuracy(accuracy: AccuracyStatus | None) -> str:
+def _accuracy(accuracy: Estimate | None) -> str:
     if accuracy is None:
         return "not known yet"
     return (

@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from model.active_learning.advice import Advice, Agreement, AuditedPick, Choosing, Outlook
+from model.statistics.intervals import Estimate
+from services.advice import save_advice
 from store.predictions.auto_accepts import MARKED, Acceptance, add_acceptances
 from store.projects.projects import Project
 from store.settings import Settings
-from store.versions.active_learning import (
-    Advice,
-    Agreement,
-    AuditedPick,
-    Choosing,
-    Interval,
-    Outlook,
-    save_advice,
-)
 from store.work.pending_work import get_work
 from tests.support.web import LS_ID, Running, serve_version
 
@@ -27,18 +21,18 @@ def advised(web: Running, project: Project) -> None:
     found = Advice(
         at=1000.0,
         labels=220,
-        accuracy=Interval(0.93, 0.85, 0.97, 90),
-        open_accuracy=Interval(0.95, 0.87, 0.99, 90),
+        accuracy=Estimate(0.93, 0.85, 0.97, 90),
+        open_accuracy=Estimate(0.95, 0.87, 0.99, 90),
         seconds_per_label=78.0,
         outlook=Outlook(
             labels=200,
             more=100,
-            gain=Interval(0.006, 0.002, 0.01, 90),
-            limit=Interval(0.96, 0.94, 0.98, 90),
+            gain=Estimate(0.006, 0.002, 0.01, 90),
+            limit=Estimate(0.96, 0.94, 0.98, 90),
             at_random=True,
             rise=(1.2, 0.5),
         ),
-        choosing=Choosing(Interval(-0.2, -0.3, -0.1, 90), 45, False, True),
+        choosing=Choosing(Estimate(-0.2, -0.3, -0.1, 90), 45, False, True),
         agreement=[Agreement(210, 0.97), Agreement(220, 0.995)],
         picks=[AuditedPick(i, 0.99, i == 0, "cat") for i in range(200)],
     )
@@ -96,8 +90,8 @@ def test_a_goal_is_set_and_compared_with(web: Running, project: Project) -> None
 def test_a_goal_that_nothing_is_known_of_is_no_reason_to_stop(
     web: Running, project: Project
 ) -> None:
-    gain = Interval(0.001, 0.0, 0.002, 90)
-    outlook = Outlook(200, 100, gain, Interval(0.8, 0.7, 0.9, 90), False, (0.1, 0.5))
+    gain = Estimate(0.001, 0.0, 0.002, 90)
+    outlook = Outlook(200, 100, gain, Estimate(0.8, 0.7, 0.9, 90), False, (0.1, 0.5))
     found = Advice(1000.0, 220, None, None, None, outlook, stable=True)
     web.store.database.write(lambda db: save_advice(db, project.id, found))
     base = f"/api/v1/projects/{project.id}"

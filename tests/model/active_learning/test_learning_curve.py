@@ -103,7 +103,7 @@ def test_arms_are_told_apart_when_they_differ(worth: float, pays: bool | None) -
     arms = compare_arms(losses, common, chosen, random, seed=0)
     assert arms is not None
     assert arms.pays is pays
-    assert (arms.n, arms.labels) == (80, 40)
+    assert (arms.gain.n, arms.labels) == (80, 40)
 
 
 def test_few_random_picks_tell_nothing() -> None:
@@ -122,5 +122,5 @@ def test_where_all_is_drawn_the_chosen_ones_are_compared_all_the_same() -> None:
 
     arms = compare_arms(losses, common, chosen, random, seed=0)
     assert arms is not None
-    assert (arms.n, arms.labels, arms.pays) == (300, 60, True)
+    assert (arms.gain.n, arms.labels, arms.pays) == (300, 60, True)
     assert compare_arms(losses, common, chosen[:19], random, seed=0) is None

@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
+from model.active_learning.advice import Advice, AuditedPick
+from services.advice import get_advice, save_advice
 from services.snapshot import take_snapshot
 from services.suggestions.auto_accept import reserved
 from store.predictions.auto_accepts import (
@@ -25,7 +27,6 @@ from store.projects.projects import change_project
 from store.tasks.accept_marks import is_accepted, marked
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
-from store.versions.active_learning import Advice, AuditedPick, get_advice, save_advice
 from store.versions.versions import mark_served, newest_version
 from tests.support.workbench import SPACE, Workbench, region
 

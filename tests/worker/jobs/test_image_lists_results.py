@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, select
 
+from model.active_learning.advice import AuditedPick
+from services.advice import get_advice, save_advice
 from services.embedding.similar_images import similar
 from services.reports.ledger import read_ledger
 from services.suggestions.bulk_labelling import apply
@@ -17,7 +19,6 @@ from store.projects.goals import change_goal
 from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.tasks import list_tasks, mark_broken, mark_embedded
 from store.tasks.units import unit_of
-from store.versions.active_learning import AuditedPick, get_advice, save_advice
 from store.versions.label_reviews import get_review
 from studio.errors import StudioUnreachable
 from tests.support.serving import serve_newest
