@@ -194,10 +194,8 @@ def _moving(db: Connection, project: Project) -> MoveStatus | None:
 
 
 def _accuracy(version: Version | None) -> Estimate | None:
-    known = version.metrics.get("accuracy") if version else None
-    if not known:
-        return None
-    return Estimate(known["value"], known["low"], known["high"], known["n"])
+    accuracy = version.metrics.get("accuracy") if version else None
+    return Estimate(**accuracy) if accuracy else None
 
 
 def _version_status(version: Version) -> VersionStatus:

@@ -53,7 +53,7 @@ def _version_record(version: Version) -> VersionRecord:
         kind=version.kind,
         status=version.status,
         labels=version.labels,
-        metrics=version.metrics,
+        metrics=dict(version.metrics),
         verdict=version.verdict,
         embedding_space=version.embedding_space,
         artifact=version.artifact,

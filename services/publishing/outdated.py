@@ -1,7 +1,5 @@
 """What stands in Label Studio already: what of it is outdated, and where more of it goes."""
 
-from typing import Any
-
 from sqlalchemy import Connection
 
 from services.snapshot import Snapshot
@@ -27,8 +25,8 @@ def outdated(db: Connection, now: Snapshot, trained: Trained) -> list[int]:
     for task, version_id in now.predictions.items():
         if version_id not in worse:
             version = get_version(db, version_id)
-            known = (version.metrics.get("accuracy") or {}) if version else {}
-            gain = trained.accuracy.value - float(known.get("value", 0.0))
+            known = version.metrics.get("accuracy") if version else None
+            gain = trained.accuracy.value - (known["value"] if known else 0.0)
             worse[version_id] = gain >= CLEARLY_BETTER
         if worse[version_id] and task not in now.annotated:
             tasks.append(task)
@@ -40,7 +38,7 @@ def pool_has_grown(now: Snapshot) -> bool:
     served = now.served
     if served is None:
         return True
-    known = int(served.metrics.get("pool", 0))
+    known = served.metrics.get("pool", 0)
     return served.kind == START and len(now.open) > 2 * known
 
 
@@ -55,7 +53,7 @@ def next_place(db: Connection, now: Snapshot) -> int:
 
 def hardest_control(version: Version) -> str | None:
     """The control that a version knows least; None when it knows nothing."""
-    controls: dict[str, Any] = version.metrics.get("controls") or {}
+    controls = version.metrics.get("controls") or {}
     values = {name: control["accuracy"]["value"] for name, control in controls.items()}
     return min(values, key=values.__getitem__, default=None)
 

@@ -12,6 +12,7 @@ from services.training.train import Trained
 from services.training.training_set import TrainingSet
 from store.store import Store
 from store.versions.label_reviews import Review
+from store.versions.version_metrics import VersionMetrics
 from store.versions.versions import CANDIDATE, FINETUNE, HEAD, REFUSED, Version, add_version
 from studio.config import LabelConfig
 
@@ -27,10 +28,12 @@ class Candidate:
     review: Review
     finetune: dict[str, Any] | None  # how its backbone was tuned, of the first version on it
 
-    def metrics(self) -> dict[str, Any]:
-        """As plain JSON."""
-        more = {} if self.finetune is None else {"finetune": self.finetune}
-        return self.trained.metrics() | more
+    def metrics(self) -> VersionMetrics:
+        """How good it is, as it is stored."""
+        metrics = self.trained.metrics()
+        if self.finetune is not None:
+            metrics["finetune"] = self.finetune
+        return metrics
 
     def keep(self, store: Store, config: LabelConfig, *, seed: int) -> str:
         """Store its heads; the artifact's digest."""

@@ -1,8 +1,8 @@
 """From labels and embeddings to fitted heads that are measured, calibrated and compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from services.suggestions.predictor import Predictor
 from services.training.training_set import TrainingSet
 from store.files.artifacts import Arrays, Artifact
 from store.tasks.units import task_of
+from store.versions.version_metrics import ControlMetrics, EstimateJson, VersionMetrics
 from studio.config import LabelConfig
 
 OUTPUTS_KEPT = 2_000_000  # numbers: 4 MB of each control's outputs out of fold, for the next gate
@@ -44,15 +45,19 @@ class Trained:
         """The heads, ready to answer."""
         return Predictor({name: result.head for name, result in self.results.items()}, space)
 
-    def metrics(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return {
-            "accuracy": vars(self.accuracy),
-            "evaluation": "hold-out" if self.held_out else "out of fold",
-            "controls": {name: result.metrics() for name, result in self.results.items()},
-            "untrained": self.untrained,
-            "notes": list(self.notes),
-        }
+    def metrics(self) -> VersionMetrics:
+        """How good they are, as it is stored of a version."""
+        controls = {name: result.metrics() for name, result in self.results.items()}
+        accuracy = self.accuracy
+        return VersionMetrics(
+            accuracy=EstimateJson(
+                value=accuracy.value, low=accuracy.low, high=accuracy.high, n=accuracy.n
+            ),
+            evaluation="hold-out" if self.held_out else "out of fold",
+            controls=cast(dict[str, ControlMetrics], controls),  # the model knows no store
+            untrained=self.untrained,
+            notes=list(self.notes),
+        )
 
     def artifact(self, space: str, digest: str) -> Artifact:
         """The heads with what they predicted for unseen tasks: the next gate compares with it."""
@@ -74,7 +79,7 @@ def train(
     *,
     seed: int,
     served: Predictor | None,
-    earlier: Mapping[str, Any] | None = None,
+    earlier: VersionMetrics | None = None,
     kinds: Sequence[str] | None = None,
 ) -> Trained:
     """Fit, evaluate and calibrate a head for every control whose labels differ.
@@ -111,11 +116,12 @@ def train(
     return Trained(results, untrained, held_out, tuple(notes))
 
 
-def _selection(metrics: Mapping[str, Any], control: str) -> Selection | None:
+def _selection(metrics: VersionMetrics, control: str) -> Selection | None:
     """What a version's metrics say of how the control's kind of head was chosen."""
+    stored = metrics.get("controls", {}).get(control, {}).get("selection")
     try:
-        return Selection.from_json(metrics["controls"][control]["selection"])
-    except (KeyError, TypeError):  # the version has none, or is older
+        return Selection.from_json(stored) if stored else None
+    except (KeyError, TypeError):  # the version is older
         return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from store.database.schema import version
+from store.versions.version_metrics import VersionMetrics
 
 CANDIDATE, SERVED, RETIRED, REFUSED = "candidate", "served", "retired", "refused"
 # Kinds: an order before the first label; fitted heads; the first heads on a fine-tuned backbone.
@@ -20,7 +21,7 @@ def version_name(number: int) -> str:
 
 @dataclass(frozen=True)
 class Version:
-    """A model version. `metrics` is plain JSON; times are seconds since 1970."""
+    """A model version. Times are seconds since 1970."""
 
     id: int
     project_id: int
@@ -30,7 +31,7 @@ class Version:
     embedding_space: str
     labels: int
     labels_digest: str
-    metrics: dict[str, Any]
+    metrics: VersionMetrics
     verdict: str
     artifact: str | None
     created_at: float
@@ -53,7 +54,7 @@ def add_version(
     embedding_space: str,
     labels: int,
     labels_digest: str,
-    metrics: dict[str, Any],
+    metrics: VersionMetrics,
     verdict: str,
     artifact: str | None,
 ) -> Version:
