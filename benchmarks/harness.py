@@ -26,8 +26,8 @@ from store.work.jobs import Job, list_jobs
 from store.work.pending_work import get_work
 from store.work.work_kind import WorkKind
 from studio.client import StudioClient
-from studio.records.annotations import Region
 from studio.records.projects import ProjectInfo
+from studio.regions import StudioRegion
 
 POLL_SECONDS = 0.02
 MOST_SAMPLES = 1500  # of the sample images, equally many of each class
@@ -95,14 +95,11 @@ def wait(done: Callable[[], bool], what: str, seconds: float = 120.0) -> float:
     return time.monotonic() - began
 
 
-def region(label: str) -> Region:
+def region(label: str) -> StudioRegion:
     """An annotation's one region."""
-    return {
-        "from_name": CONTROL,
-        "to_name": TO_NAME,
-        "type": "choices",
-        "value": {"choices": [label]},
-    }
+    return StudioRegion.new(
+        from_name=CONTROL, to_name=TO_NAME, kind="choices", value={"choices": [label]}
+    )
 
 
 def truths(session: DemoSession, studio_project: int) -> dict[int, str]:

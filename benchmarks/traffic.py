@@ -81,7 +81,7 @@ class Bodies:
         key = next(_ids)
         annotation = {
             "id": key,
-            "result": [region(label)],
+            "result": [region(label).to_json()],
             "was_cancelled": False,
             "ground_truth": False,
             "created_at": _now(),

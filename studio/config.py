@@ -14,6 +14,7 @@ from typing import Any
 
 from model.targets.schema import Path
 from studio.controls import Control, NotLearnedError, Tag, known_tags, make
+from studio.regions import StudioRegion
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ class LabelConfig:
         """Whether a task's data decides what can be chosen for it."""
         return any(control.offered({}) is not None for control in self.controls)
 
-    def bulk(self, result: Sequence[Mapping[str, Any]]) -> bool:
+    def bulk(self, regions: Sequence[StudioRegion]) -> bool:
         """Whether Label Studio takes a prediction of these regions in its bulk import."""
         single = {control.name for control in self.controls if not control.bulk}
-        return all(region.get("from_name") not in single for region in result)
+        return all(region.from_name not in single for region in regions)
 
     @property
     def several(self) -> bool:

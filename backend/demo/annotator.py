@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 from services.connections.connect import is_our_version
 from studio.client import StudioClient
-from studio.records.annotations import PredictionInfo, Region
+from studio.records.annotations import PredictionInfo
+from studio.regions import StudioRegion
 
 CONTROL, TO_NAME, VALUE_KEY = "defect", "image", "image"  # in the demo's label config
 PERSON_SECONDS = 12.0  # of work on one image; how many tasks are chosen at a time follows from it
@@ -60,17 +61,14 @@ def true_name(uri: str) -> str:
     return PurePosixPath(uri).name.partition("-")[2]
 
 
-def _region(label: str) -> Region:
-    return {
-        "from_name": CONTROL,
-        "to_name": TO_NAME,
-        "type": "choices",
-        "value": {"choices": [label]},
-    }
+def _region(label: str) -> StudioRegion:
+    return StudioRegion.new(
+        from_name=CONTROL, to_name=TO_NAME, kind="choices", value={"choices": [label]}
+    )
 
 
 def _choice(prediction: PredictionInfo) -> str | None:
     for region in prediction.result:
-        if region.get("from_name") == CONTROL:
-            return str(region["value"]["choices"][0])
+        if region.from_name == CONTROL:
+            return str(region.value["choices"][0])
     return None

@@ -11,6 +11,7 @@ from model.arrays import Float16s
 from services.embedding.vectors import unit_vectors
 from services.labels.multi_image import parts_of
 from services.suggestions.control_group import is_blind, withheld
+from services.suggestions.prediction_items import prediction_item
 from services.suggestions.predictor import Predictor, Suggestion
 from services.suggestions.queue_order import rest_score
 from services.suggestions.suggest import suggest_together
@@ -118,5 +119,4 @@ class Answering:
             suggestion = withheld(suggestion)
         listed = self.listed.get(task) if suggestion else None
         score = rest_score(confidence) if listed is None else listed
-        shown = suggestion or NOTHING
-        return Item(task, score, shown.result, shown.withheld)
+        return prediction_item(task, score, suggestion or NOTHING)

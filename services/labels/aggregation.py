@@ -13,8 +13,9 @@ from store.tasks.annotations import AnnotationRecord
 from store.tasks.units import unit_of
 from studio.config import LabelConfig
 from studio.controls import Control
-from studio.controls.base import Results
+from studio.controls.base import Regions
 from studio.items import by_item
+from studio.regions import regions_from_json
 
 Labels = dict[int, dict[str, Value]]  # {unit: {control: label}}
 
@@ -40,8 +41,9 @@ def read_labels(
     counts = images or {}
     for annotation in annotations:
         task = annotation.task_ls_id
+        regions = regions_from_json(annotation.result)
         for control in config.controls:
-            for item, value in read_label(annotation, control, counts.get(task, 1)).items():
+            for item, value in read_label(regions, control, counts.get(task, 1)).items():
                 of_unit = votes.setdefault(unit_of(task, item), {})
                 of_unit.setdefault(control.name, []).append((annotation.ground_truth, value))
     schemas = {control.name: control.schema for control in config.controls}
@@ -51,20 +53,24 @@ def read_labels(
     }
 
 
-def read_label(annotation: AnnotationRecord, control: Control, images: int = 1) -> dict[int, Value]:
-    """{item: what one annotation says of it by a control}, of a task with so many `images`."""
-    regions = by_item(control, annotation.result)
+def read_label(regions: Regions, control: Control, images: int = 1) -> dict[int, Value]:
+    """{item: the label that an annotation's regions give it by a control}.
+
+    Args:
+        images: how many the annotation's task has.
+    """
+    items = by_item(control, regions)
     if control.per_item and control.absent is not None:
-        regions = {item: regions.get(item, ()) for item in {*range(images), *regions}}
-    said = {item: _read(control, of_item) for item, of_item in regions.items()}
-    return {item: value for item, value in said.items() if value is not None}
+        items = {item: items.get(item, ()) for item in {*range(images), *items}}
+    labels = {item: _read(control, of_item) for item, of_item in items.items()}
+    return {item: value for item, value in labels.items() if value is not None}
 
 
-def _read(control: Control, results: Results) -> Value | None:
-    value = control.read(results)
+def _read(control: Control, regions: Regions) -> Value | None:
+    value = control.read(regions)
     if value is not None or control.absent is None:
         return value
-    mentioned = any(region.get("from_name") == control.name for region in results)
+    mentioned = any(region.from_name == control.name for region in regions)
     return None if mentioned else control.absent
 
 

@@ -7,6 +7,7 @@ from services.labels.aggregation import read_label
 from store.tasks.annotations import AnnotationRecord
 from store.tasks.units import unit_of
 from studio.config import LabelConfig
+from studio.regions import regions_from_json
 
 Votes = Mapping[int, Mapping[str, Sequence[Vote]]]  # {unit: {control: one of each annotator}}
 
@@ -26,8 +27,9 @@ def read_votes(
     votes: dict[int, dict[str, dict[Annotator, Vote]]] = {}
     for annotation in annotations:
         task, by = annotation.task_ls_id, annotation.completed_by
+        regions = regions_from_json(annotation.result)
         for control in config.controls:
-            for item, value in read_label(annotation, control, counts.get(task, 1)).items():
+            for item, value in read_label(regions, control, counts.get(task, 1)).items():
                 of_unit = votes.setdefault(unit_of(task, item), {})
                 of_control = of_unit.setdefault(control.name, {})
                 of_control.pop(by, None)

@@ -26,6 +26,7 @@ from store.tasks.annotations import annotated_tasks
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
 from studio.records.annotations import AnnotationInfo
+from studio.regions import regions_from_json, regions_to_json
 
 log = structlog.get_logger()
 
@@ -69,7 +70,7 @@ def _write(context: JobContext, studio: StudioClient, item: Acceptance, peoples:
     if ours is None:
         if not database.write(lambda db: set_state(db, project_id, task, SENT, was=item.state)):
             return  # it was given up meanwhile
-        ours = studio.create_annotation(task, item.result).id
+        ours = studio.create_annotation(task, regions_from_json(item.result)).id
     written = ours
     # What was withdrawn meanwhile stays so, and is deleted next.
     database.write(lambda db: set_state(db, project_id, task, WRITTEN, written, was=SENT))
@@ -86,7 +87,7 @@ def _untouched(annotations: Sequence[AnnotationInfo]) -> int | None:
     """The annotation with our mark that no person has changed."""
     for known in annotations:
         times = known.created_at.timestamp(), known.updated_at.timestamp()
-        if is_accepted(known.result, *times):
+        if is_accepted(regions_to_json(known.result), *times):
             return known.id
     return None
 

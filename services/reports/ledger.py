@@ -19,13 +19,15 @@ from model.statistics.intervals import Estimate, share
 from model.targets.encoding import form_of, names_in
 from model.targets.schema import Value
 from services.labels.aggregation import read_label
-from store.predictions.shown import Result, Suggested, seen, suggestions_by_task
+from store.predictions.shown import Suggested, seen, suggestions_by_task
 from store.projects.projects import Project
 from store.tasks.accept_marks import began_accepted
 from store.tasks.annotations import AnnotationRecord, current_annotations, first_lead_times
 from studio.config import LabelConfig, parse_label_config
 from studio.controls import Control
+from studio.controls.base import Regions
 from studio.items import read_items
+from studio.regions import regions_from_json
 
 
 class Outcome(StrEnum):
@@ -145,11 +147,13 @@ def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelCon
     seconds = annotation.lead_time
     if began_accepted(annotation.result):  # it was there before the person came
         was = seconds = None
-    shown = was.result if was is not None and annotation.parent_prediction is not None else ()
-    withheld = was.withheld if was is not None else None
-    outcome = _outcome(annotation, shown, config.controls) if shown else None
-    compared = outcome or (_outcome(annotation, withheld, config.controls) if withheld else None)
-    says = _classes((control, read_label(annotation, control)) for control in config.controls)
+    helped = was is not None and annotation.parent_prediction is not None
+    shown = regions_from_json(was.result) if was is not None and helped else []
+    withheld = regions_from_json(was.withheld or ()) if was is not None else []
+    regions = regions_from_json(annotation.result)
+    outcome = _outcome(regions, shown, config.controls) if shown else None
+    compared = outcome or (_outcome(regions, withheld, config.controls) if withheld else None)
+    says = _classes((control, read_label(regions, control)) for control in config.controls)
     proposes = _classes((control, read_items(control, shown)) for control in config.controls)
     return _Entry(
         annotator=annotation.completed_by,
@@ -163,14 +167,12 @@ def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelCon
     )
 
 
-def _outcome(
-    annotation: AnnotationRecord, result: Result, controls: Iterable[Control]
-) -> Outcome | None:
+def _outcome(regions: Regions, suggested: Regions, controls: Iterable[Control]) -> Outcome | None:
     """What became of a suggestion; None when the config has nothing of it any more."""
     found = set()
     for control in controls:
-        labels = read_label(annotation, control)
-        for item, said in read_items(control, result).items():
+        labels = read_label(regions, control)
+        for item, said in read_items(control, suggested).items():
             found.add(_compare(said, labels.get(item)))
     if not found:
         return None

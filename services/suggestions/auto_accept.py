@@ -10,11 +10,10 @@ deleted there again, unless a person has touched it.
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 import structlog
@@ -51,6 +50,7 @@ from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.config import LabelConfig
 from studio.items import read_items
+from studio.regions import StudioRegion, regions_from_json, regions_to_json
 
 log = structlog.get_logger()
 
@@ -197,7 +197,7 @@ def _taken(
         groups = np.array([_group(found[task].result, now.config) for task in tasks], np.str_)
         for index in np.flatnonzero(rule.takes(sure, groups)):
             task = tasks[index]
-            result = marked(found[task].result)
+            result = marked(regions_to_json(found[task].result))
             confidence = round(found[task].confidence, 5)
             taken.append(Acceptance(task, version.id, confidence, result, state, None, time.time()))
     return taken
@@ -207,7 +207,11 @@ def _of_groups(store: Store, now: Snapshot, groups: Sequence[str]) -> list[int]:
     """The tasks of these groups that were written to Label Studio."""
     with store.database.read() as db:
         written = list_acceptances(db, now.project.id, (SENT, WRITTEN))
-    return [item.task for item in written if _group(item.result, now.config) in groups]
+    return [
+        item.task
+        for item in written
+        if _group(regions_from_json(item.result), now.config) in groups
+    ]
 
 
 def reserved(project_id: int, task: int) -> bool:
@@ -216,10 +220,10 @@ def reserved(project_id: int, task: int) -> bool:
     return int.from_bytes(digest[:4], "big") < RESERVED * 2**32
 
 
-def _group(result: Sequence[Mapping[str, Any]], config: LabelConfig) -> str:
+def _group(regions: Sequence[StudioRegion], config: LabelConfig) -> str:
     said: list[tuple[str, Value]] = []
     for control in config.controls:
-        values = list(read_items(control, result).values())
+        values = list(read_items(control, regions).values())
         if not values and control.absent is not None:
             values = [control.absent]
         said += [(control.name, value) for value in values]

@@ -10,13 +10,14 @@ from sqlalchemy import Connection, select
 from model.targets.encoding import plain_value
 from services.labels.multi_image import parts_of
 from services.snapshot import Snapshot, take_snapshot
+from services.suggestions.prediction_items import prediction_item
 from services.suggestions.predictor import Predictor, Suggestion
 from services.suggestions.queue_order import rest_score
 from services.suggestions.suggest import answers
 from store.database.schema import prediction
 from store.files.artifacts import ArtifactError
 from store.predictions.publication_reason import PublicationReason
-from store.predictions.publications import SWEPT, Item, add_publication
+from store.predictions.publications import SWEPT, add_publication
 from store.projects.projects import Project
 from store.store import Store
 from store.tasks.tasks import Task
@@ -173,12 +174,12 @@ def _push(
     with store.database.read() as db:
         given = _given(db, project_id, version.id)
     new = [
-        Item(task, rest_score(one.confidence), one.result)
+        prediction_item(task, rest_score(one.confidence), one)
         for task, one in suggestions.items()
         if task not in given
     ]
     better = [
-        Item(task, given[task].score, one.result)
+        prediction_item(task, given[task].score, one)
         for task, one in suggestions.items()
         if task in given and given[task].empty and one.result and task not in busy
     ]

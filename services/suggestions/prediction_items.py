@@ -6,6 +6,18 @@ from services.suggestions.predictor import Suggestion
 from services.suggestions.queue_order import rest_score, shortlist_score
 from store.predictions.publications import Item
 from store.predictions.shortlists import Choice
+from studio.regions import regions_to_json
+
+
+def prediction_item(task: int, score: float, suggestion: Suggestion) -> Item:
+    """The suggestion as the store keeps it; `score` orders the queue."""
+    withheld = suggestion.withheld
+    return Item(
+        task,
+        score,
+        regions_to_json(suggestion.result),
+        None if withheld is None else regions_to_json(withheld),
+    )
 
 
 def shortlist_items(
@@ -13,12 +25,7 @@ def shortlist_items(
 ) -> list[Item]:
     """What to push for a shortlist that begins at the place `first`."""
     return [
-        Item(
-            choice.task,
-            shortlist_score(place),
-            suggestions[choice.task].result,
-            suggestions[choice.task].withheld,
-        )
+        prediction_item(choice.task, shortlist_score(place), suggestions[choice.task])
         for place, choice in enumerate(choices, first)
         if choice.task in suggestions
     ]
@@ -27,7 +34,7 @@ def shortlist_items(
 def rest_items(tasks: Sequence[int], suggestions: dict[int, Suggestion]) -> list[Item]:
     """What to push for tasks that are not on the shortlist."""
     return [
-        Item(task, rest_score(found.confidence), found.result, found.withheld)
+        prediction_item(task, rest_score(found.confidence), found)
         for task in tasks
         if (found := suggestions.get(task)) is not None
     ]

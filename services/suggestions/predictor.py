@@ -1,4 +1,4 @@
-"""A version's heads, ready to answer: embeddings in, Label Studio results out. Numpy only."""
+"""A version's heads, ready to answer: embeddings in, regions of Label Studio out. Numpy only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from store.store import Store
 from store.versions.versions import Version
 from studio.config import LabelConfig
 from studio.controls import Control
+from studio.regions import StudioRegion
 
 __all__ = [
     "CalibratedHead",
@@ -35,11 +36,11 @@ FORMAT = 1  # of the artifact; raised when an older reader can't read it
 class Suggestion:
     """What is suggested for one task. `result` is empty where we are not sure enough."""
 
-    result: list[dict[str, Any]]
+    result: list[StudioRegion]
     confidence: float  # of the least sure control, 0 to 1
     # {control: where nine of ten truths are}, of numbers
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    withheld: list[dict[str, Any]] | None = None  # of a blind task, in place of the result
+    withheld: list[StudioRegion] | None = None  # of a blind task, in place of the result
 
 
 class Predictor:
@@ -108,7 +109,7 @@ class Predictor:
         the tasks, what the task's own `data` [N] offers. A control whose answer is less probable
         than `min_confidence` is left out.
         """
-        results: list[list[dict[str, Any]]] = [[] for _ in x]
+        results: list[list[StudioRegion]] = [[] for _ in x]
         intervals: list[dict[str, tuple[float, float]]] = [{} for _ in x]
         confidence: Float32s = np.ones(len(x), np.float32)
         learned_any = False
@@ -129,7 +130,7 @@ class Predictor:
                 empty = answer.value is None or answer.value == frozenset()
                 if answer.value is not None and not empty and answer.score >= min_confidence:
                     score = round(min(max(answer.score, 0.0), 1.0), 4)
-                    results[row].append(control.write(answer.value, score))
+                    results[row] += control.write(answer.value, score)
         if not learned_any:
             confidence[:] = 0
         return [

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from model.arrays import Floats
 from services.embedding.vectors import load_vectors
@@ -13,6 +12,7 @@ from store.store import Store
 from store.tasks.tasks import Task, task_data
 from studio.config import LabelConfig
 from studio.items import WHOLE, at_item
+from studio.regions import StudioRegion
 
 
 def suggest(
@@ -94,10 +94,10 @@ def suggest_together(
     return {name: found.get(name, NOTHING_LEARNED) for name in names}
 
 
-def _at(config: LabelConfig, result: Sequence[dict[str, Any]], item: int) -> list[dict[str, Any]]:
+def _at(config: LabelConfig, regions: Sequence[StudioRegion], item: int) -> list[StudioRegion]:
     """The regions, naming the image that they are for where Label Studio asks for that."""
     by_name = {control.name: control for control in config.controls}
-    return [at_item(by_name[region["from_name"]], region, item) for region in result]
+    return [at_item(by_name[region.from_name], region, item) for region in regions]
 
 
 def _both(first: Suggestion, second: Suggestion) -> Suggestion:

@@ -9,6 +9,7 @@ from studio.config import LabelConfig
 from studio.records.annotations import AnnotationInfo
 from studio.records.fields import text
 from studio.records.tasks import TaskInfo
+from studio.regions import regions_to_json
 
 
 def image_uris(config: LabelConfig, data: Mapping[str, Any]) -> list[str | None]:
@@ -35,7 +36,7 @@ def annotation_record(annotation: AnnotationInfo) -> AnnotationRecord:
         task_ls_id=annotation.task,
         created_at=annotation.created_at.timestamp(),
         updated_at=annotation.updated_at.timestamp(),
-        result=list(annotation.result),
+        result=regions_to_json(annotation.result),
         completed_by=annotation.completed_by,
         was_cancelled=annotation.was_cancelled,
         ground_truth=annotation.ground_truth,

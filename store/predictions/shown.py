@@ -1,6 +1,6 @@
 """Which suggestion a task showed when: of several versions, the one that an annotator saw."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from store.database.chunks import chunks
 from store.database.schema import annotation, prediction
 from store.predictions.publications import SWEPT
 
-Result = Sequence[Mapping[str, Any]]
+Result = list[dict[str, Any]]
 
 LATE = 5.0  # seconds; what Label Studio asks for as it opens a task is written down after that
 

@@ -7,15 +7,16 @@ deleted meanwhile then shifts no page, so none is missed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from studio.calls.base import Calls, as_list, as_object
 from studio.errors import StudioNotFound
-from studio.records.annotations import AnnotationInfo, Region
+from studio.records.annotations import AnnotationInfo
 from studio.records.fields import integer
 from studio.records.tasks import AnnotatedTaskInfo, TaskInfo
+from studio.regions import StudioRegion, regions_to_json
 
 # Tasks in one answer. From 999 on, Label Studio on SQLite answers 500 for uploaded files:
 # "Expression tree is too large". It takes 0.2 s for 1,000 tasks of two fields (2 cores).
@@ -115,7 +116,7 @@ class TaskCalls(Calls):
     def create_annotation(
         self,
         task: int,
-        result: list[Region],
+        result: Sequence[StudioRegion],
         *,
         lead_time: float | None = None,
         was_cancelled: bool = False,
@@ -124,7 +125,7 @@ class TaskCalls(Calls):
     ) -> AnnotationInfo:
         """Annotate a task in the name of the token's owner. `lead_time` is in seconds."""
         body = {
-            "result": result,
+            "result": regions_to_json(result),
             "lead_time": lead_time,
             "was_cancelled": was_cancelled,
             "ground_truth": ground_truth,
@@ -134,9 +135,9 @@ class TaskCalls(Calls):
             self.http.call("POST", f"/api/tasks/{task}/annotations/", json=body)
         )
 
-    def edit_annotation(self, annotation: int, result: list[Region]) -> AnnotationInfo:
+    def edit_annotation(self, annotation: int, result: Sequence[StudioRegion]) -> AnnotationInfo:
         """Replace an annotation's regions."""
-        body = {"result": result}
+        body = {"result": regions_to_json(result)}
         return AnnotationInfo.from_json(
             self.http.call("PATCH", f"/api/annotations/{annotation}/", json=body)
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from model.targets.schema import ClassName, Path, TargetSchema, Value
+from studio.regions import StudioRegion
 
-Results = Sequence[Mapping[str, Any]]
+Regions = Sequence[StudioRegion]
 
 MOST_IMAGES = 1_000  # of one task that are looked at
 
@@ -49,15 +49,15 @@ class Control(Protocol):
     def bulk(self) -> bool:
         """Whether Label Studio takes this control's regions in its bulk import."""
 
-    def read(self, results: Results) -> Value | None:
-        """The label that an annotation's (or prediction's) `result` gives, None when it gives none.
+    def read(self, regions: Regions) -> Value | None:
+        """The label that an annotation's (or prediction's) regions give, None when they give none.
 
         None also for a class that the config no longer has. Which of a task's images a region
         speaks of is for `studio.items` to know.
         """
 
-    def write(self, value: Value, score: float) -> dict[str, Any]:
-        """A region that says `value`, with a score in [0, 1].
+    def write(self, value: Value, score: float) -> list[StudioRegion]:
+        """The regions that say `value`, with a score in [0, 1].
 
         ValueError for what Label Studio would not take. A value that says nothing (no class at all)
         has no region: ValueError.
@@ -109,34 +109,84 @@ ControlFactory = Callable[[Tag], Control]
 
 
 @dataclass(frozen=True)
-class ImageControl:
-    """What the controls of whole images have in common: where they stand."""
+class ControlTarget:
+    """Where a control of whole images stands, and which images of a task it labels."""
 
     name: str
     to_name: str
     value_key: str
-    kind: str  # the type of its regions, which is the key of their values too
+    kind: str  # the type of its regions, which is mostly the key of their values too
     several: bool
     per_item: bool
 
-    def values(self, results: Results) -> Iterator[Any]:
-        """What the regions of this control say."""
-        for region in results:
-            if region.get("from_name") == self.name and region.get("type") == self.kind:
-                value = region.get("value")
-                yield value.get(self.kind) if isinstance(value, Mapping) else None
+    @classmethod
+    def of(cls, tag: Tag) -> ControlTarget:
+        """The target of a tag. Raises NotLearnedError unless it labels whole images."""
+        if tag.flag("perRegion"):
+            raise NotLearnedError("labels of single regions are not learned, only of whole images")
+        if not tag.image_value.startswith("$") or len(tag.image_value) == 1:
+            raise NotLearnedError('its image has no value of the form "$image"')
+        return cls(
+            name=tag.name,
+            to_name=tag.to_name,
+            value_key=tag.image_value[1:],
+            kind=tag.tag.lower(),
+            several="valueList" in tag.image_attributes,
+            per_item=tag.flag("perItem"),
+        )
 
-    def region(self, value: Any, score: float) -> dict[str, Any]:
-        """A region. Raises ValueError for a score outside of [0, 1]."""
-        if not (math.isfinite(score) and 0.0 <= score <= 1.0):
-            raise ValueError(f"a score must be in 0..1, not {score}")
-        return {
-            "from_name": self.name,
-            "to_name": self.to_name,
-            "type": self.kind,
-            "value": {self.kind: value},
-            "score": round(score, 6),
-        }
+
+@dataclass(frozen=True)
+class ImageControl:
+    """What the controls of whole images have in common: the images, and the form of regions."""
+
+    target: ControlTarget
+
+    @property
+    def name(self) -> str:
+        """The tag's name."""
+        return self.target.name
+
+    @property
+    def to_name(self) -> str:
+        """The name of the image tag that it labels."""
+        return self.target.to_name
+
+    @property
+    def value_key(self) -> str:
+        """The key of a task's data that holds the image."""
+        return self.target.value_key
+
+    @property
+    def several(self) -> bool:
+        """Whether that key holds a list of images."""
+        return self.target.several
+
+    @property
+    def per_item(self) -> bool:
+        """Whether it labels each image of a task for itself."""
+        return self.target.per_item
+
+    def values(self, regions: Regions, key: str | None = None) -> Iterator[Any]:
+        """What the regions of this control say under `key`, by default the type of its regions."""
+        name, kind = self.target.name, self.target.kind
+        for region in regions:
+            if region.from_name == name and region.kind == kind:
+                yield region.value.get(key or kind)
+
+    def region(self, value: Any, score: float, key: str | None = None) -> StudioRegion:
+        """A region that says this under `key`, by default the type of its regions.
+
+        Raises ValueError for a score outside of [0, 1].
+        """
+        target = self.target
+        return StudioRegion.new(
+            from_name=target.name,
+            to_name=target.to_name,
+            kind=target.kind,
+            value={key or target.kind: value},
+            score=score,
+        )
 
     def images(self, data: Mapping[str, Any]) -> tuple[str | None, ...]:
         """The URIs of the images in a task's data. What is no list is one image, as in the editor.
@@ -147,13 +197,3 @@ class ImageControl:
         listed = value[:MOST_IMAGES] if self.several and isinstance(value, list) else [value]
         uris = tuple(uri if isinstance(uri, str) and uri.strip() else None for uri in listed)
         return uris or (None,)
-
-
-def place(tag: Tag) -> tuple[str, str, str, str, bool, bool]:
-    """The fields of ImageControl. Raises NotLearnedError unless it labels whole images."""
-    if tag.flag("perRegion"):
-        raise NotLearnedError("labels of single regions are not learned, only of whole images")
-    if not tag.image_value.startswith("$") or len(tag.image_value) == 1:
-        raise NotLearnedError('its image has no value of the form "$image"')
-    several, per_item = "valueList" in tag.image_attributes, tag.flag("perItem")
-    return tag.name, tag.to_name, tag.image_value[1:], tag.tag.lower(), several, per_item

@@ -8,9 +8,10 @@ from typing import Any
 
 from model.targets.schema import ClassName, MultiLabel, Paths, SingleLabel, Value
 from studio.controls import NotLearnedError, Tag, register
-from studio.controls.base import ImageControl, Results, place
+from studio.controls.base import ControlTarget, ImageControl, Regions
 from studio.controls.options import offered_paths
 from studio.controls.paths import PathControl
+from studio.regions import StudioRegion
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,17 @@ class SingleChoice(FlatChoices):
     absent: None = None
     bulk: bool = True
 
-    def read(self, results: Results) -> str | None:
-        for chosen in self.values(results):
+    def read(self, regions: Regions) -> str | None:
+        for chosen in self.values(regions):
             # More than one is left from a time when the config allowed several.
             if isinstance(chosen, list) and len(chosen) == 1 and _known(self.schema, chosen[0]):
                 return str(chosen[0])
         return None
 
-    def write(self, value: Value, score: float) -> dict[str, Any]:
+    def write(self, value: Value, score: float) -> list[StudioRegion]:
         if not _known(self.schema, value):
             raise ValueError(f"{self.name} has no choice {value!r}")
-        return self.region([value], score)
+        return [self.region([value], score)]
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class MultipleChoice(FlatChoices):
     absent: frozenset[str] | None
     bulk: bool
 
-    def read(self, results: Results) -> frozenset[str] | None:
-        for chosen in self.values(results):
+    def read(self, regions: Regions) -> frozenset[str] | None:
+        for chosen in self.values(regions):
             if not isinstance(chosen, list):
                 continue
             known = frozenset(name for name in chosen if _known(self.schema, name))
@@ -64,14 +65,14 @@ class MultipleChoice(FlatChoices):
                 return known
         return None
 
-    def write(self, value: Value, score: float) -> dict[str, Any]:
+    def write(self, value: Value, score: float) -> list[StudioRegion]:
         if not isinstance(value, frozenset) or not value:
             raise ValueError(f"{self.name} takes a set of at least one choice, not {value!r}")
         if unknown := [name for name in value if not _known(self.schema, name)]:
             raise ValueError(f"{self.name} has no choice {unknown[0]!r}")
         order = {name: place for place, name in enumerate(self.schema.classes)}
         names = sorted(map(str, value), key=lambda name: (order.get(name, len(order)), name))
-        return self.region(names, score)
+        return [self.region(names, score)]
 
 
 def _known(schema: SingleLabel | MultiLabel, name: object) -> bool:
@@ -81,7 +82,7 @@ def _known(schema: SingleLabel | MultiLabel, name: object) -> bool:
 @register("Choices")
 def choices(tag: Tag) -> SingleChoice | MultipleChoice | PathControl:
     """A control for choices on one image. Raises NotLearnedError for those that are not learned."""
-    where = place(tag)
+    target = ControlTarget.of(tag)
     if tag.variable:
         raise NotLearnedError("a choice whose own value comes from a task's data is not learned")
     if "apiUrl" in tag.attributes:
@@ -93,13 +94,13 @@ def choices(tag: Tag) -> SingleChoice | MultipleChoice | PathControl:
     empty = frozenset[Any]() if multiple and tag.always_shown else None
     if tag.flag("allowNested"):
         schema = Paths(tag.paths, multiple, leaves_only=True, open=comes_with_tasks)
-        return PathControl(*where, schema, tag.options_key, empty, bulk=False)
+        return PathControl(target, schema, tag.options_key, empty, bulk=False)
     # The bulk import looks at the config's own classes alone, if there are any.
     bulk = not (tag.paths and comes_with_tasks)
     # Without allowNested the editor shows and saves the uppermost choices only.
     classes = tuple(path[0] for path in tag.paths if len(path) == 1)
     if multiple:
         of_any = MultiLabel(classes, open=comes_with_tasks)
-        return MultipleChoice(*where, tag.options_key, of_any, empty, bulk)
+        return MultipleChoice(target, tag.options_key, of_any, empty, bulk)
     of_one = SingleLabel(classes, open=comes_with_tasks)
-    return SingleChoice(*where, tag.options_key, of_one, bulk=bulk)
+    return SingleChoice(target, tag.options_key, of_one, bulk=bulk)

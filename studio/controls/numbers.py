@@ -9,7 +9,8 @@ from typing import Any
 
 from model.targets.schema import Number, Value
 from studio.controls import NotLearnedError, Tag, register
-from studio.controls.base import ImageControl, Results, place
+from studio.controls.base import ControlTarget, ImageControl, Regions
+from studio.regions import StudioRegion
 
 DEFAULT_STARS = 5.0
 MOST_STARS = 1_000
@@ -23,19 +24,19 @@ class NumberControl(ImageControl):
     absent: None = None
     bulk: bool = True
 
-    def read(self, results: Results) -> float | None:
-        for number in self.values(results):
+    def read(self, regions: Regions) -> float | None:
+        for number in self.values(regions):
             if _is_number(number) and self._takes(float(number)):
                 return float(number)
         return None
 
-    def write(self, value: Value, score: float) -> dict[str, Any]:
+    def write(self, value: Value, score: float) -> list[StudioRegion]:
         if not (isinstance(value, (int, float)) and _is_number(value)):
             raise ValueError(f"{self.name} takes a finite number, not {value!r}")
         if not self._takes(float(value)):
             raise ValueError(f"{value} is out of the range of {self.name}")
         exact = float(value)
-        return self.region(int(exact) if exact.is_integer() else exact, score)
+        return [self.region(int(exact) if exact.is_integer() else exact, score)]
 
     def offered(self, data: Mapping[str, Any]) -> None:
         return None
@@ -54,24 +55,24 @@ def _is_number(value: object) -> bool:
 @register("Rating")
 def rating(tag: Tag) -> NumberControl:
     """A control for stars on one image: from one, in whole steps. Raises NotLearnedError."""
-    where = place(tag)
+    target = ControlTarget.of(tag)
     given = _attribute(tag, "maxRating")
     stars = DEFAULT_STARS if given is None else given
     if not (1 <= stars <= MOST_STARS and stars.is_integer()):
         raise NotLearnedError(f"maxRating must be a whole number from 1 to {MOST_STARS}")
-    return NumberControl(*where, Number(1.0, stars, 1.0))
+    return NumberControl(target, Number(1.0, stars, 1.0))
 
 
 @register("Number")
 def number(tag: Tag) -> NumberControl:
     """A control for a number on one image. Raises NotLearnedError."""
-    where = place(tag)
+    target = ControlTarget.of(tag)
     low, high, step = (_attribute(tag, name) for name in ("min", "max", "step"))
     if low is not None and high is not None and low > high:
         raise NotLearnedError(f"its min {low:g} is above its max {high:g}")
     if step is not None and step <= 0:
         raise NotLearnedError(f"its step {step:g} is not above zero")
-    return NumberControl(*where, Number(low, high, step))
+    return NumberControl(target, Number(low, high, step))
 
 
 def _attribute(tag: Tag, name: str) -> float | None:

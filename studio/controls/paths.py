@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.targets.schema import ClassName, Path, Paths, Value, most_specific, parents
-from studio.controls.base import ImageControl, Results
+from studio.controls.base import ImageControl, Regions
 from studio.controls.options import offered_paths
+from studio.regions import StudioRegion
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class PathControl(ImageControl):
     absent: frozenset[Path] | None
     bulk: bool
 
-    def read(self, results: Results) -> frozenset[Path] | None:
-        for chosen in self.values(results):
+    def read(self, regions: Regions) -> frozenset[Path] | None:
+        for chosen in self.values(regions):
             if not isinstance(chosen, list):
                 continue
             paths = most_specific({path for path in map(_path, chosen) if path is not None})
@@ -34,7 +35,7 @@ class PathControl(ImageControl):
                 return known
         return None
 
-    def write(self, value: Value, score: float) -> dict[str, Any]:
+    def write(self, value: Value, score: float) -> list[StudioRegion]:
         if not isinstance(value, frozenset) or not value:
             raise ValueError(f"{self.name} takes a set of at least one path, not {value!r}")
         if unknown := [path for path in value if not self._takes(path)]:
@@ -46,7 +47,7 @@ class PathControl(ImageControl):
             (path for path in value if isinstance(path, tuple)),
             key=lambda path: (order.get(path, len(order)), path),
         )
-        return self.region([list(path) for path in paths], score)
+        return [self.region([list(path) for path in paths], score)]
 
     def offered(self, data: Mapping[str, Any]) -> frozenset[ClassName] | None:
         return None if self.options_key is None else offered_paths(data, self.options_key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from model.targets.schema import Paths
 from studio.controls import NotLearnedError, Tag, register
-from studio.controls.base import place
+from studio.controls.base import ControlTarget
 from studio.controls.paths import PathControl
 
 
@@ -14,7 +14,7 @@ def taxonomy(tag: Tag) -> PathControl:
 
     An annotation without it says nothing: a taxonomy asks what something is, not whether.
     """
-    where = place(tag)
+    target = ControlTarget.of(tag)
     if tag.variable:
         raise NotLearnedError("a choice whose own value comes from a task's data is not learned")
     if tag.flag("labeling"):
@@ -26,4 +26,4 @@ def taxonomy(tag: Tag) -> PathControl:
     schema = Paths(tag.paths, multiple, leaves_only=tag.flag("leafsOnly"), open=comes_later)
     # The bulk import looks at the config's own classes alone, if there are any.
     bulk = not (tag.paths and comes_later)
-    return PathControl(*where, schema, tag.options_key, None, bulk)
+    return PathControl(target, schema, tag.options_key, None, bulk)

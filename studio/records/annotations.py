@@ -19,8 +19,7 @@ from studio.records.fields import (
     Regions,
     Text,
 )
-
-Region = dict[str, Any]  # one item of an annotation's or a prediction's `result`
+from studio.regions import StudioRegion, regions_to_json
 
 
 class AnnotationInfo(Record):
@@ -74,7 +73,7 @@ class NewPrediction:
     """A prediction to be pushed. `score` in [0, 1] is what Label Studio sorts by."""
 
     task: int
-    result: tuple[Region, ...]
+    result: tuple[StudioRegion, ...]
     score: float
     model_version: str
 
@@ -82,7 +81,7 @@ class NewPrediction:
         """The body that Label Studio imports."""
         return {
             "task": self.task,
-            "result": list(self.result),
+            "result": regions_to_json(self.result),
             "score": self.score,
             "model_version": self.model_version,
         }

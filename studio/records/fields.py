@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainValidator
 
 from studio.errors import StudioNonsense
+from studio.regions import StudioRegion, regions_from_json
 
 LARGEST_ID = 2**31 - 1  # what the database's integer columns hold
 LARGEST_NUMBER = 1e12  # of seconds and scores: beyond it, a number is a mistake
@@ -76,17 +77,17 @@ def _optional_moment(value: Any) -> datetime | None:
         return None
 
 
-def _regions(value: Any) -> tuple[dict[str, Any], ...]:
+def _regions(value: Any) -> tuple[StudioRegion, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError("it must be a list of objects")
-    return tuple(value)
+    return tuple(regions_from_json(value))
 
 
-def _readable_regions(value: Any) -> tuple[dict[str, Any], ...]:
+def _readable_regions(value: Any) -> tuple[StudioRegion, ...]:
     listed = value if isinstance(value, list) else ()
-    return tuple(item for item in listed if isinstance(item, dict))
+    return tuple(StudioRegion(item) for item in listed if isinstance(item, dict))
 
 
 def _data(value: Any) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def _is_creation(value: datetime) -> datetime:
 Id = Annotated[int, Field(strict=True, gt=0, le=LARGEST_ID)]
 Moment = Annotated[datetime, PlainValidator(_moment)]  # with its zone, UTC where none is given
 CreationTime = Annotated[Moment, AfterValidator(_is_creation)]  # tells a reused id apart
-Regions = Annotated[tuple[dict[str, Any], ...], PlainValidator(_regions)]  # null: none
+Regions = Annotated[tuple[StudioRegion, ...], PlainValidator(_regions)]  # null: none
 
 # Lenient: anything else counts as absent.
 Text = Annotated[str, PlainValidator(text)]
@@ -113,4 +114,4 @@ Number = Annotated[float | None, PlainValidator(_number)]
 Reference = Annotated[int | None, PlainValidator(reference)]
 OptionalMoment = Annotated[datetime | None, PlainValidator(_optional_moment)]
 Data = Annotated[dict[str, Any], PlainValidator(_data)]
-ReadableRegions = Annotated[tuple[dict[str, Any], ...], PlainValidator(_readable_regions)]
+ReadableRegions = Annotated[tuple[StudioRegion, ...], PlainValidator(_readable_regions)]

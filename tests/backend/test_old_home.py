@@ -21,6 +21,7 @@ from store.store import Store
 from store.tasks.tasks import get_tasks
 from store.versions.versions import HEAD, REFUSED, find_version, newest_version
 from studio.config import parse_label_config
+from studio.regions import regions_to_json
 from tests.support.serving import serve_newest
 from tests.support.web import Running, running
 from tests.support.workbench import CLASSES, Workbench, region
@@ -105,7 +106,10 @@ def test_each_version_suggests_what_it_suggested(store: Store, expected: dict[st
     config = parse_label_config(bench.project.label_config)
     suggestions = Predictor.load(store, version).suggest(config, x, 0.0)
     same(
-        [{"result": one.result, "confidence": one.confidence} for one in suggestions],
+        [
+            {"result": regions_to_json(one.result), "confidence": one.confidence}
+            for one in suggestions
+        ],
         expected["suggestions"],
     )
 

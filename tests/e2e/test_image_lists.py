@@ -12,7 +12,8 @@ from services.connections.connect import connect, disconnect
 from store.projects.connections import DEFAULT
 from store.projects.projects import Project
 from studio.client import StudioClient
-from studio.records.annotations import PredictionInfo, Region
+from studio.records.annotations import PredictionInfo
+from studio.regions import StudioRegion
 from tests.support.e2e import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -42,13 +43,10 @@ class Series:
     def label(self, task: int) -> None:
         self.studio.create_annotation(task, [*self.each(task), self.all(task)])
 
-    def each(self, task: int) -> list[Region]:
-        return [
-            choice("defect", name) | {"item_index": item}
-            for item, name in enumerate(self.kinds[task])
-        ]
+    def each(self, task: int) -> list[StudioRegion]:
+        return [choice("defect", name).at_item(item) for item, name in enumerate(self.kinds[task])]
 
-    def all(self, task: int) -> Region:
+    def all(self, task: int) -> StudioRegion:
         return choice("most", "global" if self.kinds[task].count("global") > 1 else "other")
 
     def held(self) -> list[PredictionInfo]:
@@ -58,13 +56,10 @@ class Series:
         return [one for one in found if one.model_version == shown and one.result]
 
 
-def choice(name: str, value: str) -> Region:
-    return {
-        "from_name": name,
-        "to_name": "image",
-        "type": "choices",
-        "value": {"choices": [value]},
-    }
+def choice(name: str, value: str) -> StudioRegion:
+    return StudioRegion.new(
+        from_name=name, to_name="image", kind="choices", value={"choices": [value]}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +80,7 @@ def series(session: DemoSession) -> Iterator[Series]:
 
 
 def places(one: PredictionInfo) -> list[tuple[str, int | None]]:
-    return [(region["from_name"], region.get("item_index")) for region in one.result]
+    return [(region.from_name, region.to_json().get("item_index")) for region in one.result]
 
 
 def test_labels_of_images_give_suggestions_for_images(series: Series) -> None:
@@ -101,11 +96,11 @@ def test_labels_of_images_give_suggestions_for_images(series: Series) -> None:
     held = series.held()
     assert len({one.task for one in held}) == len(held)
     right = [
-        region["value"]["choices"] == [series.kinds[one.task][region["item_index"]]]
+        region.value["choices"] == [series.kinds[one.task][region.item]]
         for one in held
         if one.task not in labelled
         for region in one.result
-        if region["from_name"] == "defect"
+        if region.from_name == "defect"
     ]
     assert len(right) >= 10 * IMAGES
     assert sum(right) / len(right) > 0.45  # of three classes, chance is right on a third

@@ -8,6 +8,7 @@ import pytest
 
 from studio.config import parse_label_config
 from studio.items import WHOLE, at_item, by_item, read_items
+from studio.regions import StudioRegion
 
 CONFIG = parse_label_config(
     '<View><Image name="image" valueList="$images"/>'
@@ -19,10 +20,11 @@ CONFIG = parse_label_config(
 EACH, STARS, ALL = CONFIG.controls
 
 
-def region(name: str, value: Any, **more: Any) -> dict[str, Any]:
+def region(name: str, value: Any, **more: Any) -> StudioRegion:
     kind = "rating" if name == "stars" else "choices"
     value = value if name == "stars" else [value]
-    return {"from_name": name, "to_name": "image", "type": kind, "value": {kind: value}} | more
+    json = {"from_name": name, "to_name": "image", "type": kind, "value": {kind: value}}
+    return StudioRegion(json | more)
 
 
 def test_each_image_has_its_own_label() -> None:
@@ -53,8 +55,9 @@ def test_what_says_nothing_is_no_label() -> None:
 
 
 def test_a_suggestion_names_the_image_where_each_is_asked_about() -> None:
-    assert at_item(EACH, EACH.write("a", 0.5), 3)["item_index"] == 3
-    assert "item_index" not in at_item(ALL, ALL.write("a", 0.5), WHOLE)
+    (each,), (together,) = EACH.write("a", 0.5), ALL.write("a", 0.5)
+    assert at_item(EACH, each, 3).to_json()["item_index"] == 3
+    assert "item_index" not in at_item(ALL, together, WHOLE).to_json()
 
 
 def test_of_a_single_image_an_item_is_the_first() -> None:
@@ -64,4 +67,5 @@ def test_of_a_single_image_an_item_is_the_first() -> None:
     )
     (control,) = config.controls
     assert read_items(control, [region("each", "a", item_index=0)]) == {0: "a"}
-    assert at_item(control, control.write("a", 0.5), 0)["item_index"] == 0
+    (written,) = control.write("a", 0.5)
+    assert at_item(control, written, 0).to_json()["item_index"] == 0

@@ -12,12 +12,13 @@ from studio.errors import StudioNotFound, StudioRejected
 from studio.records.annotations import NewPrediction
 from studio.records.projects import ProjectInfo
 from studio.records.tasks import TaskInfo
+from studio.regions import StudioRegion
 from tests.conftest import TWO_CLASSES
 
 pytestmark = pytest.mark.e2e
 
 CONTROL = parse_label_config(TWO_CLASSES).controls[0]
-CAT = CONTROL.write("cat", 0.9)
+(CAT,) = CONTROL.write("cat", 0.9)
 
 
 def predict(tasks: list[TaskInfo], version: str, scores: list[float]) -> list[NewPrediction]:
@@ -117,7 +118,7 @@ def test_every_change_moves_the_tasks_time_but_bulk_predictions_dont(
 
     annotation = studio.create_annotation(task, [CAT])
     assert moved()
-    studio.edit_annotation(annotation.id, [CONTROL.write("dog", 0.5)])
+    studio.edit_annotation(annotation.id, CONTROL.write("dog", 0.5))
     assert moved()
     assert studio.get_annotation(annotation.id) is not None
     studio.delete_annotation(annotation.id)
@@ -155,7 +156,8 @@ def test_predictions_are_pushed_listed_and_deleted(
     empty = NewPrediction(tasks[0].id, (), 0.7, "v2")
     assert studio.import_predictions(project, [empty]) == 1
     bad_score = NewPrediction(tasks[1].id, (CAT,), 1.5, "v2")
-    bad_class = NewPrediction(tasks[1].id, ({**CAT, "value": {"choices": ["zebra"]}},), 0.5, "v2")
+    zebra = StudioRegion(CAT.to_json() | {"value": {"choices": ["zebra"]}})
+    bad_class = NewPrediction(tasks[1].id, (zebra,), 0.5, "v2")
     assert studio.import_predictions(project, [bad_score, bad_class]) == 0
     with pytest.raises(StudioRejected, match="invalid"):
         studio.import_predictions(project, [NewPrediction(999_999_999, (CAT,), 0.5, "v2")])

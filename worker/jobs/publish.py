@@ -48,6 +48,7 @@ from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.errors import StudioRejected
 from studio.records.annotations import NewPrediction
+from studio.regions import regions_from_json
 from worker.jobs.runner import running
 
 log = structlog.get_logger()
@@ -184,7 +185,10 @@ class _Publishing:
         return begun or version.published_at is not None
 
     def _import(self, items: Sequence[Item], version: Version) -> None:
-        predictions = [NewPrediction(i.task, tuple(i.result), i.score, version.name) for i in items]
+        predictions = [
+            NewPrediction(i.task, tuple(regions_from_json(i.result)), i.score, version.name)
+            for i in items
+        ]
         # What the bulk import would drop goes one by one, which takes longer.
         together = [p for p in predictions if self.config.bulk(p.result)]
         created = self.studio.import_predictions(self.project.ls_id, together)

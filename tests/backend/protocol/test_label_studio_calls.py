@@ -13,6 +13,7 @@ from store.tasks.annotations import current_annotations
 from store.tasks.tasks import get_tasks
 from store.work.pending_work import get_work
 from studio.client import StudioClient
+from studio.regions import StudioRegion
 from tests.support.image_server import jpeg
 from tests.support.web import CONFIG, Running, running, serve_version
 
@@ -20,7 +21,9 @@ pytestmark = pytest.mark.e2e
 
 DIM = 1280
 FILES = [("a.jpg", jpeg(1)), ("b.jpg", jpeg(2)), ("c.jpg", jpeg(3)), ("broken.jpg", b"a text file")]
-CAT = [{"from_name": "kind", "to_name": "image", "type": "choices", "value": {"choices": ["cat"]}}]
+CAT = [
+    StudioRegion.new(from_name="kind", to_name="image", kind="choices", value={"choices": ["cat"]})
+]
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def test_every_call_of_the_real_label_studio(
         open_task(studio, info.id, tasks["a.jpg"])
         (shown,) = studio.predictions(task=tasks["a.jpg"])
         assert shown.model_version == "apprentice v1"
-        assert shown.result[0]["value"]["choices"][0] in {"cat", "dog"}
+        assert shown.result[0].value["choices"][0] in {"cat", "dog"}
         assert 0.5 <= shown.score <= 1
 
         # "Retrieve predictions" sends all tasks that have none of this version in one request.

@@ -32,6 +32,7 @@ from studio.http import StudioHttp
 from studio.records.annotations import NewPrediction
 from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo, WebhookInfo
+from studio.regions import StudioRegion
 from tests.support.processes import own_settings, running
 
 pytestmark = pytest.mark.e2e
@@ -106,10 +107,10 @@ def push(client: StudioClient, project: int, version: str) -> None:
     """A prediction, without which Label Studio doesn't take a model version."""
     client.import_tasks(project, [{"image": "http://localhost/none.jpg"}])
     task = next(client.task_ids(project))
-    result = (
-        {"from_name": "kind", "to_name": "image", "type": "choices", "value": {"choices": ["cat"]}},
+    cat = StudioRegion.new(
+        from_name="kind", to_name="image", kind="choices", value={"choices": ["cat"]}
     )
-    assert client.import_predictions(project, [NewPrediction(task, result, 0.5, version)]) == 1
+    assert client.import_predictions(project, [NewPrediction(task, (cat,), 0.5, version)]) == 1
 
 
 def serve_version(store: Store, project: Project) -> str:

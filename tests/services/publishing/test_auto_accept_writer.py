@@ -24,6 +24,7 @@ from store.versions.versions import SERVED, START, add_version
 from studio.client import StudioClient
 from studio.records.annotations import AnnotationInfo
 from studio.records.projects import ProjectInfo
+from studio.regions import StudioRegion
 from tests.support.workbench import SPACE, Workbench, region
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -85,7 +86,7 @@ def test_each_is_written_once_and_known_again(bench: Workbench, studio: StudioCl
     bench.run("publish")  # as after a kill between the call and our note of it
     there = written(bench, studio)
     assert [a.task for a in there] == list(bench.truth)
-    assert all(a.result[0]["value"] == {"choices": ["cat"]} for a in there)
+    assert all(a.result[0].value == {"choices": ["cat"]} for a in there)
     records = [annotation_record(a) for a in there]
     assert all(is_accepted(r.result, r.created_at, r.updated_at) for r in records)
     bench.store.database.write(lambda db: save_annotations(db, bench.project_id, records))
@@ -97,7 +98,7 @@ def test_what_a_person_labelled_meanwhile_is_left_alone(
     bench: Workbench, studio: StudioClient
 ) -> None:
     mine, *others = bench.truth
-    human = studio.create_annotation(mine, [region("kind", "choices", ["dog"])])
+    human = studio.create_annotation(mine, [StudioRegion(region("kind", "choices", ["dog"]))])
     records = [annotation_record(human)]
     bench.store.database.write(lambda db: save_annotations(db, bench.project_id, records))
     bench.run("publish")

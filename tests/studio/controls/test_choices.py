@@ -6,6 +6,7 @@ import pytest
 
 from studio.config import parse_label_config
 from studio.controls import Control
+from studio.regions import StudioRegion
 
 
 @pytest.fixture
@@ -17,18 +18,20 @@ def control() -> Control:
     return config.controls[0]
 
 
-def region(**changes: Any) -> dict[str, Any]:
+def region(**changes: Any) -> StudioRegion:
     chosen = {"choices": ["b"]}
-    return {"from_name": "kind", "to_name": "image", "type": "choices", "value": chosen} | changes
+    json = {"from_name": "kind", "to_name": "image", "type": "choices", "value": chosen}
+    return StudioRegion(json | changes)
 
 
 def test_what_is_written_is_read_back(control: Control) -> None:
     for name in ("A", "b"):
-        assert control.read([control.write(name, 0.75)]) == name
+        assert control.read(control.write(name, 0.75)) == name
 
 
 def test_the_region_is_what_label_studio_expects(control: Control) -> None:
-    assert control.write("A", 0.75) == {
+    (written,) = control.write("A", 0.75)
+    assert written.to_json() == {
         "from_name": "kind",
         "to_name": "image",
         "type": "choices",
@@ -38,7 +41,7 @@ def test_the_region_is_what_label_studio_expects(control: Control) -> None:
 
 
 def test_regions_of_other_controls_are_passed_over(control: Control) -> None:
-    others = [region(from_name="other"), region(type="rectanglelabels"), {}]
+    others = [region(from_name="other"), region(type="rectanglelabels"), StudioRegion({})]
     assert control.read(others) is None
     assert control.read([*others, region()]) == "b"
 

@@ -6,6 +6,7 @@ import pytest
 
 from studio.config import parse_label_config
 from studio.controls import Control
+from studio.regions import StudioRegion
 
 
 def control_of(tag: str) -> Control:
@@ -16,8 +17,10 @@ def control_of(tag: str) -> Control:
     return config.controls[0]
 
 
-def region(value: Any, kind: str = "number") -> dict[str, Any]:
-    return {"from_name": "k", "to_name": "image", "type": kind, "value": {kind: value}}
+def region(value: Any, kind: str = "number") -> StudioRegion:
+    return StudioRegion(
+        {"from_name": "k", "to_name": "image", "type": kind, "value": {kind: value}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,8 @@ def test_numbers_are_read(number: Any, label: float | None) -> None:
 def test_an_unbounded_number() -> None:
     control = control_of("Number")
     assert control.read([region(-1e6)]) == -1e6
-    assert control.write(-2.25, 0.5)["value"] == {"number": -2.25}
+    (written,) = control.write(-2.25, 0.5)
+    assert written.value == {"number": -2.25}
 
 
 def test_stars_are_whole_numbers_from_one() -> None:
@@ -52,9 +56,9 @@ def test_stars_are_whole_numbers_from_one() -> None:
     assert control.read([region(7, "rating")]) == 7.0
     assert control.read([region(8, "rating")]) is None
     assert control.read([region(0, "rating")]) is None
-    written = control.write(6.0, 0.25)
-    assert written == region(6, "rating") | {"score": 0.25}
-    assert isinstance(written["value"]["rating"], int)
+    (written,) = control.write(6.0, 0.25)
+    assert written.to_json() == region(6, "rating").to_json() | {"score": 0.25}
+    assert isinstance(written.value["rating"], int)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 11.0, -1.0, "3", frozenset()])

@@ -6,6 +6,7 @@ import pytest
 
 from studio.config import parse_label_config
 from studio.controls import Control
+from studio.regions import StudioRegion
 
 TREE = (
     '<Choice value="animal" alias="a"><Choice value="cat"/><Choice value="dog"/></Choice>'
@@ -21,8 +22,10 @@ def control_of(tag: str) -> Control:
     return config.controls[0]
 
 
-def region(value: Any, kind: str = "choices") -> dict[str, Any]:
-    return {"from_name": "k", "to_name": "image", "type": kind, "value": {kind: value}}
+def region(value: Any, kind: str = "choices") -> StudioRegion:
+    return StudioRegion(
+        {"from_name": "k", "to_name": "image", "type": kind, "value": {kind: value}}
+    )
 
 
 SEVERAL = '<Choices {} choice="multiple"><Choice value="a" alias="A"/><Choice value="b"/></Choices>'
@@ -84,15 +87,15 @@ def test_paths_are_read(tag: str, said: Any, label: set[Any] | None) -> None:
 )
 def test_what_is_written_is_read_back(tag: str, label: set[Any], written: dict[str, Any]) -> None:
     control = control_of(tag)
-    result = control.write(frozenset(label), 0.75)
-    assert result == {
+    (region,) = control.write(frozenset(label), 0.75)
+    assert region.to_json() == {
         "from_name": "k",
         "to_name": "image",
         "type": next(iter(written)),
         "value": written,
         "score": 0.75,
     }
-    assert control.read([result]) == label
+    assert control.read([region]) == label
 
 
 @pytest.mark.parametrize(
@@ -129,8 +132,8 @@ def test_only_nested_choices_are_refused_in_bulk() -> None:
     config = parse_label_config(f'<View><Image name="image" value="$image"/>{tags}</View>')
     flat, deep = config.controls
     of_flat = flat.write(frozenset({"b"}), 0.5)
-    assert config.bulk([of_flat])
-    assert not config.bulk([of_flat, deep.write(frozenset({("thing",)}), 0.5)])
+    assert config.bulk(of_flat)
+    assert not config.bulk([*of_flat, *deep.write(frozenset({("thing",)}), 0.5)])
 
 
 OPTIONS = [{"value": "one", "alias": "1"}, "two", {"value": "three", "children": [{"value": "x"}]}]
@@ -159,6 +162,7 @@ def test_options_that_cant_be_read_offer_nothing(options: Any) -> None:
 def test_any_class_may_come_with_a_task() -> None:
     single = control_of('<Choices {} value="$options"/>')
     assert single.read([region(["whatever"])]) == "whatever"
-    assert single.write("whatever", 0.5)["value"] == {"choices": ["whatever"]}
+    (written,) = single.write("whatever", 0.5)
+    assert written.value == {"choices": ["whatever"]}
     with pytest.raises(ValueError):
         single.write("", 0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.records.annotations import NewPrediction
 from studio.records.projects import ProjectInfo
+from studio.regions import StudioRegion
 
 pytestmark = pytest.mark.e2e
 
@@ -66,17 +66,17 @@ def test_predictions_of_every_control_are_taken(studio: StudioClient, project: P
     config = parse_label_config(studio.get_project(project.id).label_config)
     assert config.skipped == ()
     tasks = list(studio.task_ids(project.id))
-    written: dict[int, dict[str, Any]] = {}
+    written: dict[int, tuple[StudioRegion, ...]] = {}
     for task, control in zip(tasks, config.controls, strict=True):
-        region = control.write(VALUES[control.name], 0.5)
-        prediction = NewPrediction(task, (region,), 0.5, "v1")
+        regions = tuple(control.write(VALUES[control.name], 0.5))
+        prediction = NewPrediction(task, regions, 0.5, "v1")
         taken = studio.import_predictions(project.id, [prediction])
-        assert taken == config.bulk([region]), control.name
+        assert taken == config.bulk(regions), control.name
         if not taken:
             studio.create_prediction(prediction)
-        written[task] = region
+        written[task] = regions
     held = {found.task: found.result for found in studio.predictions(project=project.id)}
-    assert held == {task: (region,) for task, region in written.items()}
+    assert held == written
     for task, control in zip(tasks, config.controls, strict=True):
         assert control.read(held[task]) == VALUES[control.name]
 
@@ -86,6 +86,6 @@ def test_annotations_of_every_control_are_read_again(
 ) -> None:
     config = parse_label_config(CONFIG)
     task = next(iter(studio.task_ids(project.id)))
-    result = [control.write(VALUES[control.name], 0.5) for control in config.controls]
+    result = [one for c in config.controls for one in c.write(VALUES[c.name], 0.5)]
     made = studio.create_annotation(task, result)
     assert {c.name: c.read(made.result) for c in config.controls} == VALUES

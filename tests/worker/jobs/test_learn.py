@@ -122,7 +122,7 @@ def test_a_version_is_served_by_numpy_from_its_artifact(workbench: Workbench) ->
     x = np.stack([vectors[f"image{task}"] for task in tasks])
     config = parse_label_config(label_config())
     answers = predictor.suggest(config, x, 0.0)
-    guessed = [answer.result[0]["value"]["choices"][0] for answer in answers]
+    guessed = [answer.result[0].value["choices"][0] for answer in answers]
     assert np.mean([g == workbench.truth[t] for g, t in zip(guessed, tasks, strict=True)]) > 0.95
     unsure = predictor.suggest(config, x, 1.0)
     assert all(answer.result == [] or answer.confidence == 1.0 for answer in unsure)

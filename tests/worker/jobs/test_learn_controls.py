@@ -68,8 +68,8 @@ def suggestions(bench: Workbench, tasks: range, least: float = 0.5) -> list[Sugg
 
 def said(suggestion: Suggestion, name: str) -> Any:
     for of_control in suggestion.result:
-        if of_control["from_name"] == name:
-            return next(iter(of_control["value"].values()))
+        if of_control.from_name == name:
+            return next(iter(of_control.value.values()))
     return None
 
 

@@ -39,6 +39,7 @@ from studio.client import StudioClient
 from studio.config import parse_label_config
 from studio.records.annotations import NewPrediction, PredictionInfo
 from studio.records.projects import ProjectInfo
+from studio.regions import regions_from_json, regions_to_json
 from tests.support.workbench import SPACE, Workbench
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -158,12 +159,12 @@ def test_nested_choices_are_pushed_though_the_bulk_import_drops_them(published: 
         lambda db: change_project(db, published.bench.project_id, label_config=xml)
     )
     control = parse_label_config(xml).controls[0]
-    result = [control.write(frozenset({("pet", "cat")}), 0.9)]
+    result = regions_to_json(control.write(frozenset({("pet", "cat")}), 0.9))
     version = published.version()
     published.decide(version, published.tasks[:3], result=result)
     published.bench.run("publish")
     assert published.counts() == {(task, version.name): 1 for task in published.tasks[:3]}
-    assert all(list(prediction.result) == result for prediction in published.held())
+    assert all(regions_to_json(prediction.result) == result for prediction in published.held())
     assert published.shown == version.name
 
 
@@ -175,7 +176,10 @@ def test_a_kill_between_the_push_and_its_note_pushes_nothing_twice(published: Pu
         chunk = next_chunk(db, pending.id)
     assert chunk is not None
     published.bench.store.database.write(lambda db: begin_chunk(db, chunk))
-    sent = [NewPrediction(i.task, tuple(i.result), i.score, version.name) for i in chunk.items]
+    sent = [
+        NewPrediction(i.task, tuple(regions_from_json(i.result)), i.score, version.name)
+        for i in chunk.items
+    ]
     published.studio.import_predictions(published.info.id, sent[:3])  # and here it was killed
     published.bench.run("publish")
     assert published.counts() == {(task, version.name): 1 for task in published.tasks[:5]}
@@ -192,7 +196,7 @@ def test_a_task_that_was_deleted_meanwhile_costs_only_itself(published: Publishe
 
 
 def test_the_admins_own_model_version_stays(published: Published) -> None:
-    theirs = NewPrediction(published.tasks[0], tuple(RESULT), 0.4, "their model")
+    theirs = NewPrediction(published.tasks[0], tuple(regions_from_json(RESULT)), 0.4, "their model")
     published.studio.import_predictions(published.info.id, [theirs])
     published.studio.patch_project(published.info.id, model_version="their model")
     published.decide(published.version(), published.tasks[:3])
@@ -231,7 +235,7 @@ def test_what_was_given_before_stays_on_record_as_it_was_given(published: Publis
     published.decide(version, tasks[:3])
     published.bench.run("publish")
     database, project = published.bench.store.database, published.bench.project_id
-    given = NewPrediction(tasks[3], tuple(RESULT), 0.7, version.name)
+    given = NewPrediction(tasks[3], tuple(regions_from_json(RESULT)), 0.7, version.name)
     published.studio.import_predictions(published.info.id, [given])
     item = Item(tasks[3], 0.7, RESULT)
     database.write(lambda db: save_predictions(db, project, version.id, [item], "answered"))
@@ -260,7 +264,10 @@ def test_a_version_that_was_superseded_half_way_has_one_prediction_a_task(
         chunk = next_chunk(db, pending.id)
     assert chunk is not None
     database.write(lambda db: begin_chunk(db, chunk))
-    sent = [NewPrediction(i.task, tuple(i.result), i.score, first.name) for i in chunk.items]
+    sent = [
+        NewPrediction(i.task, tuple(regions_from_json(i.result)), i.score, first.name)
+        for i in chunk.items
+    ]
     published.studio.import_predictions(published.info.id, sent[:4])
     published.decide(published.version(), tasks[:2])
     published.bench.run("publish")
