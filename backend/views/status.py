@@ -19,6 +19,7 @@ from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import Project, list_projects
 from store.settings import Settings
 from store.store import Store
+from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import count_tasks
 from store.versions.versions import Version, get_version, list_versions
 from store.work.jobs import count_jobs
@@ -189,7 +190,7 @@ def _not_learned(project: Project) -> tuple[str, ...]:
 def _moving(db: Connection, project: Project) -> MoveStatus | None:
     if project.next_backbone is None:
         return None
-    counts = count_tasks(db, project.id, project.next_space, moving=True)
+    counts = count_tasks(db, project.id, project.next_space, SpaceRole.NEXT)
     return MoveStatus(project.next_backbone, counts.embedded, project.next_error)
 
 

@@ -15,6 +15,7 @@ from services.job_context import JobContext
 from store.projects.embedding_spaces import backbone_of
 from store.tasks.annotations import annotated_tasks
 from store.tasks.embedding_queue import mark_retry, tasks_to_embed
+from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import Task, count_tasks, mark_broken, mark_embedded
 from store.tasks.units import task_of
 from store.work import pending_work
@@ -55,11 +56,10 @@ class BulkEmbedding:
         context: JobContext,
         embedder: Embedder,
         loader: ImageLoader,
+        role: SpaceRole,
         *,
         until: float,
-        moving: bool,
         only: Sequence[Task] | None = None,
-        beside: bool = False,
     ) -> None:
         self.context = context
         self.store = context.store
@@ -68,8 +68,7 @@ class BulkEmbedding:
         self.loader = loader
         self.until = until  # seconds of the job's time
         self.only = only  # these tasks, instead of all that are to be embedded
-        self.moving = moving  # this space is not in use yet
-        self.beside = beside  # nor will it be: only the embeddings are kept
+        self.role = role  # of the embedder's space
         self.keys: dict[int, str] = {}
         self.done = 0
         self.failed = 0
@@ -100,7 +99,7 @@ class BulkEmbedding:
                     self.project_id,
                     self.embedder.key,
                     ROUND + len(taken) - self.done,
-                    moving=self.moving,
+                    self.role,
                 )
             fresh = [task for task in listed if task.unit not in taken][:ROUND]
             if not fresh:
@@ -144,9 +143,9 @@ class BulkEmbedding:
 
         def write(db: Connection) -> None:
             pending_work.check(db, self.context.lease)
-            if self.beside:
+            if self.role is SpaceRole.ASIDE:
                 return
-            mark_embedded(db, self.project_id, space, results.keys, moving=self.moving)
+            mark_embedded(db, self.project_id, space, results.keys, self.role)
             mark_broken(db, self.project_id, results.broken)
             mark_retry(db, self.project_id, [results.tasks[i] for i in results.passing])
 
@@ -154,9 +153,9 @@ class BulkEmbedding:
         self.done += len(results)
         self.failed += len(results.passing)
         with self.store.database.read() as db:
-            counts = count_tasks(db, self.project_id, space, moving=self.moving)
+            counts = count_tasks(db, self.project_id, space, self.role)
             worth_learning = (
-                not (self.moving or self.beside)
+                self.role is SpaceRole.IN_USE
                 and results.keys
                 and self._enough_to_learn(db, results, counts.embedded)
             )
@@ -165,7 +164,7 @@ class BulkEmbedding:
                 lambda db: pending_work.want(db, self.project_id, WorkKind.LEARN)
             )
         fraction = counts.embedded / max(counts.images - counts.broken, 1)
-        where = f" for {backbone_of(space)}" if self.moving else ""
+        where = f" for {backbone_of(space)}" if self.role is SpaceRole.NEXT else ""
         self.context.progress(
             fraction, f"{self.done} images in {self.context.seconds:.0f} s{where}"
         )

@@ -19,6 +19,7 @@ from services.training.gate import judge_anywhere
 from services.training.train import train
 from services.training.training_set import training_set
 from store.store import Store
+from store.tasks.space_role import SpaceRole
 from store.tasks.units import task_of
 
 log = structlog.get_logger()
@@ -34,7 +35,7 @@ def embed_labelled(context: JobContext, embedder: Embedder) -> None:
     loader = image_loader(context.store, context.project.connection_id)
     until = context.seconds + EMBED_SECONDS
     try:
-        BulkEmbedding(context, embedder, loader, until=until, moving=True, only=labelled).run()
+        BulkEmbedding(context, embedder, loader, SpaceRole.NEXT, until=until, only=labelled).run()
     finally:
         loader.close()
 

@@ -16,6 +16,7 @@ from store.database.chunks import chunks
 from store.database.schema import task, version
 from store.projects.projects import Project, change_project, get_project
 from store.tasks.embedding_queue import any_to_embed
+from store.tasks.space_role import SpaceRole
 from store.tasks.units import item_of, task_of
 
 TUNED = "tuned:"  # family of fine-tuned backbones
@@ -158,4 +159,4 @@ def move_is_ready(db: Connection, of: Project) -> bool:
     """Whether the next space holds every image that can be had now of those in use."""
     if of.next_space is None or of.next_error is not None:
         return False
-    return not any_to_embed(db, of.id, of.next_space, moving=True)
+    return not any_to_embed(db, of.id, of.next_space, SpaceRole.NEXT)

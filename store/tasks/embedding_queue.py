@@ -6,18 +6,19 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
 from store.database.schema import annotation, selection, task
+from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import COLUMNS, Task, task_from
 
 RETRY_SECONDS = (5, 15, 60, 300, 900, 3600)  # waits after passing faults of one image
 
 
 def tasks_to_embed(
-    db: Connection, project_id: int, space: str, limit: int, *, moving: bool = False
+    db: Connection, project_id: int, space: str, limit: int, role: SpaceRole = SpaceRole.IN_USE
 ) -> list[Task]:
     """The next images to embed: labelled ones, then the shortlist, then a shuffled rest.
 
     Args:
-        moving: `space` is the one that the project moves to.
+        role: what `space` is to the project.
     """
     labelled = exists().where(
         annotation.c.project_id == project_id,
@@ -35,21 +36,23 @@ def tasks_to_embed(
     shuffled = (task.c.id * 7919) % 10007
     query = (
         select(*COLUMNS)
-        .where(*_not_embedded(project_id, space, moving))
+        .where(*_not_embedded(project_id, space, role))
         .order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
         .limit(limit)
     )
     return [task_from(row) for row in db.execute(query)]
 
 
-def any_to_embed(db: Connection, project_id: int, space: str, *, moving: bool = False) -> bool:
-    """Whether there is an image to embed now (with `moving`, in the space that is moved to)."""
-    query = select(task.c.id).where(*_not_embedded(project_id, space, moving)).limit(1)
+def any_to_embed(
+    db: Connection, project_id: int, space: str, role: SpaceRole = SpaceRole.IN_USE
+) -> bool:
+    """Whether there is an image to embed now in a space of this role."""
+    query = select(task.c.id).where(*_not_embedded(project_id, space, role)).limit(1)
     return db.execute(query).first() is not None
 
 
-def _not_embedded(project_id: int, space: str, moving: bool) -> tuple[ColumnElement[bool], ...]:
-    held = task.c.next_space if moving else task.c.embedded_space
+def _not_embedded(project_id: int, space: str, role: SpaceRole) -> tuple[ColumnElement[bool], ...]:
+    held = task.c.next_space if role is SpaceRole.NEXT else task.c.embedded_space
     return (
         task.c.project_id == project_id,
         task.c.deleted_at.is_(None),

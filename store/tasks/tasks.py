@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Text, bindparam, case, func, insert, or_, sel
 from store.database.chunks import chunks
 from store.database.schema import task
 from store.tasks.labelled import clear_labelled
+from store.tasks.space_role import SpaceRole
 from store.tasks.units import FIRST, item_of, task_of, unit_of
 
 
@@ -226,10 +227,10 @@ class TaskCounts:
 
 
 def count_tasks(
-    db: Connection, project_id: int, space: str | None, *, moving: bool = False
+    db: Connection, project_id: int, space: str | None, role: SpaceRole = SpaceRole.IN_USE
 ) -> TaskCounts:
-    """Counts for the status page (with `moving`, of the space that is moved to)."""
-    held = task.c.next_space if moving else task.c.embedded_space
+    """Counts of tasks and images, embedded in a space of this role."""
+    held = task.c.next_space if role is SpaceRole.NEXT else task.c.embedded_space
     row = db.execute(
         select(
             func.count().filter(task.c.item == FIRST),
@@ -246,21 +247,20 @@ def mark_embedded(
     project_id: int,
     space: str,
     image_keys: Mapping[int, str],
-    *,
-    moving: bool = False,
+    role: SpaceRole = SpaceRole.IN_USE,
 ) -> None:
     """Remember that these images ({unit: image key}) have embeddings in `space`.
 
     Args:
-        moving: `space` is the one that the project moves to; what is known of the one in use
-            stays, unless the image is another one now.
+        role: of `space`. In the next one, what is known of the one in use stays, unless the
+            image is another one now.
     """
     if not image_keys:
         return
     same = task.c.image_key == bindparam("of_image", type_=Text)
     spaces = (
         {"embedded_space": case((same, task.c.embedded_space), else_=None), "next_space": space}
-        if moving
+        if role is SpaceRole.NEXT
         else {"embedded_space": space, "next_space": case((same, task.c.next_space), else_=None)}
     )
     db.execute(

@@ -33,6 +33,7 @@ from store.projects.embedding_spaces import (
 from store.projects.key_values import EMBEDDING_SPACE
 from store.tasks.annotations import annotated_tasks
 from store.tasks.embedding_queue import any_to_embed, next_retry
+from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import Task, get_tasks
 from store.work import pending_work
 from store.work.work_kind import WorkKind
@@ -110,7 +111,7 @@ class _EmbedJob:
         try:
             self._adopt(backbone, embedder.key)
             if self.current_is_usable:
-                self._embed(embedder, moving=False)
+                self._embed(embedder, SpaceRole.IN_USE)
         finally:
             embedder.close()
 
@@ -149,7 +150,7 @@ class _EmbedJob:
                 return
             if space != project.next_space:
                 self._change(lambda db: begin_move(db, project.id, backbone, space))
-            self._embed(embedder, moving=True)
+            self._embed(embedder, SpaceRole.NEXT)
         finally:
             embedder.close()
 
@@ -180,7 +181,7 @@ class _EmbedJob:
             return
         try:
             if embedder.key == base_space:
-                self._embed(embedder, moving=False, only=missing)
+                self._embed(embedder, SpaceRole.ASIDE, only=missing)
         finally:
             embedder.close()
 
@@ -189,24 +190,23 @@ class _EmbedJob:
             return open_backbone(self.store, backbone)
 
     def _embed(
-        self, embedder: Embedder, *, moving: bool, only: Sequence[Task] | None = None
+        self, embedder: Embedder, role: SpaceRole, *, only: Sequence[Task] | None = None
     ) -> None:
         loader = image_loader(self.store, self.context.project.connection_id)
         embedding = BulkEmbedding(
             self.context,
             embedder,
             loader,
+            role,
             until=max(TIME_BOX, self.context.seconds + LEAST_SECONDS),
-            moving=moving,
             only=only,
-            beside=only is not None,
         )
         try:
             with self.context.step("embed"):
                 embedding.run()
         finally:
             loader.close()
-        if only is None:  # what is embedded beside teaches nothing new
+        if role is not SpaceRole.ASIDE:  # what is only kept teaches nothing new
             self.done += embedding.done - embedding.failed
 
     def _finish(self) -> None:

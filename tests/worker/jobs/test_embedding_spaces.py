@@ -11,6 +11,7 @@ from services.training.training_set import training_set
 from store.database.schema import task
 from store.projects.embedding_spaces import begin_move
 from store.projects.projects import change_project
+from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import list_tasks, mark_embedded
 from store.versions.finetuned_backbones import Tuned, add_tuned
 from store.versions.versions import FINETUNE, HEAD, REFUSED, Version, list_versions
@@ -37,7 +38,7 @@ def fill(bench: Workbench, space: str, *, spread: float, tasks: set[int] | None 
     bench.store.embeddings.put(space, {key: vectors[key] for key in vectors})
     keys = {task: f"image{task}" for task in filled}
     bench.store.database.write(
-        lambda db: mark_embedded(db, bench.project_id, space, keys, moving=True)
+        lambda db: mark_embedded(db, bench.project_id, space, keys, SpaceRole.NEXT)
     )
 
 
