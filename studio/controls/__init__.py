@@ -3,48 +3,7 @@
 To add one: a module in this folder with a function under `@register("TagName")`; nothing else.
 """
 
-from __future__ import annotations
-
-import functools
-import importlib
-import pkgutil
-from collections.abc import Callable
-
 from studio.controls.base import Control, ControlFactory, NotLearnedError, Tag
+from studio.controls.registry import known_tags, make, register
 
 __all__ = ["Control", "ControlFactory", "NotLearnedError", "Tag", "known_tags", "make", "register"]
-
-_FACTORIES: dict[str, ControlFactory] = {}
-
-
-def register(tag: str) -> Callable[[ControlFactory], ControlFactory]:
-    """Decorate the function that makes a control from a tag of this name."""
-
-    def add(factory: ControlFactory) -> ControlFactory:
-        if tag in _FACTORIES:
-            raise ValueError(f"two modules register the control tag {tag}")
-        _FACTORIES[tag] = factory
-        return factory
-
-    return add
-
-
-def known_tags() -> tuple[str, ...]:
-    """The names of all control tags that are learned."""
-    _load_all()
-    return tuple(sorted(_FACTORIES))
-
-
-def make(tag: Tag) -> Control:
-    """The control for a tag. Raises NotLearnedError when it is not learned."""
-    _load_all()
-    factory = _FACTORIES.get(tag.tag)
-    if factory is None:
-        raise NotLearnedError(f"{tag.tag} is not learned; learned are: {', '.join(known_tags())}")
-    return factory(tag)
-
-
-@functools.cache
-def _load_all() -> None:
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")

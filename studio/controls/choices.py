@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.targets.schema import ClassName, MultiLabel, Paths, SingleLabel, Value
-from studio.controls import NotLearnedError, Tag, register
-from studio.controls.base import ControlTarget, ImageControl, Regions
+from studio.controls.base import ControlTarget, ImageControl, NotLearnedError, Regions, Tag
 from studio.controls.options import offered_paths
 from studio.controls.paths import PathControl
+from studio.controls.registry import register
 from studio.regions import StudioRegion
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.targets.schema import Number, Value
-from studio.controls import NotLearnedError, Tag, register
-from studio.controls.base import ControlTarget, ImageControl, Regions
+from studio.controls.base import ControlTarget, ImageControl, NotLearnedError, Regions, Tag
+from studio.controls.registry import register
 from studio.regions import StudioRegion
 
 DEFAULT_STARS = 5.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from model.targets.schema import Paths
-from studio.controls import NotLearnedError, Tag, register
-from studio.controls.base import ControlTarget
+from studio.controls.base import ControlTarget, NotLearnedError, Tag
 from studio.controls.paths import PathControl
+from studio.controls.registry import register
 
 
 @register("Taxonomy")

@@ -33,6 +33,17 @@ def test_a_folder_has_few_modules() -> None:
     assert large == {}
 
 
+def test_packages_hold_no_code() -> None:
+    coded = [
+        name_of(file)
+        for file in source_files()
+        if file.name == "__init__.py"
+        for node in parse(file).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    ]
+    assert coded == []
+
+
 def test_a_function_fits_a_screen() -> None:
     long = {
         f"{name_of(file)}:{function.name}": lines
