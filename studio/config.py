@@ -1,4 +1,4 @@
-"""Read a project's label config: what of it is learned, and why the rest is not.
+"""Reads a project's label config: the controls that are learned, and why others are not.
 
 The SDK's `parse_config` does the reading (30 ms to import, where its `LabelInterface` takes half a
 second and 40 MB, and raises on tags that it does not know); what it leaves out, the tags' own
@@ -19,7 +19,7 @@ from studio.regions import StudioRegion
 
 @dataclass(frozen=True)
 class Skipped:
-    """A control tag that is not learned, and why."""
+    """A control tag that is not learned, with the reason."""
 
     name: str
     tag: str
@@ -31,7 +31,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What is learned from a label config. `reason` says why that is nothing, else it is None."""
+    """The learned controls of a label config. `reason` says why there are none, else it is None."""
 
     controls: tuple[Control, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -57,7 +57,7 @@ class LabelConfig:
         return any(control.several for control in self.controls)
 
     def at(self, *, whole: bool) -> LabelConfig:
-        """What is learned of all images of a task together (`whole`), or of each for itself."""
+        """The controls of all images of a task together (`whole`), or of each image."""
         if not self.several:
             return self
         kept = tuple(control for control in self.controls if control.per_item != whole)

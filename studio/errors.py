@@ -1,6 +1,18 @@
-"""What can go wrong between us and Label Studio, and whether trying again later can help."""
+"""Errors of calls to Label Studio, by whether trying again later can help."""
 
 from __future__ import annotations
+
+from enum import Enum
+
+
+class Refusal(Enum):
+    """Why Label Studio refuses to connect a backend or a webhook: words in its answer."""
+
+    PRIVATE_ADDRESS = "reserved network address"  # loopback too
+    UNRESOLVED_HOST = "resolve hostname"
+    WRONG_PASSWORD = "authentication parameters"  # noqa: S105 - its words
+    UNREACHABLE_BACKEND = "health check failed"
+    INVALID_URL = "valid URL"
 
 
 class StudioError(Exception):
@@ -12,6 +24,12 @@ class StudioError(Exception):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why Label Studio refused, None for any other words."""
+        message = str(self)
+        return next((refusal for refusal in Refusal if refusal.value in message), None)
 
 
 class StudioUnreachable(StudioError):
@@ -28,7 +46,7 @@ class StudioUnreachable(StudioError):
 
 
 class StudioNonsense(StudioUnreachable, ValueError):
-    """This is not what Label Studio would say: a proxy's page, or a newer version's shape."""
+    """JSON that is not Label Studio's: a proxy's page, or a newer version's shape."""
 
 
 class StudioUnauthorized(StudioError):

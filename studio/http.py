@@ -1,4 +1,4 @@
-"""HTTP to one Label Studio server: its token, its errors, and how much of its time we take.
+"""Sends HTTP requests to one Label Studio server: token, errors, time spent.
 
 The calls are raw JSON over httpx and not the SDK's client: importing that costs 70 MB and 0.7 s in
 every process, and its typed models raise on fields that a newer or older server adds or leaves out.

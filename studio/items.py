@@ -1,4 +1,4 @@
-"""Tasks with several images: which of them a region speaks of."""
+"""Assigns regions to the images of a task that has several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WHOLE = -1  # the item of what is said of all images of a task together
 
 
 def by_item(control: Control, regions: Regions) -> dict[int, Regions]:
-    """{item: the regions that may say what this control says of it}.
+    """{item: the regions that this control may have there}.
 
     Regions that name no image that could be are left out.
     """

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StudioRegion:
-    """One region, as Label Studio has it: which control says what of which image.
+    """A region: the value of one control, for an image or a part of it.
 
     It wraps the JSON object, so that keys unknown here are kept, and reading and writing cost
     nothing. A property of a type that no region has counts as absent.
@@ -50,7 +50,7 @@ class StudioRegion:
 
     @property
     def from_name(self) -> str:
-        """The name of the control tag that it belongs to."""
+        """The name of its control tag."""
         name = self.json.get("from_name")
         return name if isinstance(name, str) else ""
 
@@ -62,13 +62,13 @@ class StudioRegion:
 
     @property
     def value(self) -> Mapping[str, Any]:
-        """What it says, such as `{"choices": ["cat"]}`."""
+        """Its value, such as `{"choices": ["cat"]}`."""
         value = self.json.get("value")
         return value if isinstance(value, dict) else {}
 
     @property
     def item(self) -> int | None:
-        """Which of the task's images it speaks of, from 0; None for an index that is none.
+        """The index of its image in the task, from 0; None for an impossible index.
 
         Label Studio's editor writes `item_index` for the first image too; where it is missing all
         the same, the first is meant.
@@ -84,10 +84,10 @@ class StudioRegion:
 
 
 def regions_from_json(result: Iterable[dict[str, Any]]) -> list[StudioRegion]:
-    """Read a `result`."""
+    """Wrap the regions of a `result`."""
     return [StudioRegion(json) for json in result]
 
 
 def regions_to_json(regions: Iterable[StudioRegion]) -> list[dict[str, Any]]:
-    """Make a `result`."""
+    """Unwrap regions into a `result`."""
     return [region.json for region in regions]

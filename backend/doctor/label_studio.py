@@ -4,9 +4,8 @@ import time
 from collections.abc import Iterator
 
 from backend.doctor.checks import Check, broken, ok, warning
-from services.connections.error_messages import INVALID_URL, RESERVED, UNRESOLVED, unauthorized
+from services.connections.error_messages import unauthorized
 from services.connections.registration import (
-    CONNECTED,
     SECRET_HEADER,
     Registration,
     backend_url,
@@ -21,12 +20,11 @@ from store.versions.versions import get_version
 from store.work.pending_work import BACKOFF_SECONDS, get_work
 from studio.calls.projects import UNCERTAINTY_SAMPLING
 from studio.client import StudioClient
-from studio.errors import StudioError, StudioNotFound, StudioUnauthorized
+from studio.errors import Refusal, StudioError, StudioNotFound, StudioUnauthorized
 from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo, WebhookInfo
 from worker.queues.enqueue import QUEUES
 
-NO_PROJECT = 0  # an id that no project has: what is sent with it is validated and then refused
 FAILURES = 3  # in a row: no passing fault any more
 LATE = 3  # reconcile intervals after which a reconcile is missed
 
@@ -66,11 +64,11 @@ def examine_studio(
 def backend_switch(studio: StudioClient, name: str, url: str) -> Check:
     """Whether Label Studio would take our URL: it validates it for a project that can't be."""
     name = f"{name} ML_BLOCK_LOCAL_IP"
-    said = _refusal(studio, "/api/ml/", {"url": url, "project": NO_PROJECT})
-    if RESERVED in said:
+    refusal = studio.backend_refusal(url)
+    if refusal is Refusal.PRIVATE_ADDRESS:
         advice = "start Label Studio with ML_BLOCK_LOCAL_IP=false"
         return broken(name, f"refuses {url} as a private or loopback address", advice)
-    if UNRESOLVED in said:
+    if refusal is Refusal.UNRESOLVED_HOST:
         advice = "set APPRENTICE_PUBLIC_URL to an address that Label Studio's machine knows"
         return broken(name, f"Label Studio can't resolve the host of {url}", advice)
     return ok(name, f"{url} is accepted")
@@ -79,22 +77,14 @@ def backend_switch(studio: StudioClient, name: str, url: str) -> Check:
 def webhook_switch(studio: StudioClient, name: str, url: str) -> Check:
     """The same for webhooks, which have a switch of their own."""
     name = f"{name} SSRF_PROTECTION_ENABLED"
-    said = _refusal(studio, "/api/webhooks/", {"url": url, "project": NO_PROJECT})
-    if RESERVED in said:
+    refusal = studio.webhook_refusal(url)
+    if refusal is Refusal.PRIVATE_ADDRESS:
         advice = "start Label Studio with SSRF_PROTECTION_ENABLED=false; until then only looks help"
         return broken(name, f"refuses webhooks to {url}: no label is ever announced", advice)
-    if INVALID_URL in said:
+    if refusal is Refusal.INVALID_URL:
         advice = "set APPRENTICE_PUBLIC_URL to a host with a dot, or localhost"
         return broken(name, f"Label Studio takes no webhook to {url}", advice)
     return ok(name, f"webhooks to {url} are accepted")
-
-
-def _refusal(studio: StudioClient, path: str, body: dict[str, object]) -> str:
-    try:
-        studio.http.call("POST", path, json=body, timeout=30)
-    except StudioError as error:
-        return str(error)
-    return ""
 
 
 def _guarded(
@@ -142,7 +132,7 @@ def _backend(
     name = f"{name} backend"
     if backend is None:
         return broken(name, f"{url} is not registered", _connect_again(project))
-    if backend.state != CONNECTED:
+    if not backend.is_connected:
         why = f": {backend.error}" if backend.error else ""
         advice = "is Apprentice running, and is this its address as Label Studio's machine sees it?"
         return broken(name, f"Label Studio can't reach {backend.url}{why}", advice)

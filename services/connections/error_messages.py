@@ -1,14 +1,14 @@
 """Error messages for connecting: what Label Studio refused, and what to do about it."""
 
 from store.projects.connections import StudioConnection
-from studio.errors import StudioError, StudioNotFound, StudioUnauthorized, StudioUnreachable
+from studio.errors import (
+    Refusal,
+    StudioError,
+    StudioNotFound,
+    StudioUnauthorized,
+    StudioUnreachable,
+)
 from studio.tokens import jwt_claims
-
-RESERVED = "reserved network address"  # Label Studio's words for a private or loopback address
-UNRESOLVED = "resolve hostname"
-UNHEALTHY = "health check failed"
-WRONG_PASSWORD = "authentication parameters"  # noqa: S105 - Label Studio's words
-INVALID_URL = "valid URL"
 
 SWITCHES = "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"
 LEGACY_OFF = (
@@ -42,22 +42,22 @@ def _words(error: StudioError, connection: StudioConnection, url: str, ls_projec
             f"Label Studio at {connection.url} has no project {ls_project_id}, "
             "or this token's owner may not see it"
         )
-    if RESERVED in said:
+    if error.refusal is Refusal.PRIVATE_ADDRESS:
         return (
             f"Label Studio refuses {url}, a private or loopback address: start Label Studio with "
             f"{SWITCHES} (both), then run this again"
         )
-    if UNRESOLVED in said:
+    if error.refusal is Refusal.UNRESOLVED_HOST:
         return (
             f"Label Studio's machine doesn't know the host of {url}: set APPRENTICE_PUBLIC_URL to "
             "an address under which it reaches Apprentice"
         )
-    if WRONG_PASSWORD in said:
+    if error.refusal is Refusal.WRONG_PASSWORD:
         return (
             f"Apprentice at {url} refused Label Studio: give this command the same BASIC_AUTH_USER "
             "and BASIC_AUTH_PASS as the running Apprentice"
         )
-    if UNHEALTHY in said:
+    if error.refusal is Refusal.UNREACHABLE_BACKEND:
         return (
             f"Label Studio can't reach Apprentice at {url}: is `apprentice up` running, and is "
             "this its address as seen from Label Studio's machine? If not, set "
@@ -78,9 +78,9 @@ def unauthorized(error: StudioError, connection: StudioConnection) -> str:
 def webhook_refusal(error: StudioError, url: str, reconcile_seconds: float) -> str:
     """The message for a webhook that Label Studio refuses."""
     said = str(error)
-    if RESERVED in said:
+    if error.refusal is Refusal.PRIVATE_ADDRESS:
         why = "start Label Studio with SSRF_PROTECTION_ENABLED=false"
-    elif INVALID_URL in said:
+    elif error.refusal is Refusal.INVALID_URL:
         why = "its host needs a dot (or to be localhost): set APPRENTICE_PUBLIC_URL accordingly"
     else:
         why = said

@@ -19,7 +19,6 @@ log = structlog.get_logger()
 TITLE = "Apprentice"
 SECRET_HEADER = "X-Apprentice-Secret"  # noqa: S105 - a header's name
 ACTIONS = frozenset(WebhookAction)  # all of them
-CONNECTED = "CO"  # a backend's state when Label Studio has just reached it
 LOOPBACK = re.compile(r"^(https?://)(127\.0\.0\.1|\[::1\])(?=[:/]|$)")
 
 Tell = Callable[[str], None]
@@ -103,7 +102,7 @@ class Registration:
             )
             self.tell(f"backend {self.url} added")
             return created
-        works = existing.state == CONNECTED
+        works = existing.is_connected
         if works and (auth is None or existing.basic_auth_user == auth[0]):
             return existing
         repaired = self.studio.patch_backend(

@@ -1,1 +1,1 @@
-"""The calls to Label Studio, by what they are about; `studio.client.StudioClient` joins them."""
+"""Calls to Label Studio, one class a subject; `studio.client.StudioClient` inherits from all."""

@@ -1,4 +1,4 @@
-"""What all groups of calls share."""
+"""The base class of all calls, and checks of answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Calls:
 
 @contextlib.contextmanager
 def missing_project(project: int | None) -> Iterator[None]:
-    """Lists that are filtered by project answer 400, not 404, when it does not exist."""
+    """Raise StudioNotFound where a list filtered by a project that does not exist answers 400."""
     try:
         yield
     except StudioRejected as exc:

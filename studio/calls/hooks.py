@@ -1,4 +1,4 @@
-"""What connects a project to us: machine-learning backends and webhooks."""
+"""Calls that connect a project to us: machine-learning backends and webhooks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from studio.calls.base import Calls, as_list, missing_project
+from studio.errors import Refusal, StudioError
 from studio.records.registrations import BackendInfo, WebhookInfo
 
 # Seconds. To add, change or list backends, Label Studio calls each one's /health and /setup first.
 BACKEND_TIMEOUT = 60.0
+NO_PROJECT = 0  # an id that no project has: what is sent with it is validated and then refused
 
 
 class HookCalls(Calls):
     """Calls for a project's machine-learning backends and for webhooks."""
 
     def backends(self, project: int) -> list[BackendInfo]:
-        """The project's backends. Label Studio calls each of them before it answers."""
+        """List the project's backends. Label Studio calls each of them before it answers."""
         body = self.http.call(
             "GET", "/api/ml/", params={"project": project}, timeout=BACKEND_TIMEOUT
         )
@@ -60,8 +62,23 @@ class HookCalls(Calls):
         """Disconnect a backend. Its webhook stays behind."""
         self.http.call("DELETE", f"/api/ml/{backend}", timeout=BACKEND_TIMEOUT)
 
+    def backend_refusal(self, url: str) -> Refusal | None:
+        """Why Label Studio would refuse a backend with this URL, None if it would take it."""
+        return self._refusal("/api/ml/", url)
+
+    def webhook_refusal(self, url: str) -> Refusal | None:
+        """Why Label Studio would refuse a webhook to this URL, None if it would take it."""
+        return self._refusal("/api/webhooks/", url)
+
+    def _refusal(self, path: str, url: str) -> Refusal | None:
+        try:
+            self.http.call("POST", path, json={"url": url, "project": NO_PROJECT}, timeout=30.0)
+        except StudioError as error:
+            return error.refusal
+        return None
+
     def webhooks(self, project: int | None = None) -> list[WebhookInfo]:
-        """The project's webhooks, or all that the token may see."""
+        """List the project's webhooks, or all that the token may see."""
         params = {} if project is None else {"project": project}
         with missing_project(project):
             body = self.http.call("GET", "/api/webhooks/", params=params)

@@ -1,4 +1,4 @@
-"""Bring tasks into a project: by their data, or as image files."""
+"""Calls that import tasks, by their data or as image files."""
 
 from __future__ import annotations
 

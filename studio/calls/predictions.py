@@ -1,4 +1,4 @@
-"""Predictions and model versions."""
+"""Calls for predictions and model versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PredictionCalls(Calls):
     def predictions(
         self, *, project: int | None = None, task: int | None = None
     ) -> list[PredictionInfo]:
-        """All predictions of a project, or of a task.
+        """List all predictions of a project, or of a task.
 
         Label Studio filters by nothing else and has no pages here: a project's 5,000 predictions
         took 1.3 s. Of a task that does not exist there are none. Raises StudioNotFound for a
@@ -65,7 +65,7 @@ class PredictionCalls(Calls):
         self.http.call("DELETE", f"/api/predictions/{prediction}/")
 
     def model_versions(self, project: int) -> dict[str, int]:
-        """How many predictions there are of each version."""
+        """Count the predictions of each version."""
         body = self.http.call("GET", f"/api/projects/{project}/model-versions/")
         counts = as_object(body, "model versions")
         return {version: count(counts[version]) for version in counts}

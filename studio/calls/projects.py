@@ -1,4 +1,4 @@
-"""Who we are, which Label Studio this is, and its projects."""
+"""Calls for projects, the token's owner and Label Studio's version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks and annotations.
+"""Calls for tasks and annotations.
 
 Lists are read by key (`id` greater than the last one seen) and not by page number: a task that is
 deleted meanwhile then shifts no page, so none is missed.
@@ -92,7 +92,7 @@ class TaskCalls(Calls):
         self.http.call("PATCH", f"/api/tasks/{task}/", json={"data": data})
 
     def next_task(self, project: int) -> AnnotatedTaskInfo | None:
-        """What the label stream hands to the token's owner next; None when nothing is left.
+        """Ask the label stream for its next task; None when nothing is left.
 
         The task is locked for its owner: asking again gives the same one until it is annotated.
         """

@@ -1,4 +1,4 @@
-"""Tabs of the Data Manager."""
+"""Calls for tabs of the Data Manager."""
 
 from __future__ import annotations
 

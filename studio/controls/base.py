@@ -1,4 +1,4 @@
-"""What a control tag of a label config can do for the learner, and how a tag is described to it."""
+"""The interface of learned control tags, and their common base class."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Tag:
 
 
 class NotLearnedError(Exception):
-    """This tag is not learned; the message says why, in a sentence for the project's admin."""
+    """Raised for a tag that is not learned; the message tells the project's admin why."""
 
 
 # Takes a tag that labels an image. Raises NotLearnedError.
@@ -110,7 +110,7 @@ ControlFactory = Callable[[Tag], Control]
 
 @dataclass(frozen=True)
 class ControlTarget:
-    """Where a control of whole images stands, and which images of a task it labels."""
+    """The image, or the list of images, that a control labels, and the form of its regions."""
 
     name: str
     to_name: str
@@ -138,7 +138,7 @@ class ControlTarget:
 
 @dataclass(frozen=True)
 class ImageControl:
-    """What the controls of whole images have in common: the images, and the form of regions."""
+    """The base class of controls of whole images."""
 
     target: ControlTarget
 
@@ -168,14 +168,14 @@ class ImageControl:
         return self.target.per_item
 
     def values(self, regions: Regions, key: str | None = None) -> Iterator[Any]:
-        """What the regions of this control say under `key`, by default the type of its regions."""
+        """The values of this control's regions under `key`, by default the type of its regions."""
         name, kind = self.target.name, self.target.kind
         for region in regions:
             if region.from_name == name and region.kind == kind:
                 yield region.value.get(key or kind)
 
     def region(self, value: Any, score: float, key: str | None = None) -> StudioRegion:
-        """A region that says this under `key`, by default the type of its regions.
+        """A region with this value under `key`, by default the type of its regions.
 
         Raises ValueError for a score outside of [0, 1].
         """
@@ -189,9 +189,9 @@ class ImageControl:
         )
 
     def images(self, data: Mapping[str, Any]) -> tuple[str | None, ...]:
-        """The URIs of the images in a task's data. What is no list is one image, as in the editor.
+        """The URIs of the images in a task's data, of a list the first MOST_IMAGES.
 
-        Of a list, the first MOST_IMAGES.
+        Anything but a list is one image, as in the editor.
         """
         value = data.get(self.value_key)
         listed = value[:MOST_IMAGES] if self.several and isinstance(value, list) else [value]

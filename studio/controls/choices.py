@@ -16,7 +16,7 @@ from studio.regions import StudioRegion
 
 @dataclass(frozen=True)
 class FlatChoices(ImageControl):
-    """Choices of which none holds others. `options_key` is set when tasks bring their own."""
+    """Choices without nesting. `options_key` is set when tasks bring their own."""
 
     options_key: str | None
 
@@ -28,7 +28,7 @@ class FlatChoices(ImageControl):
 
 @dataclass(frozen=True)
 class SingleChoice(FlatChoices):
-    """A `Choices` tag of which one choice is taken."""
+    """A `Choices` tag with one choice an annotation."""
 
     schema: SingleLabel
     absent: None = None
@@ -49,7 +49,7 @@ class SingleChoice(FlatChoices):
 
 @dataclass(frozen=True)
 class MultipleChoice(FlatChoices):
-    """A `Choices` tag of which any number is taken."""
+    """A `Choices` tag with any number of choices an annotation."""
 
     schema: MultiLabel
     absent: frozenset[str] | None

@@ -1,4 +1,4 @@
-"""Controls whose labels are places in a tree of classes: `Taxonomy`, and nested choices."""
+"""Controls with labels from a tree of classes: `Taxonomy` and nested choices."""
 
 from __future__ import annotations
 

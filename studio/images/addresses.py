@@ -1,4 +1,4 @@
-"""Which network addresses may be asked for an image.
+"""The policy on network addresses that images may be fetched from.
 
 Task data can name any URL, so without a policy everyone who can create a task could make us ask
 machines that only we can reach (server-side request forgery; see OWASP's "SSRF Prevention Cheat

@@ -1,4 +1,4 @@
-"""From bytes to an RGB image, upright, whatever an image file may hold."""
+"""Decodes image files into upright RGB images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One GET, two ways: from Label Studio with the token, from anywhere else without and guarded."""
+"""Fetches a URL: from Label Studio with the token, from other hosts without it and guarded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load an image by any URI that Label Studio uses, within a policy's limits."""
+"""Loads images by any URI that Label Studio uses, within a policy's limits."""
 
 from __future__ import annotations
 

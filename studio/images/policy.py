@@ -1,4 +1,4 @@
-"""What an image may cost and where it may come from, and what is said when it is refused."""
+"""Limits on images, and the errors for images that are refused."""
 
 from __future__ import annotations
 

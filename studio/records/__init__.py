@@ -1,1 +1,1 @@
-"""The records that Label Studio's JSON is read into, for webhooks, /predict, /setup and sync."""
+"""Records that Label Studio's JSON is parsed into: from webhooks, /predict, /setup and the API."""

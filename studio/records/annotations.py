@@ -70,7 +70,7 @@ class PredictionInfo(Record):
 
 @dataclass(frozen=True)
 class NewPrediction:
-    """A prediction to be pushed. `score` in [0, 1] is what Label Studio sorts by."""
+    """A prediction to be pushed. Its `score` is in [0, 1]; Label Studio shows the lowest first."""
 
     task: int
     result: tuple[StudioRegion, ...]
@@ -78,7 +78,7 @@ class NewPrediction:
     model_version: str
 
     def to_json(self) -> dict[str, Any]:
-        """The body that Label Studio imports."""
+        """Make the JSON that Label Studio imports."""
         return {
             "task": self.task,
             "result": regions_to_json(self.result),

@@ -1,4 +1,4 @@
-"""The base class of all records, and the reading of lists in which one entry may be malformed."""
+"""The base class of all records, and the parsing of lists with malformed entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields of Label Studio's JSON: what each accepts.
+"""The types of fields in Label Studio's JSON, and the values that each accepts.
 
 A field that a record can't do without is strict: anything unexpected makes the record malformed.
 Every other field is lenient: an unexpected value counts as absent. What a field accepts, each

@@ -112,12 +112,12 @@ class ProjectInfo(Record):
 
     @property
     def uid(self) -> str:
-        """What Label Studio sends as `project` to a backend: an id reused later has another uid."""
+        """The name that Label Studio sends to a backend: an id reused later has another uid."""
         return f"{self.id}.{int(self.created_at.timestamp())}"
 
 
 class ImportInfo(Record):
-    """What an import into a project created."""
+    """The tasks that an import created."""
 
     noun: ClassVar[str] = "import"
 

@@ -1,4 +1,4 @@
-"""Machine-learning backends and webhooks: what connects a project to us."""
+"""Registrations of a project: machine-learning backends and webhooks."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ class BackendInfo(Record):
     has_password: Flag = Field(False, alias="basic_auth_pass_is_set")
     state: Text = ""  # CO connected, DI disconnected, ER error
     error: TextOrNone = Field(None, alias="error_message")
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether Label Studio has just reached it."""
+        return self.state == "CO"
 
 
 class WebhookInfo(Record):

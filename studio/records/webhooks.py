@@ -1,4 +1,4 @@
-"""Webhooks: their actions, and what their bodies say."""
+"""Webhooks: their actions and their payloads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class WebhookAction(StrEnum):
-    """What happened, in Label Studio's words."""
+    """The action of a webhook, as Label Studio names it."""
 
     ANNOTATION_CREATED = "ANNOTATION_CREATED"
     ANNOTATIONS_CREATED = "ANNOTATIONS_CREATED"
@@ -35,7 +35,7 @@ START_TRAINING = "START_TRAINING"
 
 @dataclass(frozen=True)
 class WebhookPayload:
-    """What a webhook says. `deleted` holds ids of annotations or tasks, as `action` says."""
+    """The payload of a webhook. `deleted` holds ids of annotations or tasks, by `action`."""
 
     action: WebhookAction
     project: ProjectPayload
