@@ -2,57 +2,66 @@
 
 import shutil
 import tempfile
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli.common import CommandError, first_line, open_project
-from model.backbones import (
-    BackboneUnavailableError,
-    UnknownBackboneError,
-    build_module,
-    get_backbone,
-)
-from services.embedding.backbones import BackboneError, backbone_folder, fetch_backbone
-from services.suggestions.predictor import Predictor
-from services.versions.rollback import VersionError, named_version
-from store.files.artifacts import ArtifactError
-from store.projects.embedding_spaces import backbone_of
-from store.projects.projects import Project
-from store.store import Store
-from store.versions.versions import Version, get_version
-from studio.config import parse_label_config
+from backend.cli.errors import CommandError, first_line
+from backend.cli.options import Connection, VersionName
+from backend.cli.options import Project as ProjectOption
+from backend.cli.store_access import open_project
 
-_UNAVAILABLE = (
-    ArtifactError,
-    BackboneError,
-    BackboneUnavailableError,
-    UnknownBackboneError,
-    ModuleNotFoundError,
-)
+if TYPE_CHECKING:
+    from store.projects.projects import Project
+    from store.store import Store
+    from store.versions.versions import Version
 
 
-def run(project: int, connection: str, name: str | None, fmt: str, folder: Path) -> None:
-    """Write a version as a folder that runs without Apprentice."""
+class ExportFormatName(StrEnum):
+    """The file formats that `export` writes."""
+
+    ONNX = "onnx"
+    TORCHSCRIPT = "torchscript"
+    SAFETENSORS = "safetensors"
+
+
+ExportFolder = Annotated[Path, typer.Option("--output", "-o", help="A folder; it may not exist.")]
+ExportFormat = Annotated[ExportFormatName, typer.Option("--format", help="Of the model's file.")]
+
+
+def export(
+    project: ProjectOption,
+    folder: ExportFolder,
+    fmt: ExportFormat = ExportFormatName.ONNX,
+    version: VersionName = None,
+    connection: Connection = "default",
+) -> None:
+    """Write a version as a folder that runs without Apprentice (what is served, or VERSION)."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CommandError(f"{folder} is there already: name a new folder, or an empty one")
-    with open_project(connection, project) as (store, known):
-        version = _version(store, known, name)
+    with open_project(connection, project) as (store, connected):
+        exported = _version(store, connected, version)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
         except OSError as error:
             raise CommandError(f"{folder} can't be written: {first_line(error)}") from None
         try:
-            _export(store, known, version, fmt, scratch)
+            _write(store, connected, exported, fmt.value, scratch)
             scratch.chmod(0o755)
             scratch.replace(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    typer.echo(f"{version.name} is in {folder}: python {folder / 'infer.py'} IMAGE ...")
+    typer.echo(f"{exported.name} is in {folder}: python {folder / 'infer.py'} IMAGE ...")
 
 
-def _version(store: Store, project: Project, name: str | None) -> Version:
+def _version(store: "Store", project: "Project", name: str | None) -> "Version":
+    """The named version, or the served one without a name."""
+    from services.versions.rollback import VersionError, named_version
+    from store.versions.versions import get_version
+
     try:
         with store.database.read() as db:
             if name is not None:
@@ -66,7 +75,20 @@ def _version(store: Store, project: Project, name: str | None) -> Version:
     return served
 
 
-def _export(store: Store, project: Project, version: Version, fmt: str, folder: Path) -> None:
+def _write(store: "Store", project: "Project", version: "Version", fmt: str, folder: Path) -> None:
+    """Write the version into the empty folder."""
+    from model.backbones import (
+        BackboneUnavailableError,
+        UnknownBackboneError,
+        build_module,
+        get_backbone,
+    )
+    from services.embedding.backbones import BackboneError, backbone_folder, fetch_backbone
+    from services.suggestions.predictor import Predictor
+    from store.files.artifacts import ArtifactError
+    from store.projects.embedding_spaces import backbone_of
+    from studio.config import parse_label_config
+
     try:
         from model.exporting import ExportedControl, ExportError, export
     except ImportError as error:
@@ -81,7 +103,13 @@ def _export(store: Store, project: Project, version: Version, fmt: str, folder: 
         fetch_backbone(store, name)
         spec = get_backbone(name, folder_of_backbones)
         backbone = build_module(spec, folder_of_backbones)
-    except _UNAVAILABLE as error:
+    except (
+        ArtifactError,
+        BackboneError,
+        BackboneUnavailableError,
+        UnknownBackboneError,
+        ModuleNotFoundError,
+    ) as error:
         raise CommandError(f"{version.name} can't be exported: {error}") from error
     config = parse_label_config(project.label_config)
     learned = [(control, predictor.learned(control)) for control in config.controls]

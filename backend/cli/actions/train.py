@@ -1,69 +1,74 @@
-"""`apprentice train` and `apprentice cancel`."""
+"""`apprentice train`."""
 
 import json
 import time
 from dataclasses import asdict, replace
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backend.cli.common import CommandError, open_project
-from backend.views.versions import version_records
-from services.embedding.backbone_names import WrongBackboneError, check_backbone_name
-from services.versions.training_requests import (
-    Outcome,
-    TrainingKind,
-    Wish,
-    cancel,
-    change_backbone,
-    outcome,
-    wish_for,
-)
-from store.projects.projects import Project
-from store.store import Store
-from store.versions.versions import START
+from backend.cli.errors import CommandError
+from backend.cli.options import AsJson, Connection
+from backend.cli.options import Project as ProjectOption
+from backend.cli.store_access import open_project
 
-LOOK_SECONDS = 0.25
+if TYPE_CHECKING:
+    from services.versions.training_requests import Outcome, Wish
+    from store.projects.projects import Project
+    from store.store import Store
+
+POLL_SECONDS = 0.25
 
 
-def run(
-    project: int,
-    connection: str,
-    kind: TrainingKind,
-    backbone: str | None,
-    *,
-    wait: bool,
-    as_json: bool,
+class KindName(StrEnum):
+    """The names of TrainingKind, whose module is slow to import."""
+
+    HEAD = "head"
+    FINETUNE = "finetune"
+
+
+Kind = Annotated[KindName, typer.Option("--kind", help="Only the heads, or the backbone too.")]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="Have this pretrained backbone from now on (or `default`, that of the settings).",
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Until the version is published or refused.")]
+
+
+def train(
+    project: ProjectOption,
+    kind: Kind = KindName.HEAD,
+    backbone: BackboneName = None,
+    wait: Wait = False,
+    connection: Connection = "default",
+    as_json: AsJson = False,
 ) -> None:
-    """Ask for training, and with `wait` stay until its version is published or refused."""
-    with open_project(connection, project) as (store, known):
-        named = None if backbone is None else _change_backbone(store, known, backbone)
-        wish = store.database.write(lambda db: wish_for(db, known.id, kind))
+    """Learn now: heads in seconds, or the backbone too in minutes."""
+    from services.versions.training_requests import Outcome, TrainingKind, wish_for
+
+    training = TrainingKind(kind.value)
+    with open_project(connection, project) as (store, connected):
+        named = None if backbone is None else _change_backbone(store, connected, backbone)
+        wish = store.database.write(lambda db: wish_for(db, connected.id, training))
         wish = replace(wish, backbone=named)
-        found = _follow(store, wish, quiet=as_json) if wait else Outcome("queued", 0.0, "")
+        result = _follow(store, wish, quiet=as_json) if wait else Outcome("queued", 0.0, "")
         if as_json:
-            typer.echo(json.dumps(_as_json(store, known, wish, found), indent=2))
+            typer.echo(json.dumps(_as_json(store, connected, wish, result), indent=2))
         else:
-            typer.echo(_in_words(store, known, wish, found))
-    if found.state in ("failed", "cancelled"):
+            typer.echo(_in_words(store, connected, wish, result))
+    if result.state in ("failed", "cancelled"):
         raise typer.Exit(1)
 
 
-def run_cancel(project: int, connection: str, *, as_json: bool) -> None:
-    """Stop the project's fine-tuning."""
-    with open_project(connection, project) as (store, known):
-        stopped = store.database.write(lambda db: cancel(db, known.id))
-    if as_json:
-        typer.echo(json.dumps({"project": project, "cancelled": stopped}))
-    elif stopped:
-        typer.echo(f"Stopped {' and '.join(stopped)} of project {project}.")
-    else:
-        typer.echo(f"Project {project} isn't being fine-tuned.")
+def _change_backbone(store: "Store", project: "Project", name: str) -> str:
+    """Choose the project's backbone, and return its name."""
+    from services.embedding.backbone_names import WrongBackboneError, check_backbone_name
+    from services.versions.training_requests import change_backbone
 
-
-def _change_backbone(store: Store, project: Project, name: str) -> str:
     try:
         backbone = check_backbone_name(store.settings, name)
     except WrongBackboneError as error:
@@ -72,42 +77,52 @@ def _change_backbone(store: Store, project: Project, name: str) -> str:
     return backbone or store.settings.backbone
 
 
-def _follow(store: Store, wish: Wish, *, quiet: bool) -> Outcome:
+def _follow(store: "Store", wish: "Wish", *, quiet: bool) -> "Outcome":
+    """Show a progress bar until the training has ended."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from services.versions.training_requests import outcome
+
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        shown = bar.add_task(wish.kind.value, total=1.0)
+        task = bar.add_task(wish.kind.value, total=1.0)
         while True:
             with store.database.read() as db:
-                found = outcome(db, wish)
-            bar.update(shown, completed=found.progress, description=found.message)
-            if found.state != "waiting":
-                return found
-            time.sleep(LOOK_SECONDS)
+                result = outcome(db, wish)
+            bar.update(task, completed=result.progress, description=result.message)
+            if result.state != "waiting":
+                return result
+            time.sleep(POLL_SECONDS)
 
 
-def _newest(store: Store, project: Project) -> dict[str, Any] | None:
+def _newest(store: "Store", project: "Project") -> dict[str, Any] | None:
+    from backend.views.versions import version_records
+
     with store.database.read() as db:
         records = version_records(db, project.id)
     return asdict(records[0]) if records else None
 
 
-def _as_json(store: Store, project: Project, wish: Wish, found: Outcome) -> dict[str, Any]:
+def _as_json(store: "Store", project: "Project", wish: "Wish", result: "Outcome") -> dict[str, Any]:
     return {
         "project": project.ls_id,
         "kind": wish.kind.value,
         "job": wish.job,
-        "state": found.state,
-        "message": found.message,
-        "version": _newest(store, project) if found.state == "finished" else None,
+        "state": result.state,
+        "message": result.message,
+        "version": _newest(store, project) if result.state == "finished" else None,
     }
 
 
-def _in_words(store: Store, project: Project, wish: Wish, found: Outcome) -> str:
-    if found.state == "queued":
+def _in_words(store: "Store", project: "Project", wish: "Wish", result: "Outcome") -> str:
+    from store.versions.versions import START
+
+    if result.state == "queued":
         return f"{wish.job} is on its way: `apprentice status --project {project.ls_id}` shows it."
-    if found.state != "finished":
-        return f"{wish.kind.value} {found.state}: {found.message}"
+    if result.state != "finished":
+        return f"{wish.kind.value} {result.state}: {result.message}"
     version = _newest(store, project)
     if version is None or version["kind"] == START:
         return f"Nothing was learned: `apprentice status --project {project.ls_id}` says why."

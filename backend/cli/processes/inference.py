@@ -1,9 +1,10 @@
 """`apprentice inference`."""
 
-from backend.cli.common import load_settings
-from backend.inference.app import main
+from backend.cli.store_access import load_settings
 
 
-def run() -> None:
-    """Run the inference process until SIGTERM or Ctrl-C."""
+def inference() -> None:
+    """Start the inference process alone: it embeds images never seen before."""
+    from backend.inference.app import main
+
     main(load_settings())

@@ -1,16 +1,17 @@
 """`apprentice serve`."""
 
-from backend import logs
-from backend.app import serve
-from backend.cli.common import CommandError, load_settings
-from backend.http.auth import OpenBindingError
+from backend.cli.errors import CommandError
+from backend.cli.store_access import load_settings
 
 
-def run() -> None:
-    """Run the web process until SIGTERM or Ctrl-C."""
+def serve() -> None:
+    """Start the web process alone."""
+    from backend import app, logs
+    from backend.http.auth import OpenBindingError
+
     settings = load_settings()
     logs.configure(settings.log_level)
     try:
-        serve(settings)
+        app.serve(settings)
     except OpenBindingError as error:
         raise CommandError(str(error), code=2) from error

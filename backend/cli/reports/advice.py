@@ -2,28 +2,66 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
-from backend.cli.common import CommandError, open_project
-from backend.views.advice import advice_status
-from store.projects.goals import change_goal
-from store.work import pending_work
+from backend.cli.errors import CommandError
+from backend.cli.options import AsJson, Connection, Project
+from backend.cli.store_access import open_project
 from store.work.work_kind import WorkKind
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection as DatabaseConnection
 
-def run(
-    project: int,
-    connection: str,
-    goal: str | None,
-    accept_error: str | None,
-    *,
-    write: bool | None,
-    as_json: bool,
+GoalAccuracy = Annotated[
+    str | None, typer.Option("--goal", help="Accuracy to be reached, such as 95%, or off.")
+]
+AcceptError = Annotated[
+    str | None,
+    typer.Option(help="Accept sure suggestions unseen, of which at most this share is wrong."),
+]
+Write = Annotated[
+    bool | None,
+    typer.Option(help="Write what is accepted to Label Studio, or only mark it (default)."),
+]
+
+
+def advice(
+    project: Project,
+    goal: GoalAccuracy = None,
+    accept_error: AcceptError = None,
+    write: Write = None,
+    connection: Connection = "default",
+    as_json: AsJson = False,
 ) -> None:
-    """Print what is advised, after changing what was given of the project's goal."""
+    """Say how good suggestions are, what more labels would bring, and when to stop."""
+    from backend.views.advice import advice_status
+    from store.projects.goals import change_goal
+    from store.work import pending_work
+
+    changes = _goal_changes(goal, accept_error, write)
+    with open_project(connection, project) as (store, connected):
+
+        def change(db: "DatabaseConnection") -> None:
+            change_goal(db, connected.id, **changes)
+            pending_work.want(db, connected.id, WorkKind.LEARN)
+
+        if changes:
+            store.database.write(change)
+        with store.database.read() as db:
+            status = advice_status(db, connected)
+    if as_json:
+        typer.echo(json.dumps(asdict(status), indent=2))
+    elif not status.sentences:
+        typer.echo("Nothing is known yet: it is looked at when a version is learned.")
+    else:
+        for sentence in status.sentences:
+            typer.echo(sentence)
+
+
+def _goal_changes(goal: str | None, accept_error: str | None, write: bool | None) -> dict[str, Any]:
+    """The fields of the goal that the options change."""
     changes: dict[str, Any] = {}
     if goal is not None:
         changes["accuracy"] = _share(goal, "--goal", "0.95 or 95%")
@@ -31,30 +69,14 @@ def run(
         changes["accept_error"] = _share(accept_error, "--accept-error", "0.05 or 5%")
     if write is not None:
         changes["accept_writes"] = write
-    with open_project(connection, project) as (store, known):
-
-        def change(db: Connection) -> None:
-            change_goal(db, known.id, **changes)
-            pending_work.want(db, known.id, WorkKind.LEARN)
-
-        if changes:
-            store.database.write(change)
-        with store.database.read() as db:
-            found = advice_status(db, known)
-    if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
-    elif not found.sentences:
-        typer.echo("Nothing is known yet: it is looked at when a version is learned.")
-    else:
-        for sentence in found.sentences:
-            typer.echo(sentence)
+    return changes
 
 
 def _share(text: str, option: str, example: str) -> float | None:
-    """A share such as the `example`, or None for "off".
+    """Parse a share such as the `example`; None for "off".
 
     Raises:
-        CommandError: it is none of them.
+        CommandError: the text is no share and not "off".
     """
     if text.strip().lower() == "off":
         return None

@@ -7,15 +7,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from backend.cli.common import load_settings
+from backend.cli.options import AsJson
+from backend.cli.store_access import load_settings
 from backend.doctor.checks import Check, Level
-from backend.doctor.machine import examine
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "bold red"}
 
 
-def run(*, as_json: bool) -> None:
-    """Print the checks; exit with 1 when something is broken."""
+def doctor(as_json: AsJson = False) -> None:
+    """Check that everything works together, and say what to do where it doesn't."""
+    from backend.doctor.machine import examine
+
     settings = load_settings()
     checks: list[Check] = []
     console = Console(soft_wrap=True, highlight=False)

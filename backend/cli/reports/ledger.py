@@ -2,43 +2,51 @@
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from backend.cli.common import open_project, plain_table
-from model.statistics.intervals import Estimate
-from services.reports.ledger import Ledger, Pace, Sway, Tally, read_ledger
+from backend.cli.options import AsJson, Connection, Project
+from backend.cli.output import plain_table
+from backend.cli.store_access import open_project
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from model.statistics.intervals import Estimate
+    from services.reports.ledger import Ledger, Pace, Sway, Tally
 
 
-def run(project: int, connection: str, *, as_json: bool) -> None:
-    """Print what suggestions did for a project."""
-    with open_project(connection, project) as (store, known), store.database.read() as db:
-        ledger = read_ledger(db, known)
+def ledger(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
+    """Show what became of suggestions, what time they save, and how they sway people."""
+    from services.reports.ledger import read_ledger
+
+    with open_project(connection, project) as (store, connected), store.database.read() as db:
+        entries = read_ledger(db, connected)
     if as_json:
-        typer.echo(json.dumps(asdict(ledger), indent=2))
-    elif not ledger.annotations:
+        typer.echo(json.dumps(asdict(entries), indent=2))
+    elif not entries.annotations:
         typer.echo("Nothing is annotated yet.")
     else:
-        _show(Console(highlight=False), ledger)
+        _show(Console(highlight=False), entries)
 
 
-def _show(console: Console, ledger: Ledger) -> None:
+def _show(console: Console, ledger: "Ledger") -> None:
     total = ledger.total
     console.print(
         f"{ledger.annotations} annotations, {total.suggested} of them with a suggestion, "
         f"{ledger.blind} of blind tasks"
     )
     if total.suggested:
-        console.print(f"Suggestions: {_fates(total)}")
+        console.print(f"Suggestions: {_outcomes(total)}")
     if total.pace is not None:
         console.print(_time(total.pace))
     if ledger.seconds_saved is not None:
         console.print(f"All together: {ledger.seconds_saved / 60:+.1f} minutes saved")
     if ledger.sway is not None:
-        console.print(_swayed(ledger.sway))
+        console.print(_sway(ledger.sway))
     for one in ledger.slow:
         console.print(f"Suggestions slow people down: {escape(one.control)}: {escape(one.name)}")
     console.print("\nAnnotators", style="bold")
@@ -47,12 +55,12 @@ def _show(console: Console, ledger: Ledger) -> None:
     console.print(_classes(ledger))
 
 
-def _fates(tally: Tally) -> str:
+def _outcomes(tally: "Tally") -> str:
     parts = {"kept": tally.kept, "edited": tally.edited, "rejected": tally.rejected}
     return ", ".join(f"{count / tally.suggested:.0%} {name}" for name, count in parts.items())
 
 
-def _time(pace: Pace) -> str:
+def _time(pace: "Pace") -> str:
     against = "in blind tasks" if pace.against == "blind" else "in tasks without a suggestion"
     hint = "" if pace.against == "blind" else " (a hint only: these are harder or earlier ones)"
     return (
@@ -61,7 +69,7 @@ def _time(pace: Pace) -> str:
     )
 
 
-def _swayed(sway: Sway) -> str:
+def _sway(sway: "Sway") -> str:
     difference = sway.difference
     return (
         f"Annotators agree with the model in {sway.shown.value:.0%} where they see its answer, "
@@ -70,11 +78,11 @@ def _swayed(sway: Sway) -> str:
     )
 
 
-def _saved(saved: Estimate) -> str:
+def _saved(saved: "Estimate") -> str:
     return f"{saved.value:+z.1f} ({saved.low:+z.1f} to {saved.high:+z.1f})"
 
 
-def _annotators(ledger: Ledger) -> Table:
+def _annotators(ledger: "Ledger") -> "Table":
     table = plain_table(
         "annotator", "suggested", "kept", "edited", "rejected", "seconds saved each"
     )
@@ -88,7 +96,7 @@ def _annotators(ledger: Ledger) -> Table:
     return table
 
 
-def _classes(ledger: Ledger) -> Table:
+def _classes(ledger: "Ledger") -> "Table":
     table = plain_table("control", "class", "suggested", "kept", "seconds saved each")
     for one in ledger.classes:
         table.add_row(

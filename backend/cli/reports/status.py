@@ -3,27 +3,37 @@
 import json
 import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
-from backend.cli.common import find_or_fail, load_settings, open_store, require_database
-from backend.views.status import (
-    MoveStatus,
-    Status,
-    SystemStatus,
-    project_status,
-    system_status,
+from backend.cli.options import AsJson, Connection
+from backend.cli.output import escape_markup, grid
+from backend.cli.store_access import (
+    load_settings,
+    open_store,
+    require_database,
+    require_project,
 )
-from model.statistics.intervals import Estimate
-from services.reports.ledger_summary import suggestions_in_words
-from worker.queues.enqueue import QUEUES, WorkerInfo
+from store.work.work_kind import WorkKind
+
+if TYPE_CHECKING:
+    from backend.views.status import MoveStatus, Status, SystemStatus
+    from model.statistics.intervals import Estimate
+    from worker.queues.enqueue import WorkerInfo
+
+OneProject = Annotated[
+    int | None, typer.Option("--project", "-p", help="Only this Label Studio project id.", min=1)
+]
 
 
-def run(project: int | None, connection: str, *, as_json: bool) -> None:
-    """Print one project's state, or everything's."""
+def status(
+    project: OneProject = None, connection: Connection = "default", as_json: AsJson = False
+) -> None:
+    """Show what is learned, served and running."""
+    from backend.views.status import project_status, system_status
+
     settings = load_settings()
     require_database(settings)
     with open_store(settings, migrate=False) as store:
@@ -34,16 +44,16 @@ def run(project: int | None, connection: str, *, as_json: bool) -> None:
             else:
                 _show_system(system)
             return
-        status = project_status(store, find_or_fail(store, connection, project))
+        shown = project_status(store, require_project(store, connection, project))
     if as_json:
-        typer.echo(json.dumps(asdict(status), indent=2))
+        typer.echo(json.dumps(asdict(shown), indent=2))
     else:
         console = Console(highlight=False)
-        _show_project(console, status)
-        _show_workers(console, status.workers)
+        _show_project(console, shown)
+        _show_workers(console, shown.workers)
 
 
-def _system_json(system: SystemStatus) -> dict[str, object]:
+def _system_json(system: "SystemStatus") -> dict[str, object]:
     plain = asdict(system)
     counts = [
         {"kind": kind, "state": state, "count": count}
@@ -52,7 +62,7 @@ def _system_json(system: SystemStatus) -> dict[str, object]:
     return plain | {"job_counts": counts}
 
 
-def _show_system(system: SystemStatus) -> None:
+def _show_system(system: "SystemStatus") -> None:
     console = Console(highlight=False)
     if not system.connections:
         console.print(
@@ -69,12 +79,14 @@ def _show_system(system: SystemStatus) -> None:
     _show_workers(console, system.workers)
 
 
-def _show_project(console: Console, status: Status) -> None:
+def _show_project(console: Console, status: "Status") -> None:
+    from services.reports.ledger_summary import suggestions_in_words
+
     title = f"Project {status.project} {status.title!r}"
     if status.connection != "default":
         title += f" of {status.connection}"
     console.print(title, style="bold", markup=False)
-    lines = Table.grid(padding=(0, 2))
+    lines = grid()
     images = f"{status.images} images, " if status.images > status.tasks else ""
     embedded = f"{images}{status.embedded} read"
     broken = f", {status.broken} can't be used" if status.broken else ""
@@ -85,14 +97,14 @@ def _show_project(console: Console, status: Status) -> None:
     lines.add_row("  version", f"{status.version or 'none'}{held}")
     lines.add_row("  accuracy", _accuracy(status.accuracy))
     if status.moving is not None:
-        lines.add_row("  moving to", _plain(_moving(status.moving, status.images)))
+        lines.add_row("  moving to", escape_markup(_moving(status.moving, status.images)))
     if status.reason:
-        lines.add_row("  no suggestion", f"[yellow]because {_plain(status.reason)}[/]")
+        lines.add_row("  no suggestion", f"[yellow]because {escape_markup(status.reason)}[/]")
     for left_out in status.not_learned:
-        lines.add_row("  not learned", _plain(left_out))
+        lines.add_row("  not learned", escape_markup(left_out))
     lines.add_row("  chosen next", f"{status.shortlist} tasks")
     if status.suggestions is not None:
-        lines.add_row("  suggestions", _plain(suggestions_in_words(status.suggestions)))
+        lines.add_row("  suggestions", escape_markup(suggestions_in_words(status.suggestions)))
     if status.owed:
         lines.add_row("  owed", f"{status.owed} tasks were asked about before they were ready")
     if status.reconciled_at is not None:
@@ -100,20 +112,22 @@ def _show_project(console: Console, status: Status) -> None:
         lines.add_row("  reconciled", f"{ago:.0f} s ago")
     console.print(lines)
     for sentence in status.advice:
-        console.print(f"  {_plain(sentence)}", soft_wrap=True)
+        console.print(f"  {escape_markup(sentence)}", soft_wrap=True)
     _show_jobs(console, status)
 
 
-def _show_jobs(console: Console, status: Status) -> None:
-    table = Table.grid(padding=(0, 2))
+def _show_jobs(console: Console, status: "Status") -> None:
+    from rich.progress_bar import ProgressBar
+
+    table = grid()
     for job in status.jobs:
         bar = ProgressBar(total=1.0, completed=job.progress, width=20)
-        table.add_row(f"  {job.kind}", job.state, bar, _plain(job.message))
+        table.add_row(f"  {job.kind}", job.state, bar, escape_markup(job.message))
     under_way = {job.kind for job in status.jobs}
     for waiting in status.waiting:
         if waiting.kind in under_way:
             continue
-        why = f"[red]{_plain(waiting.error)}[/]" if waiting.error else ""
+        why = f"[red]{escape_markup(waiting.error)}[/]" if waiting.error else ""
         if waiting.next_try_at is not None:
             why += f" again in {max(waiting.next_try_at - time.time(), 0):.0f} s"
         table.add_row(f"  {waiting.kind}", "waiting", "", why)
@@ -121,20 +135,20 @@ def _show_jobs(console: Console, status: Status) -> None:
         console.print(table)
     for error in status.errors[:3]:
         ago = time.time() - error.at
-        line = f"  [red]{ago:.0f} s ago[/] {error.source}: {_plain(error.message)}"
+        line = f"  [red]{ago:.0f} s ago[/] {error.source}: {escape_markup(error.message)}"
         console.print(line, soft_wrap=True)
 
 
-def _show_workers(console: Console, workers: tuple[WorkerInfo, ...]) -> None:
-    seats = []
-    for queue in QUEUES:
+def _show_workers(console: Console, workers: "tuple[WorkerInfo, ...]") -> None:
+    by_queue = []
+    for queue in WorkKind:
         here = [worker for worker in workers if worker.queue == queue]
         busy = sum(worker.busy for worker in here)
-        seats.append(f"{queue} {len(here)}" + (f" ({busy} busy)" if busy else ""))
-    console.print("Workers: " + ", ".join(seats))
+        by_queue.append(f"{queue} {len(here)}" + (f" ({busy} busy)" if busy else ""))
+    console.print("Workers: " + ", ".join(by_queue))
 
 
-def _accuracy(accuracy: Estimate | None) -> str:
+def _accuracy(accuracy: "Estimate | None") -> str:
     if accuracy is None:
         return "not known yet"
     return (
@@ -143,11 +157,7 @@ def _accuracy(accuracy: Estimate | None) -> str:
     )
 
 
-def _moving(moving: MoveStatus, images: int) -> str:
+def _moving(moving: "MoveStatus", images: int) -> str:
     if moving.error is not None:
         return f"{moving.backbone}, which can't be used: {moving.error}"
     return f"{moving.backbone} ({moving.embedded} of {images} images embedded)"
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -55,7 +55,7 @@ def test_help_names_every_command_and_imports_nothing_heavy(environment: dict[st
     commands = "up serve inference worker connect disconnect doctor status backbones demo"
     for command in commands.split():
         assert command in shown.stdout
-    assert not HEAVY & modules_after("import backend.cli")
+    assert not HEAVY & modules_after("import backend.cli.main")
 
 
 def test_every_command_explains_itself(environment: dict[str, str]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.cli.actions import export
-from backend.cli.common import CommandError
+from backend.cli.actions.export import export
+from backend.cli.errors import CommandError
 from model.backbones import build_module, get_backbone
 from model.backbones.families.tuned import write_tuned
 from services.embedding.backbones import store_finetuned
@@ -128,11 +128,11 @@ def test_what_is_served_is_exported_and_says_the_same(taught: Workbench, tmp_pat
     assert served(taught).kind == HEAD
     assert_says_the_same(taught, folder, tmp_path)
     with pytest.raises(CommandError, match="is there already"):
-        export.run(3, "default", None, "onnx", folder)
+        export(3, folder)
     tune(taught, tmp_path)
     assert served(taught).kind == FINETUNE
     tuned = tmp_path / "tuned"
-    export.run(3, "default", None, "onnx", tuned)
+    export(3, tuned)
     assert_says_the_same(taught, tuned, tmp_path)
     said = json.loads((tuned / "labels.json").read_text())
     assert said["version"] == served(taught).name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from backend.cli.common import CommandError
+from backend.cli.errors import CommandError
 from backend.cli.main import app
 from backend.views.charts import Curve, area, mean_curve, picture
 from model.active_learning.simulation import Round

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from backend.cli.common import CommandError
-from backend.cli.reports.simulate import run_project
+from backend.cli.errors import CommandError
+from backend.cli.reports.simulate import simulate
 from services.selection.pool import POOL, Pool, load_labelled, load_pool
 from services.selection.shortlist import choose, strategy_of
 from services.snapshot import take_snapshot
@@ -109,10 +109,10 @@ def test_a_labelled_project_can_be_replayed(
 ) -> None:
     out = tmp_path / "curves.json"
     with pytest.raises(CommandError, match="no control"):
-        run_project(1, "default", "auto,random", 6, 3, 2, out)
+        simulate(project=1, batch=6, rounds=3, seeds=2, out=out)
 
     workbench.annotate({task: name for task, name in workbench.truth.items() if task <= 60})
-    run_project(1, "default", "auto,random", 6, 3, 2, out)
+    simulate(project=1, batch=6, rounds=3, seeds=2, out=out)
     found = json.loads(out.read_text())
 
     assert (found["pool"], found["test"], found["classes"], found["batch"]) == (45, 15, 3, 6)

@@ -1,0 +1,101 @@
+"""Label Studio as `connect` and `disconnect` reach it: the connection, its client, its changes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from backend.cli.errors import CommandError
+from services.connections.connect import ConnectingError
+from services.connections.error_messages import explain
+from services.connections.registration import backend_url
+from store.projects.connections import DEFAULT, StudioConnection, get_connection, save_connection
+from store.store import Store
+from studio.client import StudioClient
+from studio.errors import StudioError
+
+
+class ChangePrinter:
+    """Prints each change that is made in Label Studio."""
+
+    def __init__(self) -> None:
+        self.console = Console(soft_wrap=True, highlight=False)
+        self._any = False
+
+    def tell(self, line: str) -> None:
+        """Print a change."""
+        self._any = True
+        self.console.print(f"  {line}", markup=False)
+
+    def tell_if_none(self, line: str) -> None:
+        """Print the line if no change was printed."""
+        if not self._any:
+            self.console.print(f"  {line}", markup=False)
+
+
+def setting_overrides(connection: str, url: str | None, api_key: str | None) -> dict[str, str]:
+    """The settings that the options replace: only the default connection is a setting."""
+    if connection != DEFAULT:
+        return {}
+    options = {"label_studio_url": url, "label_studio_api_key": api_key}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@contextmanager
+def open_studio(
+    store: Store, connection: str, project: int, url: str | None, api_key: str | None
+) -> Iterator[StudioClient]:
+    """Open a client for a `with` block, and save the connection once its token is accepted.
+
+    Raises:
+        CommandError: the token is not accepted. The saved connection stays as it is then, because
+            `up` may be using it.
+    """
+    wanted = _wanted_connection(store, connection, url, api_key)
+    try:
+        studio = StudioClient(wanted.url, wanted.token)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    with studio:
+        try:
+            studio.whoami()
+            store.database.write(
+                lambda db: save_connection(db, connection, wanted.url, wanted.token)
+            )
+            yield studio
+        except StudioError as error:
+            is_explained = isinstance(error, ConnectingError)
+            address = backend_url(store.settings.url, connection)
+            message = error if is_explained else explain(error, wanted, address, project)
+            raise CommandError(str(message)) from None
+
+
+def _wanted_connection(
+    store: Store, connection: str, url: str | None, api_key: str | None
+) -> StudioConnection:
+    """The connection of the options, else of the settings, else the saved one.
+
+    Raises:
+        CommandError: the URL or the token is missing.
+    """
+    with store.database.read() as db:
+        saved = get_connection(db, connection)
+    if connection == DEFAULT:
+        settings = store.settings  # with the options
+        if settings.label_studio_url and settings.label_studio_api_key:
+            url, api_key = (
+                settings.label_studio_url,
+                settings.label_studio_api_key.get_secret_value(),
+            )
+        elif saved is None:
+            raise CommandError(
+                "which Label Studio? Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY (a Personal "
+                "Access Token, from Account & Settings), or give --url and --api-key"
+            )
+    url, api_key = (
+        url or (saved.url if saved else None),
+        api_key or (saved.token if saved else None),
+    )
+    if not url or not api_key:
+        raise CommandError(f"connection {connection!r} is new: give its --url and --api-key")
+    return StudioConnection(connection, url, api_key, secret="")
