@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.active_learning.accuracy_audit import Draws
-from model.selection import cold_start, shortlist
+from model.selection import Pool, ShortlistRequest, cold_start, shortlist
 from model.statistics.calibration import fit_temperature, softmax
 from model.statistics.folds import grouped_folds
 
@@ -86,7 +86,7 @@ class Simulated:
 
     def run(self, labels: int) -> Iterator[int]:
         """Label so many, one at a time; what is yielded is how many there are."""
-        for pick in cold_start(self.x, LIST, seed=self.seed):
+        for pick in cold_start(Pool(self.x, (), self.seed), ShortlistRequest(LIST)):
             self.labelled.append(pick.index)
         self.learn()
         waiting: dict[int, int] = {}  # drawn and not labelled: when it was drawn
@@ -94,14 +94,14 @@ class Simulated:
             pool = self.open
             row = {int(image): index for index, image in enumerate(pool)}
             assert self.head is not None
-            picks = shortlist(
-                self.x[pool],
-                softmax(self.head.logits(self.x[pool]), temperature=self.temperature),
+            predicted = softmax(self.head.logits(self.x[pool]), temperature=self.temperature)
+            seed = self.seed * 100_003 + len(self.labelled)
+            request = ShortlistRequest(
                 LIST,
-                seed=self.seed * 100_003 + len(self.labelled),
                 random_share=self.audit,
                 drawn_before={row[image]: None for image in waiting if image in row},
             )
+            picks = shortlist(Pool(self.x[pool], (predicted,), seed), request)
             count = len(self.labelled)
             for pick in picks:
                 if pick.strategy == "random":

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.selection import shortlist
+from model.selection import Pool, ShortlistRequest, shortlist
 from model.statistics.calibration import softmax
 
 DIM, CLASSES, LABELLED, BATCH = 1280, 50, 1000, 100
@@ -60,9 +60,8 @@ def main() -> int:
             labelled = np.asarray(x[:LABELLED], np.float32)
             for strategy in given.strategies:
                 wall, cpu = time.perf_counter(), time.process_time()
-                picks = shortlist(
-                    x, None, BATCH, seed=0, strategy=strategy, labelled=labelled, ask=ask
-                )
+                pool = Pool(x, (), 0, labelled, ask)
+                picks = shortlist(pool, ShortlistRequest(BATCH, strategy))
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 # Kilobytes on Linux.
                 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -2,12 +2,19 @@
 
 from model.selection.auto import NAME as AUTO
 from model.selection.registry import Pick, Pool
-from model.selection.shortlists import cold_start, finite_rows, rows_by, shortlist
+from model.selection.shortlists import (
+    ShortlistRequest,
+    cold_start,
+    finite_rows,
+    rows_by,
+    shortlist,
+)
 
 __all__ = [
     "AUTO",
     "Pick",
     "Pool",
+    "ShortlistRequest",
     "cold_start",
     "finite_rows",
     "rows_by",

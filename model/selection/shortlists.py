@@ -1,6 +1,7 @@
 """Makes shortlists: a strategy's picks, with random picks for the audit among them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,8 +11,6 @@ from model.selection.auto import scheduled
 from model.selection.geometry import distinct
 from model.selection.registry import (
     STRATEGIES,
-    Ask,
-    Distribution,
     NeedsPredictionsError,
     Pick,
     Pool,
@@ -27,90 +26,101 @@ LOOKED_AT = 20_000
 BLOCK = 20_000  # rows that are looked through at a time
 
 
-def cold_start(
-    x: Floats,
-    k: int,
-    *,
-    seed: int,
-    strategy: str = AUTO,
-    listed: Sequence[int] = (),
-) -> list[Pick]:
-    """The k images to label first, of embeddings [N, D], in order; nothing is predicted yet.
+@dataclass(frozen=True)
+class ShortlistRequest:
+    """The wanted shortlist. Images are named by their row in the pool.
 
-    Fewer when the pool has fewer. `listed` are rows that were chosen before: they are not chosen
-    again. Near-duplicates of those, or of a chosen image, come only after all others.
+    Attributes:
+        size: the number of images; a pool with fewer gives fewer.
+        strategy: the name of the strategy that chooses.
+        random_share: the share of the images that is drawn at random, 0 to 1.
+        drawn_before: {row: probability} of images that an earlier list drew and nobody has
+            labelled.
+        listed: rows that were chosen before and stay on the list. They are not chosen again.
+    """
+
+    size: int
+    strategy: str = AUTO
+    random_share: float = 0.1
+    drawn_before: Mapping[int, float | None] = field(default_factory=dict)
+    listed: Sequence[int] = ()
+
+
+def cold_start(pool: Pool, request: ShortlistRequest) -> list[Pick]:
+    """Choose the images to label first, in order, while nothing can be predicted.
+
+    None is drawn at random. Near-duplicates of a listed or chosen image come only after all others.
     Rows that hold NaN or infinity are never chosen. Raises UnknownNameError.
     """
-    usable = finite_rows(x)
-    before = np.intersect1d(usable, np.array(listed, np.intp))
-    rows = np.union1d(_part(usable, seed), before)
-    pool = Pool(x[rows], (), seed)
-    name = scheduled(pool) if strategy == AUTO else strategy
-    chosen = rows_by(name, pool, k, np.searchsorted(rows, before))
+    usable = finite_rows(pool.x)
+    before = np.intersect1d(usable, np.array(request.listed, np.intp))
+    rows = np.union1d(_part(usable, pool.seed), before)
+    part = Pool(pool.x[rows], (), pool.seed)
+    name = scheduled(part) if request.strategy == AUTO else request.strategy
+    chosen = rows_by(name, part, request.size, np.searchsorted(rows, before))
     return [Pick(int(rows[row]), name, None) for row in chosen]
 
 
-def shortlist(
-    x: Floats,
-    probabilities: Floats | Sequence[Distribution] | None,
-    k: int,
-    *,
-    seed: int,
-    random_share: float = 0.1,
-    strategy: str = AUTO,
-    labelled: Floats | None = None,
-    ask: Ask | None = None,
-    drawn_before: Mapping[int, float | None] | None = None,
-    listed: Sequence[int] = (),
-) -> list[Pick]:
-    """The k images to label next, in order, of embeddings [N, D] and their probabilities [N, C].
+def shortlist(pool: Pool, request: ShortlistRequest) -> list[Pick]:
+    """Choose the images to label next, in order.
 
-    With several controls, there are probabilities for each, those of the one known least first.
-    `ask` says them of any embeddings; with None for `probabilities`, only where that is needed.
-    `labelled` [L, D] are the embeddings of labelled images, `listed` rows of the pool that were
-    chosen before and that this list goes on from: they are not chosen again.
+    The strategy needs predictions: `pool.controls`, or `pool.ask`, which is then called for the
+    rows that the strategy looks at only.
 
-    `random_share` of the picks are drawn uniformly from the whole pool, each with its probability,
-    and stand at even distances among the others, the first of them anywhere in its stretch: an
-    unbiased audit, however far the list is worked off, and though it be replaced after one label.
-    (When two near-duplicates are drawn, the second is given up.) `drawn_before` are rows of the
-    pool that an earlier list drew and nobody has labelled, with their probabilities: they come
-    first among the drawn ones, and those that are too many wait for a later list. The strategy has
-    none of them, since a draw that is dropped where a strategy likes the image is no fair draw. The
-    others are the strategy's. Fewer than k when the pool has fewer; near-duplicates of a listed or
-    chosen image come only after all others. Rows that hold NaN or infinity are never chosen.
-    Raises UnknownNameError.
+    Random picks are drawn uniformly from the whole pool, each with its probability, and stand at
+    even distances among the others, the first of them anywhere in its stretch: an unbiased audit,
+    however far the list is worked off, and though it be replaced after one label. (When two
+    near-duplicates are drawn, the second is given up.) Draws of earlier lists come first among
+    them, and those that are too many wait for a later list. The strategy has none of them, since a
+    draw that is dropped where a strategy likes the image is no fair draw. The others are the
+    strategy's. Near-duplicates of a listed or chosen image come only after all others. Rows that
+    hold NaN or infinity are never chosen. Raises UnknownNameError.
     """
-    known = (probabilities,) if isinstance(probabilities, np.ndarray) else probabilities
-    if known is None and ask is None:
+    if not pool.controls and pool.ask is None:
         raise ValueError("Choosing needs probabilities, or heads to ask for them.")
-    usable = finite_rows(x)
-    for p in known or ():
+    usable = finite_rows(pool.x)
+    for p in pool.controls:
         usable = usable[np.isfinite(p[usable]).all(axis=1)]
-    before = np.intersect1d(usable, np.array(listed, np.intp))
-    free = np.setdiff1d(usable, before)
-    k = min(k, len(free))
-    # By chance where it is no whole number: of short lists too it is that share.
-    wanted = int(random_share * k + np.random.default_rng([seed, 6]).random())
-    earlier = drawn_before or {}
-    there = np.isin(np.array([*earlier], np.intp), free)
-    known_draws = [Pick(row, RANDOM, p) for row, p in earlier.items()]
-    waiting = [pick for pick, usual in zip(known_draws, there, strict=True) if usual]
-    drawn = waiting[:wanted] + _drawn(x, free, wanted - len(waiting), _rows(waiting), seed)
-    audited = _rows(drawn)
-    taken = np.union1d(audited, before)
+    listed = np.intersect1d(usable, np.array(request.listed, np.intp))
+    free = np.setdiff1d(usable, listed)
+    size = min(request.size, len(free))
+    wanted = _random_picks(request.random_share, size, pool.seed)
+    waiting = _waiting_draws(request.drawn_before, free)
+    more = wanted - len(waiting)
+    drawn = waiting[:wanted] + _drawn(pool.x, free, more, _rows(waiting), pool.seed)
+    taken = np.union1d(_rows(drawn), listed)
     left = np.setdiff1d(free, _rows(waiting[wanted:]))
-    rows = np.union1d(_part(left, seed), taken)
-    looked_at = x[rows]
-    controls = tuple(p[rows] for p in known or ())
-    if known is None and ask is not None:
-        controls = ask(looked_at)
-    pool = Pool(looked_at, controls, seed, _finite(labelled, x), ask)
-    name = scheduled(pool) if strategy == AUTO else strategy
-    chosen = rows_by(name, pool, k - len(audited), np.searchsorted(rows, taken))
+    rows = np.union1d(_part(left, pool.seed), taken)
+    part = _part_of(pool, rows)
+    name = scheduled(part) if request.strategy == AUTO else request.strategy
+    chosen = rows_by(name, part, size - len(drawn), np.searchsorted(rows, taken))
     picks = [Pick(int(rows[row]), name, None) for row in chosen]
-    drawn += waiting[wanted:][: k - len(picks) - len(drawn)]
-    return _interspersed(picks, drawn, np.random.default_rng([seed, 5]).random())
+    drawn += waiting[wanted:][: size - len(picks) - len(drawn)]
+    return _interspersed(picks, drawn, np.random.default_rng([pool.seed, 5]).random())
+
+
+def _random_picks(share: float, size: int, seed: int) -> int:
+    """The number of random picks; where it is no whole number, one more by chance.
+
+    So short lists too have that share.
+    """
+    return int(share * size + np.random.default_rng([seed, 6]).random())
+
+
+def _waiting_draws(drawn_before: Mapping[int, float | None], free: Indices) -> list[Pick]:
+    """The draws of earlier lists that can be chosen."""
+    there = np.isin(np.array([*drawn_before], np.intp), free)
+    draws = [Pick(row, RANDOM, p) for row, p in drawn_before.items()]
+    return [pick for pick, usable in zip(draws, there, strict=True) if usable]
+
+
+def _part_of(pool: Pool, rows: Indices) -> Pool:
+    """The rows that a strategy looks at, with their predictions."""
+    x = pool.x[rows]
+    controls = tuple(p[rows] for p in pool.controls)
+    if not controls and pool.ask is not None:
+        controls = pool.ask(x)
+    return Pool(x, controls, pool.seed, _finite(pool.labelled, x.shape[1]), pool.ask)
 
 
 def rows_by(name: str, pool: Pool, k: int, avoid: Indices = NOTHING) -> Indices:
@@ -145,9 +155,9 @@ def finite_rows(x: Floats) -> Indices:
     return np.concatenate(parts)
 
 
-def _finite(labelled: Floats | None, x: Floats) -> Floats:
-    if labelled is None or not len(labelled):
-        return np.zeros((0, x.shape[1]), np.float32)
+def _finite(labelled: Floats, dimensions: int) -> Floats:
+    if not len(labelled):
+        return np.zeros((0, dimensions), np.float32)
     return labelled[finite_rows(np.asarray(labelled))]
 
 

@@ -3,7 +3,7 @@
 What it decides is written in one transaction; the publish job carries it to Label Studio.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 
@@ -25,7 +25,7 @@ from services.publishing.outdated import (
 from services.reports.active_learning import advise
 from services.reports.label_review import review
 from services.reports.ledger_summary import keep_summary, new_summary
-from services.selection.shortlist import choose_next, strategy_of
+from services.selection.shortlist import OpenList, choose_next, strategy_of
 from services.snapshot import Snapshot, take_snapshot
 from services.suggestions.auto_accept import accept
 from services.suggestions.prediction_items import rest_items, shortlist_items
@@ -95,7 +95,7 @@ class _Learning:
             self.now: Snapshot = take_snapshot(context.store, context.project.id)
         self.before = self.now
         self.move = Move.NONE
-        self.strategy, self.complaint = strategy_of(self.settings)
+        _, self.complaint = strategy_of(self.settings)
         self.trained: Trained | None = None
 
     def run(self) -> None:
@@ -192,27 +192,6 @@ class _Learning:
             log.warning("the served version can't be read; going on without it", error=str(error))
             return None
 
-    def _choose(
-        self,
-        predictor: Predictor,
-        hardest: str | None,
-        shown: Collection[int] = (),
-        listed: Collection[int] = (),
-        *,
-        only_missing: bool = False,
-    ) -> list[Choice]:
-        return choose_next(
-            self.context,
-            self.now,
-            predictor,
-            hardest,
-            shown,
-            listed,
-            strategy=self.strategy,
-            seed=SEED,
-            only_missing=only_missing,
-        )
-
     def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
         listed = [task for task in self.now.tasks if task.ls_id in tasks]
         return suggest(self.store, self.now.project, listed, predictor, self.now.config)
@@ -221,7 +200,7 @@ class _Learning:
         now, trained = self.now, candidate.trained
         predictor = trained.predictor(now.space)
         artifact = self._keep(candidate)
-        choices = self._choose(predictor, trained.hardest)
+        choices = choose_next(self.context, now, predictor, trained.hardest, seed=SEED)
         chosen = {choice.task for choice in choices}
         left = [task for task in now.remaining if task not in chosen]
         with self.store.database.read() as db:
@@ -277,8 +256,8 @@ class _Learning:
                 shown = predicted_tasks(db, now.project.id, served.id) if served else set()
                 first = next_place(db, now)
             hardest = hardest_control(served) if served else None
-            listed = now.remaining
-            choices = self._choose(predictor, hardest, shown, listed, only_missing=enough)
+            before = OpenList(now.remaining, shown, only_missing=enough)
+            choices = choose_next(self.context, now, predictor, hardest, before, seed=SEED)
             # What never got there under this version is pushed with the others.
             new = [choice for choice in kept if choice.task not in shown] + choices
             answers = self._suggest(predictor, {choice.task for choice in new})

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model.registry import UnknownNameError
-from model.selection import cold_start, shortlist
 from model.selection.registry import STRATEGIES
+from tests.support.shortlists import cold_start, shortlist
 
 F16 = NDArray[np.float16]
 
@@ -269,9 +269,11 @@ def test_a_strategy_that_does_not_exist_is_answered_with_what_does() -> None:
 
 def test_choosing_needs_neither_torch_nor_scikit_learn() -> None:
     code = (
-        "import sys, numpy as np; from model.selection import cold_start, shortlist;"
+        "import sys, numpy as np;"
+        "from model.selection import Pool, ShortlistRequest, cold_start, shortlist;"
         "x = np.eye(20, dtype=np.float16);"
-        "cold_start(x, 5, seed=0); shortlist(x, np.ones((20, 2)) / 2, 5, seed=0);"
+        "cold_start(Pool(x, (), 0), ShortlistRequest(5));"
+        "shortlist(Pool(x, (np.ones((20, 2)) / 2,), 0), ShortlistRequest(5));"
         "sys.exit(bool({'torch', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

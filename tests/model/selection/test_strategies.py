@@ -1,18 +1,20 @@
 """Strategies: each chooses what it says, from any pool, for any kind of control."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from model.heads import Head, fit
-from model.selection import cold_start, finite_rows, rows_by, shortlist
+from model.selection import ShortlistRequest, finite_rows, rows_by, shortlist
 from model.selection.auto import scheduled
 from model.selection.balanced import rarity
 from model.selection.geometry import near_duplicate
 from model.selection.registry import STRATEGIES, Pool
 from model.statistics.calibration import softmax
+from tests.support.shortlists import cold_start
 
 Floats = NDArray[np.float32]
 ALL = STRATEGIES.names()
@@ -163,15 +165,14 @@ def test_auto_covers_the_pool_until_something_can_be_predicted() -> None:
 def test_a_shortlist_says_which_strategy_auto_stood_for() -> None:
     x, label = blobs([50, 50])
     pool = learned(x, label, [0, 1, 50, 51])
-    given = {"labelled": pool.labelled, "ask": pool.ask}
-    picks = shortlist(pool.x, None, 20, seed=0, **given)
-    others = shortlist(pool.x, pool.controls, 20, seed=0, strategy="margin", **given)
+    picks = shortlist(replace(pool, controls=()), ShortlistRequest(20))
+    others = shortlist(pool, ShortlistRequest(20, "margin"))
 
     assert {pick.strategy for pick in picks} == {"herding", "random"}
     assert {pick.strategy for pick in others} == {"margin", "random"}
     assert {pick.strategy for pick in cold_start(x, 5, seed=0)} == {"kmeans"}
     with pytest.raises(ValueError, match="heads to ask"):
-        shortlist(x, None, 5, seed=0)
+        shortlist(Pool(x, (), 0), ShortlistRequest(5))
 
 
 def test_ninety_percent_of_one_class_do_not_hide_the_rest() -> None:

@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 
 from backend.cli.errors import CommandError
 from backend.cli.reports.simulate import simulate
-from services.selection.pool import POOL, Pool, load_labelled, load_pool
+from model.selection import ShortlistRequest
+from services.selection.pool import POOL, pool_of, task_pool
 from services.selection.shortlist import choose, strategy_of
 from services.snapshot import take_snapshot
 from services.suggestions.predictor import Predictor
@@ -67,24 +68,13 @@ def test_another_strategy_can_be_set_and_a_wrong_name_is_said(
 def test_a_list_can_be_all_random_and_keeps_what_was_drawn(workbench: Workbench) -> None:
     predictor = learned(workbench)
     now = take_snapshot(workbench.store, workbench.project_id)
-    pool = load_pool(workbench.store, now.space, now.open, seed=0)
-    labelled = [task for task in now.tasks if task.ls_id in now.labels]
-    embedded = load_labelled(workbench.store, now.space, labelled, seed=0)
+    pool = task_pool(workbench.store, now, predictor, "kind", seed=0)
     waiting = {pool.tasks[3]: 0.125, 999_999: 0.5}
 
     def chosen(share: float) -> list[Choice]:
-        return choose(
-            pool,
-            predictor,
-            "kind",
-            20,
-            seed=0,
-            labelled=embedded,
-            random_share=share,
-            drawn_before=waiting,
-        )
+        return choose(pool, ShortlistRequest(20, random_share=share, drawn_before=waiting))
 
-    assert embedded.shape == (24, 32)
+    assert pool.images.labelled.shape == (24, 32)
     usual, at_random = chosen(0.1), chosen(1.0)
     assert {choice.strategy for choice in usual} == {"herding", "random"}
     assert {choice.strategy for choice in at_random} == {"random"}
@@ -97,7 +87,8 @@ def test_the_chance_of_an_audited_task_counts_how_it_came_into_the_pool(
 ) -> None:
     predictor = learned(workbench)
     x = np.random.default_rng(0).normal(size=(200, 32)).astype(np.float16)
-    picks = choose(Pool(list(range(200)), x, share=0.25), predictor, "kind", 40, seed=0)
+    pool = pool_of(list(range(200)), x, [predictor.heads["kind"]], seed=0, share=0.25)
+    picks = choose(pool, ShortlistRequest(40))
     audited = [pick.probability for pick in picks if pick.strategy == "random"]
 
     assert POOL > 200

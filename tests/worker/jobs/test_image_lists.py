@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Connection
 
 from model.statistics.near_duplicates import near_duplicate_groups
-from services.selection.pool import load_pool
+from services.selection.pool import load_images
 from services.snapshot import take_snapshot
 from services.suggestions.bulk_labelling import apply
 from services.training.training_set import training_set
@@ -93,10 +93,10 @@ def test_a_part_of_the_pool_is_whole_tasks_of_even_chance(
 ) -> None:
     monkeypatch.setattr("services.selection.pool.POOL", 60)
     now = take_snapshot(several.store, several.project_id)
-    pool = load_pool(several.store, SPACE, now.open, seed=3)
-    assert len(pool.tasks) == 60
-    assert len(set(pool.tasks)) == 20
-    assert pool.share == 20 / TASKS
+    tasks, x, share = load_images(several.store, SPACE, now.open, seed=3)
+    assert len(tasks) == len(x) == 60
+    assert len(set(tasks)) == 20
+    assert share == 20 / TASKS
 
 
 def test_images_of_one_task_are_never_on_both_sides_of_an_evaluation(several: Several) -> None:
