@@ -30,6 +30,7 @@ from store.tasks.annotations import (
     first_received,
 )
 from store.tasks.tasks import Task, list_tasks
+from store.tasks.units import TaskId
 from store.versions.versions import Version, get_version, newest_version
 from studio.config import LabelConfig, parse_label_config
 
@@ -43,19 +44,19 @@ class Snapshot:
     space: str
     config: LabelConfig
     annotations: list[AnnotationRecord]
-    annotated: set[int]
+    annotated: set[TaskId]
     labels: Labels
     images: list[Task]  # all that the tasks show
     tasks: list[Task]  # what is learned: images, or all images of a task as one
     served: Version | None
     newest: Version | None
-    shortlist: list[int]
-    predictions: dict[int, int]  # {task: newest version that Label Studio shows}
-    unbiased: dict[int, bool]  # labelled tasks nobody chose for being hard: {task: ground truth}
+    shortlist: list[TaskId]
+    predictions: dict[TaskId, int]  # {task: newest version that Label Studio shows}
+    unbiased: dict[TaskId, bool]  # labelled tasks nobody chose for being hard: {task: ground truth}
     advice: Advice | None  # of the last learning
-    drawn: dict[int, Draw]  # at random, labelled or not
-    received: dict[int, float]  # {labelled task: when we first heard of its label}
-    accepted: dict[int, float]  # {task labelled by an accepted suggestion alone: its confidence}
+    drawn: dict[TaskId, Draw]  # at random, labelled or not
+    received: dict[TaskId, float]  # {labelled task: when we first heard of its label}
+    accepted: dict[TaskId, float]  # {task labelled by an accepted suggestion alone: its confidence}
 
     @property
     def open(self) -> list[Task]:
@@ -87,7 +88,7 @@ class Snapshot:
         return replace(self, space=space, images=images, tasks=tasks)
 
     @property
-    def waiting(self) -> dict[int, float | None]:
+    def waiting(self) -> dict[TaskId, float | None]:
         """{task: probability} of random picks without a label, the oldest first."""
         tasks = [task for task in self.drawn if task not in self.annotated]
         tasks.sort(key=lambda task: (self.drawn[task].at, task))
@@ -103,7 +104,7 @@ class Snapshot:
         ]
 
     @property
-    def remaining(self) -> list[int]:
+    def remaining(self) -> list[TaskId]:
         """The unlabelled tasks of the shortlist, in order."""
         return [task for task in self.shortlist if task not in self.annotated]
 
@@ -142,8 +143,8 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
 
 
 def _accepted(
-    db: Connection, project_id: int, annotated: set[int], annotations: list[AnnotationRecord]
-) -> dict[int, float]:
+    db: Connection, project_id: int, annotated: set[TaskId], annotations: list[AnnotationRecord]
+) -> dict[TaskId, float]:
     """{task: confidence} of auto-accepted tasks that no person has annotated or deleted."""
     alone = annotated - {annotation.task_ls_id for annotation in annotations}
     written = written_confidences(db, project_id)
@@ -154,8 +155,8 @@ def _unbiased(
     db: Connection,
     project_id: int,
     annotations: list[AnnotationRecord],
-    drawn: Collection[int],
-) -> dict[int, bool]:
+    drawn: Collection[TaskId],
+) -> dict[TaskId, bool]:
     """{task: is ground truth} of random picks, ground truth, and labels before the first choice."""
     first = first_choice_at(db, project_id)
     early = set() if first is None else annotated_before(db, project_id, first)

@@ -8,6 +8,7 @@ from backend.app_state import project_or_404
 from backend.http.request_bodies import RequestError
 from services.embedding.similar_images import MOST, NotReadyError, Similar, similar
 from services.reports.ledger import Ledger, read_ledger
+from store.tasks.units import TaskId
 
 router = APIRouter(prefix="/api/v1/projects/{project_id}")
 
@@ -34,6 +35,6 @@ async def similar_images(
     """The k tasks whose images look most like the task's (Label Studio's id), best first."""
     web, project = await project_or_404(request, project_id)
     try:
-        return await web.bulk.run(similar, web.store, project, task, k)
+        return await web.bulk.run(similar, web.store, project, TaskId(task), k)
     except NotReadyError as error:
         raise RequestError(409, str(error)) from None

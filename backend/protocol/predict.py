@@ -16,7 +16,13 @@ from sqlalchemy import Connection
 from backend.app_state import Web
 from backend.http.request_bodies import RequestError
 from backend.inference.client import Embedded, Failed, Wanted
-from backend.protocol.predict_request import AskedImage, PredictRequest, Question, read_questions
+from backend.protocol.predict_request import (
+    AskedImage,
+    ImageKey,
+    PredictRequest,
+    Question,
+    read_questions,
+)
 from backend.protocol.predict_state import Answering
 from services.suggestions.queue_order import shortlist_score
 from store.predictions.pending_answers import owe
@@ -25,6 +31,7 @@ from store.predictions.shortlists import get_shortlist
 from store.projects.embedding_spaces import backbone_of
 from store.projects.projects import find_project, save_project
 from store.tasks.tasks import get_tasks, mark_broken, mark_embedded, save_tasks
+from store.tasks.units import UnitId
 from store.versions.versions import START, get_version
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
@@ -117,7 +124,7 @@ def _look(web: Web, connection_id: str, request: PredictRequest) -> Answering:
 
 
 def _use_known(web: Web, state: Answering) -> None:
-    keys: dict[int, str] = {}
+    keys: dict[ImageKey, str] = {}
     for question in state.questions:
         for image in question.images:
             task = state.known.get(image.unit)
@@ -198,7 +205,7 @@ def _write(
         db, project_id, state.version.id, [items[q.position] for q in part], "answered"
     )
     images = [image for q in part for image in q.images]
-    embedded: dict[str, dict[int, str]] = {}
+    embedded: dict[str, dict[UnitId, str]] = {}
     for image in images:
         if (outcome := state.fresh.get(image.key)) is not None:
             embedded.setdefault(outcome.space, {})[image.unit] = outcome.key

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from backend.http.request_bodies import RequestError, kind
 from services.sync.records import task_record
 from store.tasks.tasks import TaskRecord
-from store.tasks.units import unit_of
+from store.tasks.units import UnitId, unit_of
 from studio.config import LabelConfig
 from studio.records.fields import text
 from studio.records.projects import ProjectRef
@@ -43,6 +43,9 @@ class PredictRequest:
         return cls(project, text(body.get("label_config")), tasks, interactive)
 
 
+ImageKey = tuple[int, int]  # a question's position and which image of its task
+
+
 @dataclass(frozen=True)
 class Question:
     """A well-formed task of the request, at its place in it."""
@@ -55,25 +58,19 @@ class Question:
     def images(self) -> list["AskedImage"]:
         """What the task shows, in order."""
         return [
-            AskedImage(
-                self, item, uri, unit_of(self.task.ls_id, item), unit_of(self.position, item)
-            )
+            AskedImage(self, item, uri, unit_of(self.task.ls_id, item), (self.position, item))
             for item, uri in enumerate(self.task.uris)
         ]
 
 
 class AskedImage(NamedTuple):
-    """One image of a question's task; mostly the only one.
-
-    `unit` is task and image as one number, `key` is question and image: with one image, the task's
-    id and the question's position.
-    """
+    """One image of a question's task; mostly the only one."""
 
     question: Question
     item: int
     uri: str | None
-    unit: int
-    key: int
+    unit: UnitId
+    key: ImageKey
 
 
 def read_questions(

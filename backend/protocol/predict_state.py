@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from backend.inference.client import Embedded
-from backend.protocol.predict_request import AskedImage, PredictRequest, Question
+from backend.protocol.predict_request import AskedImage, ImageKey, PredictRequest, Question
 from model.arrays import Float16s
 from services.embedding.vectors import unit_vectors
 from services.labels.multi_image import parts_of
@@ -18,7 +18,7 @@ from services.suggestions.suggest import suggest_together
 from store.predictions.publications import Item
 from store.projects.projects import Project
 from store.tasks.tasks import Task
-from store.tasks.units import unit_of
+from store.tasks.units import TaskId, UnitId, unit_of
 from store.versions.versions import Version
 from studio.config import LabelConfig
 
@@ -36,15 +36,15 @@ class Answering:
     config: LabelConfig
     predictor: Predictor
     questions: list[Question]
-    listed: dict[int, float]  # {task of the shortlist: its score}
-    known: dict[int, Task]  # by unit
+    listed: dict[TaskId, float]  # {task of the shortlist: its score}
+    known: dict[UnitId, Task]
     blind_share: float
     suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position
     # By an image's key, as all that follow.
-    vectors: dict[int, Float16s] = field(default_factory=dict)
-    broken: dict[int, str] = field(default_factory=dict)
-    passing: dict[int, str] = field(default_factory=dict)
-    fresh: dict[int, Embedded] = field(default_factory=dict)  # embedded for this request
+    vectors: dict[ImageKey, Float16s] = field(default_factory=dict)
+    broken: dict[ImageKey, str] = field(default_factory=dict)
+    passing: dict[ImageKey, str] = field(default_factory=dict)
+    fresh: dict[ImageKey, Embedded] = field(default_factory=dict)  # embedded for this request
 
     @property
     def missing(self) -> list[AskedImage]:

@@ -17,7 +17,7 @@ from store.tasks.annotations import annotated_tasks
 from store.tasks.embedding_queue import mark_retry, tasks_to_embed
 from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import Task, count_tasks, mark_broken, mark_embedded
-from store.tasks.units import task_of
+from store.tasks.units import UnitId, task_of
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.images.loader import ImageLoader, PassingImageError, PermanentImageError, decode
@@ -34,11 +34,11 @@ LOADERS = max(4, 2 * (os.cpu_count() or 1))  # threads: loading waits for Label 
 class _Results:
     """Embeddings and errors since the last flush."""
 
-    tasks: dict[int, Task] = field(default_factory=dict)
-    keys: dict[int, str] = field(default_factory=dict)
+    tasks: dict[UnitId, Task] = field(default_factory=dict)
+    keys: dict[UnitId, str] = field(default_factory=dict)
     vectors: dict[str, Float16s] = field(default_factory=dict)
-    broken: dict[int, str] = field(default_factory=dict)
-    passing: dict[int, str] = field(default_factory=dict)
+    broken: dict[UnitId, str] = field(default_factory=dict)
+    passing: dict[UnitId, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys) + len(self.broken) + len(self.passing)
@@ -69,7 +69,7 @@ class BulkEmbedding:
         self.until = until  # seconds of the job's time
         self.only = only  # these tasks, instead of all that are to be embedded
         self.role = role  # of the embedder's space
-        self.keys: dict[int, str] = {}
+        self.keys: dict[UnitId, str] = {}
         self.done = 0
         self.failed = 0
 

@@ -16,6 +16,7 @@ from store.projects.key_values import ProjectKey
 from store.projects.projects import Project
 from store.store import Store
 from store.tasks.tasks import get_tasks, task_data
+from store.tasks.units import TaskId
 
 MOST = 1_000  # similar images asked for at a time
 # [space, number of images] that the matrix was made for.
@@ -35,12 +36,12 @@ class NotReadyError(Exception):
 class Similar:
     """A similar task; `similarity` is the cosine of the embeddings, 1 for the same image."""
 
-    task: int  # Label Studio's id
+    task: TaskId
     similarity: float
     data: Mapping[str, Any]
 
 
-def similar(store: Store, project: Project, task_id: int, count: int) -> list[Similar]:
+def similar(store: Store, project: Project, task_id: TaskId, count: int) -> list[Similar]:
     """The `count` tasks most similar to one (Label Studio's id), the most similar first.
 
     Of several images of a task, the first is compared with all images of the others.
@@ -81,7 +82,7 @@ def update_index(store: Store, project: Project, *, changed: bool = False) -> No
     store.database.write(lambda db: key.set(db, [space, total]))
 
 
-def _embedding(store: Store, project: Project, task_id: int) -> tuple[str, Float16s]:
+def _embedding(store: Store, project: Project, task_id: TaskId) -> tuple[str, Float16s]:
     with store.database.read() as db:
         images = list(get_tasks(db, project.id, [task_id]).values())
     if not images:
@@ -155,7 +156,7 @@ def _tasks(
 ) -> list[Similar]:
     """The tasks that show these images, best images first until there are enough for any answer."""
     ordered = sorted(scores, key=lambda key: -scores[key])[: MOST + 1]
-    found: dict[int, float] = {}
+    found: dict[TaskId, float] = {}
     for part in chunks(ordered):
         query = select(task.c.ls_id, task.c.image_key).where(
             *_of_space(project_id, space), task.c.image_key.in_(part)

@@ -119,7 +119,7 @@ def make_plan(
     groups = data.groups()
     holdout = data.holdout if len(data.holdout) >= HOLDOUT_LEAST else frozenset[int]()
     held = np.array([int(task) in holdout for task in data.tasks], np.bool_)
-    alone = np.array([item_of(int(unit)) >= FIRST for unit in data.tasks], np.bool_)
+    alone = np.array([item_of(unit) >= FIRST for unit in data.units], np.bool_)
     kept = np.flatnonzero(~np.isin(groups, groups[held]) & alone)
     targets, reasons = [], []
     for control in config.controls:

@@ -10,14 +10,14 @@ from typing import TypeVar
 
 from model.targets.schema import Path, Paths, TargetSchema, Value, most_specific, with_ancestors
 from store.tasks.annotations import AnnotationRecord
-from store.tasks.units import unit_of
+from store.tasks.units import TaskId, UnitId, unit_of
 from studio.config import LabelConfig
 from studio.controls import Control
 from studio.controls.base import Regions
 from studio.items import by_item
 from studio.regions import regions_from_json
 
-Labels = dict[int, dict[str, Value]]  # {unit: {control: label}}
+Labels = dict[UnitId, dict[str, Value]]  # {unit: {control: label}}
 
 T = TypeVar("T", str, Path)
 
@@ -25,7 +25,7 @@ T = TypeVar("T", str, Path)
 def read_labels(
     annotations: Iterable[AnnotationRecord],
     config: LabelConfig,
-    images: Mapping[int, int] | None = None,
+    images: Mapping[TaskId, int] | None = None,
 ) -> Labels:
     """The labels of all units with a usable annotation.
 
@@ -37,7 +37,7 @@ def read_labels(
         annotations: those that count, the oldest first.
         images: {task: how many images it has}, of those with several.
     """
-    votes: dict[int, dict[str, list[tuple[bool, Value]]]] = {}
+    votes: dict[UnitId, dict[str, list[tuple[bool, Value]]]] = {}
     counts = images or {}
     for annotation in annotations:
         task = annotation.task_ls_id

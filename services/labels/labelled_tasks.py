@@ -10,7 +10,7 @@ from store.projects.projects import get_project
 from store.store import Store
 from store.tasks.annotations import current_annotations
 from store.tasks.labelled import count_labelled, set_labelled, unmarked_tasks
-from store.tasks.units import task_of
+from store.tasks.units import TaskId, task_of
 from studio.config import LabelConfig, parse_label_config
 
 BATCH = 1000  # tasks in one transaction: others wait for it
@@ -45,10 +45,10 @@ def mark_labelled_tasks(store: Store, project_id: int) -> None:
 
 
 def _labelled(
-    db: Connection, project_id: int, config: LabelConfig, tasks: Collection[int]
-) -> set[int]:
+    db: Connection, project_id: int, config: LabelConfig, tasks: Collection[TaskId]
+) -> set[TaskId]:
     """Those of `tasks` that have a usable label."""
-    labelled: set[int] = set()
+    labelled: set[TaskId] = set()
     for ids in chunks(tasks):
         annotations = current_annotations(db, project_id, ids)
         labelled.update(map(task_of, read_labels(annotations, config)))

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from store.tasks.tasks import Task
+from store.tasks.units import TaskId
 from studio.config import LabelConfig
 from studio.items import WHOLE
 
@@ -54,12 +55,12 @@ def _shared(spaces: Sequence[str | None]) -> str | None:
     return spaces[0] if spaces and len(set(spaces)) == 1 else None
 
 
-def image_counts(images: Sequence[Task]) -> dict[int, int]:
+def image_counts(images: Sequence[Task]) -> dict[TaskId, int]:
     """{task: how many images it has}, of those with several."""
     return {image.ls_id: image.item + 1 for image in images if image.item > 0}
 
 
-def unready(rows: Sequence[Task], space: str) -> set[int]:
+def unready(rows: Sequence[Task], space: str) -> set[TaskId]:
     """Tasks with an image that may still get an embedding in a space, and has none."""
     return {row.ls_id for row in rows if row.usable and row.embedded_space != space}
 

@@ -5,17 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from model.annotators.ballot import Annotator, Vote
 from services.labels.aggregation import read_label
 from store.tasks.annotations import AnnotationRecord
-from store.tasks.units import unit_of
+from store.tasks.units import TaskId, UnitId, unit_of
 from studio.config import LabelConfig
 from studio.regions import regions_from_json
 
-Votes = Mapping[int, Mapping[str, Sequence[Vote]]]  # {unit: {control: one of each annotator}}
+Votes = Mapping[UnitId, Mapping[str, Sequence[Vote]]]  # {unit: {control: one of each annotator}}
 
 
 def read_votes(
     annotations: Iterable[AnnotationRecord],
     config: LabelConfig,
-    images: Mapping[int, int] | None = None,
+    images: Mapping[TaskId, int] | None = None,
 ) -> Votes:
     """All votes, in order of time; of who annotated a task again the newest counts.
 
@@ -24,7 +24,7 @@ def read_votes(
         images: {task: how many images it has}, of those with several.
     """
     counts = images or {}
-    votes: dict[int, dict[str, dict[Annotator, Vote]]] = {}
+    votes: dict[UnitId, dict[str, dict[Annotator, Vote]]] = {}
     for annotation in annotations:
         task, by = annotation.task_ls_id, annotation.completed_by
         regions = regions_from_json(annotation.result)

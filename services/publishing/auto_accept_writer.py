@@ -23,6 +23,7 @@ from store.predictions.auto_accepts import (
 from store.predictions.shortlists import drawn_tasks, get_shortlist
 from store.tasks.accept_marks import is_accepted
 from store.tasks.annotations import annotated_tasks
+from store.tasks.units import TaskId
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
 from studio.records.annotations import AnnotationInfo
@@ -53,7 +54,7 @@ def write_accepted(context: JobContext, studio: StudioClient) -> bool:
     return len(waiting) > BATCH
 
 
-def _left_to_people(db: Connection, project_id: int) -> set[int]:
+def _left_to_people(db: Connection, project_id: int) -> set[TaskId]:
     """Annotated tasks, those that are to be annotated next, and those that were drawn for it."""
     annotated = annotated_tasks(db, project_id)
     return annotated.union(get_shortlist(db, project_id), drawn_tasks(db, project_id))

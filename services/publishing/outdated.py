@@ -6,6 +6,7 @@ from services.snapshot import Snapshot
 from services.suggestions.queue_order import place_after, rest_score
 from services.training.train import Trained
 from store.predictions.publications import scores_of
+from store.tasks.units import TaskId
 from store.versions.versions import (
     CANDIDATE,
     START,
@@ -18,10 +19,10 @@ from store.versions.versions import (
 CLEARLY_BETTER = 0.02  # accuracy: from here on, old suggestions are worth replacing everywhere
 
 
-def outdated(db: Connection, now: Snapshot, trained: Trained) -> list[int]:
+def outdated(db: Connection, now: Snapshot, trained: Trained) -> list[TaskId]:
     """Tasks that show a suggestion of a version that this one is clearly better than."""
     worse: dict[int, bool] = {}
-    tasks = []
+    tasks: list[TaskId] = []
     for task, version_id in now.predictions.items():
         if version_id not in worse:
             version = get_version(db, version_id)

@@ -14,6 +14,7 @@ from services.job_context import TIME_BOX, JobContext
 from store.predictions.publications import latest_predictions
 from store.predictions.shown import forget_predictions
 from store.tasks.annotations import annotated_tasks, parent_predictions
+from store.tasks.units import TaskId
 from store.versions.versions import mark_swept, versions_to_sweep
 from studio.client import StudioClient
 from studio.errors import StudioNotFound
@@ -42,7 +43,9 @@ def sweep_old_versions(context: JobContext, studio: StudioClient) -> bool:
             for prediction in held
             if prediction.model_version == version.name
             and prediction.id not in parents
-            and (prediction.task in annotated or newest.get(prediction.task, 0) > version.id)
+            and (
+                prediction.task in annotated or newest.get(TaskId(prediction.task), 0) > version.id
+            )
         ]
         for prediction in removable:
             if deleted >= BATCH or context.seconds > TIME_BOX:
@@ -53,9 +56,9 @@ def sweep_old_versions(context: JobContext, studio: StudioClient) -> bool:
             except StudioNotFound:
                 log.debug("prediction was gone already", prediction=prediction.id)
             deleted += 1
-        gone = [prediction.task for prediction in removable]
+        gone = [TaskId(prediction.task) for prediction in removable]
 
-        def write(db: Connection, version_id: int = version.id, gone: list[int] = gone) -> None:
+        def write(db: Connection, version_id: int = version.id, gone: list[TaskId] = gone) -> None:
             forget_predictions(db, version_id, gone, annotated)
             mark_swept(db, version_id)
 

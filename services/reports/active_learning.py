@@ -28,7 +28,7 @@ from services.training.candidate import Candidate
 from store.store import Store
 from store.tasks.annotations import AnnotationRecord
 from store.tasks.tasks import Task
-from store.tasks.units import task_of
+from store.tasks.units import UnitId, task_of
 
 MORE = 100  # labels that the outlook is for
 GROWN = 1.15  # more labels than the last time, or fewer: then curve and arms are measured again
@@ -136,8 +136,8 @@ def _known_right(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> dict[int
     return known
 
 
-def _in_order(data: ControlData, labelled_at: Mapping[int, float]) -> Ints:
-    times = np.array([labelled_at.get(int(task), 0.0) for task in data.tasks])
+def _in_order(data: ControlData, labelled_at: Mapping[UnitId, float]) -> Ints:
+    times = np.array([labelled_at.get(UnitId(int(unit)), 0.0) for unit in data.tasks])
     order: Ints = np.lexsort((data.tasks, times))[-MOST_CURVE:]
     return order
 
@@ -146,7 +146,7 @@ def _outlook(learners: Learners, order: Ints, now: Snapshot) -> Outlook | None:
     data = learners.data
     if len(order) < 2 * LEAST_LABELS or len(np.unique(data.groups)) < FOLDS:
         return None
-    drawn = np.array([task_of(int(unit)) in now.drawn for unit in data.tasks])
+    drawn = np.array([task_of(UnitId(int(unit))) in now.drawn for unit in data.tasks])
     at_random = int(drawn[order].sum()) >= RANDOM_ENOUGH
     asked = order[drawn[order]] if at_random else order
     folds = grouped_folds(data.strata, data.groups, FOLDS, seed=0)

@@ -14,7 +14,7 @@ from model.statistics.calibration import fit_sigmoid_temperature, fit_temperatur
 from model.targets.encoding import plain_value, value_of
 from model.targets.schema import TargetSchema, Value
 from model.training.control import ControlResult, agree
-from store.tasks.units import item_of, task_of
+from store.tasks.units import UnitId, item_of, task_of
 from store.versions.label_reviews import ContestedLabel, Opinion, Rating, Review, SuspiciousLabel
 
 MOST_LISTED = 500  # labels of each list, for one control
@@ -167,8 +167,8 @@ def _suspicious(control: str, result: ControlResult, opinions: _Opinions) -> lis
         found.append(
             SuspiciousLabel(
                 control=control,
-                task=task_of(int(data.tasks[row])),
-                item=item_of(int(data.tasks[row])),
+                task=task_of(UnitId(int(data.tasks[row]))),
+                item=item_of(UnitId(int(data.tasks[row]))),
                 given=plain_value(data.values[row]),
                 quality=round(float(opinions.quality[row]), 5),
                 likely=plain_value(opinions.expected[row]),
@@ -195,8 +195,8 @@ def _contested(control: str, result: ControlResult, opinions: _Opinions) -> list
         found.append(
             ContestedLabel(
                 control=control,
-                task=task_of(int(data.tasks[row])),
-                item=item_of(int(data.tasks[row])),
+                task=task_of(UnitId(int(data.tasks[row]))),
+                item=item_of(UnitId(int(data.tasks[row]))),
                 opinions=[Opinion(plain_value(value), who) for value, who in sides.items()],
                 likely=plain_value(opinions.meant[row]),
                 quality=round(float(opinions.sure[row]), 4),

@@ -13,6 +13,7 @@ from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
 from store.store import Store
 from store.tasks.tasks import Task
+from store.tasks.units import TaskId
 
 POOL = 20_000  # images looked at when there are more: a random part of them
 
@@ -30,7 +31,7 @@ class TaskPool:
         share: the share of all such tasks that is in the pool, drawn at random.
     """
 
-    tasks: Sequence[int]
+    tasks: Sequence[TaskId]
     images: Pool
     share: float = 1.0
 
@@ -39,7 +40,7 @@ class TaskPool:
 
         The probability of a draw counts how its task came into the pool already.
         """
-        rows = {task: row for row, task in enumerate(self.tasks)}
+        rows: dict[int, int] = {task: row for row, task in enumerate(self.tasks)}
         drawn_before = {
             rows[task]: None if p is None else p / self.share
             for task, p in request.drawn_before.items()
@@ -56,8 +57,8 @@ def task_pool(
     hardest: str | None,
     *,
     seed: int,
-    shown: Collection[int] = (),
-    listed: Collection[int] = (),
+    shown: Collection[TaskId] = (),
+    listed: Collection[TaskId] = (),
 ) -> TaskPool:
     """Build the pool of the project's open tasks.
 
@@ -85,7 +86,7 @@ def task_pool(
 
 
 def pool_of(
-    tasks: Sequence[int],
+    tasks: Sequence[TaskId],
     x: Floats,
     heads: Sequence[Learned],
     *,
@@ -113,8 +114,8 @@ def pool_of(
 
 
 def load_images(
-    store: Store, space: str, tasks: Sequence[Task], *, seed: int, always: Collection[int] = ()
-) -> tuple[list[int], Floats, float]:
+    store: Store, space: str, tasks: Sequence[Task], *, seed: int, always: Collection[TaskId] = ()
+) -> tuple[list[TaskId], Floats, float]:
     """Load the embeddings [N, D] of the tasks' images, of more than POOL of a random part.
 
     Args:
@@ -142,7 +143,9 @@ def _heads(predictor: Predictor, hardest: str | None) -> list[Learned]:
     return [first, *(head for head in predictor.heads.values() if head is not first)]
 
 
-def _part(tasks: Sequence[Task], most: int, seed: int, always: Collection[int] = ()) -> list[Task]:
+def _part(
+    tasks: Sequence[Task], most: int, seed: int, always: Collection[TaskId] = ()
+) -> list[Task]:
     """All images of as many tasks, drawn at random, as together have at most about `most`.
 
     Those of the tasks `always` are there as well.
@@ -157,8 +160,8 @@ def _part(tasks: Sequence[Task], most: int, seed: int, always: Collection[int] =
 
 
 def _one_image_each(
-    tasks: Sequence[int], x: Floats, head: Learned | None
-) -> tuple[Sequence[int], Floats]:
+    tasks: Sequence[TaskId], x: Floats, head: Learned | None
+) -> tuple[Sequence[TaskId], Floats]:
     """Keep one image of each task: the one that the head is least certain of, else the first.
 
     A task is chosen as a whole: with all of its images, it would be drawn the likelier the more it
@@ -168,7 +171,7 @@ def _one_image_each(
         return tasks, x
     finite = finite_rows(x)
     certainty = np.zeros(len(finite)) if head is None else head.spread(x[finite]).max(axis=1)
-    least: dict[int, int] = {}  # {task: index into `finite`}
+    least: dict[TaskId, int] = {}  # {task: index into `finite`}
     for index, row in enumerate(finite.tolist()):
         task = tasks[row]
         if task not in least or certainty[index] < certainty[least[task]]:

@@ -15,6 +15,7 @@ from services.suggestions.predictor import Predictor
 from store.predictions.shortlists import Choice
 from store.settings import Settings
 from store.tasks.annotations import AnnotationRecord
+from store.tasks.units import TaskId
 
 SHORTLIST_MOST = 1_000  # tasks, however fast the team is
 PACE_SECONDS = 1_800  # over which the team's speed is measured
@@ -72,8 +73,8 @@ class OpenList:
         only_missing: choose as many tasks as the list lacks, not as many as a whole one has.
     """
 
-    listed: Sequence[int] = ()
-    shown: Collection[int] = ()
+    listed: Sequence[TaskId] = ()
+    shown: Collection[TaskId] = ()
     only_missing: bool = False
 
 
@@ -115,7 +116,7 @@ def choose_next(
         size,
         strategy,
         random_share(settings, snapshot.advice),
-        drawn_before=snapshot.waiting,
+        drawn_before=dict(snapshot.waiting.items()),
         listed=before.listed,
     )
     with context.step("choose"):

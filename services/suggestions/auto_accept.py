@@ -45,6 +45,7 @@ from store.projects.goals import Goal, get_goal
 from store.projects.key_values import dataclass_key
 from store.store import Store
 from store.tasks.accept_marks import marked
+from store.tasks.units import TaskId
 from store.versions.versions import REFUSED, Version, newest_version
 from store.work import pending_work
 from store.work.work_kind import WorkKind
@@ -173,7 +174,7 @@ def _taken(
     version: Version,
     rule: Rule,
     goal: Goal,
-    shortlist: set[int],
+    shortlist: set[TaskId],
 ) -> list[Acceptance]:
     predictor = Predictor.load(store, version)
     if not all(map(predictor.learned, now.config.controls)):
@@ -203,7 +204,7 @@ def _taken(
     return taken
 
 
-def _of_groups(store: Store, now: Snapshot, groups: Sequence[str]) -> list[int]:
+def _of_groups(store: Store, now: Snapshot, groups: Sequence[str]) -> list[TaskId]:
     """The tasks of these groups that were written to Label Studio."""
     with store.database.read() as db:
         written = list_acceptances(db, now.project.id, (SENT, WRITTEN))
@@ -214,7 +215,7 @@ def _of_groups(store: Store, now: Snapshot, groups: Sequence[str]) -> list[int]:
     ]
 
 
-def reserved(project_id: int, task: int) -> bool:
+def reserved(project_id: int, task: TaskId) -> bool:
     """Whether a task is left to people whatever is suggested: the same answer at every look."""
     digest = hashlib.sha256(f"audit {project_id} {task}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < RESERVED * 2**32

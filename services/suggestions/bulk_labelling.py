@@ -21,6 +21,7 @@ from store.predictions.publications import SWEPT, add_publication
 from store.projects.projects import Project
 from store.store import Store
 from store.tasks.tasks import Task
+from store.tasks.units import TaskId
 from store.versions.label_reviews import Plain
 from store.versions.versions import START, Version
 from store.work import pending_work
@@ -51,7 +52,7 @@ class Row:
     `confidence` is 0 to 1, of the least sure control, and of the least sure image of the task.
     """
 
-    task: int  # Label Studio's id
+    task: TaskId
     source: str  # annotated, suggested, unsure, skipped, missing
     labels: Mapping[str, Plain] = field(default_factory=dict)  # by control
     confidence: float | None = None  # None where people said it, or nobody
@@ -95,7 +96,7 @@ def apply(store: Store, project: Project, least: float | None = None) -> Applied
         predictor = Predictor.load(store, version)
     except ArtifactError as error:
         raise ApplyError(f"{version.name} can't be read: {error}") from error
-    suggestions: dict[int, Suggestion] = {}
+    suggestions: dict[TaskId, Suggestion] = {}
     free = [task for task in now.tasks if task.ls_id not in now.annotated]
     for part in parts_of(free, PART, attrgetter("ls_id")):
         suggestions |= answers(store, project, part, predictor, now.config, least)
@@ -165,7 +166,7 @@ class _Reading:
 
 
 def _push(
-    store: Store, now: Snapshot, version: Version, suggestions: Mapping[int, Suggestion]
+    store: Store, now: Snapshot, version: Version, suggestions: Mapping[TaskId, Suggestion]
 ) -> int:
     """Write down what Label Studio lacks. Returns how many predictions that are."""
     project_id = now.project.id
@@ -204,7 +205,7 @@ class _Given:
     empty: bool
 
 
-def _given(db: Connection, project_id: int, version_id: int) -> dict[int, _Given]:
+def _given(db: Connection, project_id: int, version_id: int) -> dict[TaskId, _Given]:
     rows = db.execute(
         select(prediction.c.task_ls_id, prediction.c.score, prediction.c.result).where(
             prediction.c.project_id == project_id,

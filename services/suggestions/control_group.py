@@ -11,17 +11,18 @@ from dataclasses import replace
 
 from services.suggestions.predictor import Suggestion
 from store.projects.projects import Project
+from store.tasks.units import TaskId
 
 
-def is_blind(project: Project, task: int, share: float) -> bool:
+def is_blind(project: Project, task: TaskId, share: float) -> bool:
     """Whether this task (Label Studio's id) is of the `share` (0 to 1) that is shown nothing."""
     name = f"{project.ls_created}.{project.ls_id}.{task}".encode()
     return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") < share * 2**64
 
 
 def withhold(
-    project: Project, suggestions: Mapping[int, Suggestion], share: float
-) -> dict[int, Suggestion]:
+    project: Project, suggestions: Mapping[TaskId, Suggestion], share: float
+) -> dict[TaskId, Suggestion]:
     """The suggestions by task, those of blind tasks withheld."""
     return {
         task: withheld(suggestion) if is_blind(project, task, share) else suggestion

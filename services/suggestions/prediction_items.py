@@ -6,10 +6,11 @@ from services.suggestions.predictor import Suggestion
 from services.suggestions.queue_order import rest_score, shortlist_score
 from store.predictions.publications import Item
 from store.predictions.shortlists import Choice
+from store.tasks.units import TaskId
 from studio.regions import regions_to_json
 
 
-def prediction_item(task: int, score: float, suggestion: Suggestion) -> Item:
+def prediction_item(task: TaskId, score: float, suggestion: Suggestion) -> Item:
     """The suggestion as the store keeps it; `score` orders the queue."""
     withheld = suggestion.withheld
     return Item(
@@ -21,7 +22,7 @@ def prediction_item(task: int, score: float, suggestion: Suggestion) -> Item:
 
 
 def shortlist_items(
-    choices: Sequence[Choice], suggestions: dict[int, Suggestion], *, first: int = 0
+    choices: Sequence[Choice], suggestions: dict[TaskId, Suggestion], *, first: int = 0
 ) -> list[Item]:
     """What to push for a shortlist that begins at the place `first`."""
     return [
@@ -31,7 +32,7 @@ def shortlist_items(
     ]
 
 
-def rest_items(tasks: Sequence[int], suggestions: dict[int, Suggestion]) -> list[Item]:
+def rest_items(tasks: Sequence[TaskId], suggestions: dict[TaskId, Suggestion]) -> list[Item]:
     """What to push for tasks that are not on the shortlist."""
     return [
         prediction_item(task, rest_score(found.confidence), found)

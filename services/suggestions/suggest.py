@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from model.arrays import Floats
 from services.embedding.vectors import load_vectors
@@ -10,6 +11,7 @@ from services.suggestions.predictor import Predictor, Suggestion, TaskData
 from store.projects.projects import Project
 from store.store import Store
 from store.tasks.tasks import Task, task_data
+from store.tasks.units import TaskId
 from studio.config import LabelConfig
 from studio.items import WHOLE, at_item
 from studio.regions import StudioRegion
@@ -21,7 +23,7 @@ def suggest(
     tasks: Sequence[Task],
     predictor: Predictor,
     config: LabelConfig,
-) -> dict[int, Suggestion]:
+) -> dict[TaskId, Suggestion]:
     """What is shown for those of the project's `tasks` that have an embedding, by task.
 
     Blind tasks have theirs withheld.
@@ -37,7 +39,7 @@ def answers(
     predictor: Predictor,
     config: LabelConfig,
     least: float,
-) -> dict[int, Suggestion]:
+) -> dict[TaskId, Suggestion]:
     """{task: suggestion} for those of `tasks` that have an embedding; `least` confident ones.
 
     Of a task with several images, all are to be there: it is left out while one is not embedded.
@@ -61,15 +63,17 @@ def answers(
 
 NOTHING_LEARNED = Suggestion([], 0.0)
 
+Name = TypeVar("Name", bound=int)  # a task's id, or a position in a request
+
 
 def suggest_together(
     predictor: Predictor,
     config: LabelConfig,
-    asked: Sequence[tuple[int, int]],
+    asked: Sequence[tuple[Name, int]],
     x: Floats,
     least: float,
     data: Sequence[TaskData] | None,
-) -> dict[int, Suggestion]:
+) -> dict[Name, Suggestion]:
     """{name: what is suggested for all rows of that name}, as sure as the least sure of them.
 
     Args:
@@ -80,7 +84,7 @@ def suggest_together(
     names = [name for name, _ in asked]
     if not any(control.several or control.per_item for control in config.controls):
         return dict(zip(names, predictor.suggest(config, x, least, data), strict=True))
-    found: dict[int, Suggestion] = {}
+    found: dict[Name, Suggestion] = {}
     for whole in (True, False):
         rows = [row for row, (_, item) in enumerate(asked) if (item == WHOLE) == whole]
         asks = config.at(whole=whole)

@@ -5,6 +5,7 @@ from typing import Any
 
 from store.tasks.annotations import AnnotationRecord
 from store.tasks.tasks import TaskRecord
+from store.tasks.units import TaskId
 from studio.config import LabelConfig
 from studio.records.annotations import AnnotationInfo
 from studio.records.fields import text
@@ -21,7 +22,7 @@ def task_record(config: LabelConfig, task: TaskInfo) -> TaskRecord:
     """The task as the store keeps it. A task without data has no image."""
     uri, *more = image_uris(config, task.data)
     return TaskRecord(
-        ls_id=task.id,
+        ls_id=TaskId(task.id),
         data=task.data,
         uri=uri,
         updated_at=task.updated_at.timestamp() if task.updated_at else 0.0,
@@ -33,7 +34,7 @@ def annotation_record(annotation: AnnotationInfo) -> AnnotationRecord:
     """The annotation as the store keeps it."""
     return AnnotationRecord(
         ls_id=annotation.id,
-        task_ls_id=annotation.task,
+        task_ls_id=TaskId(annotation.task),
         created_at=annotation.created_at.timestamp(),
         updated_at=annotation.updated_at.timestamp(),
         result=regions_to_json(annotation.result),

@@ -15,6 +15,7 @@ from store.predictions.deletions import delete_tasks
 from store.projects.projects import Project, find_project, save_project
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.tasks import TaskRecord, get_tasks, save_tasks
+from store.tasks.units import TaskId
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
 from studio.config import parse_label_config
@@ -81,7 +82,8 @@ def apply_event(db: Connection, connection_id: str, event: Event) -> Outcome:
         return Outcome("ignored: this project was disconnected")
     match event.action:
         case WebhookAction.TASKS_DELETED:
-            return _wish(db, project, delete_tasks(db, project.id, event.deleted), WorkKind.LEARN)
+            deleted = delete_tasks(db, project.id, list(map(TaskId, event.deleted)))
+            return _wish(db, project, deleted, WorkKind.LEARN)
         case WebhookAction.ANNOTATIONS_DELETED:
             return _wish(
                 db, project, delete_annotations(db, project.id, event.deleted), WorkKind.LEARN

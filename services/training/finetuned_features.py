@@ -14,7 +14,7 @@ from services.snapshot import Snapshot
 from services.training.training_set import HOLDOUT_LEAST, TrainingSet, training_set
 from store.projects.embedding_spaces import backbone_of, is_tuned, pretrained_space
 from store.store import Store
-from store.tasks.units import task_of
+from store.tasks.units import TaskId, UnitId, task_of
 from store.versions.finetuned_backbones import Tuned, find_tuned
 
 
@@ -27,7 +27,7 @@ def tuned_of(store: Store, project_id: int, space: str) -> Tuned | None:
         return find_tuned(db, project_id, backbone)
 
 
-def unseen_only(unbiased: Mapping[int, bool], tuned: Tuned | None) -> dict[int, bool]:
+def unseen_only(unbiased: Mapping[TaskId, bool], tuned: Tuned | None) -> dict[TaskId, bool]:
     """Those that may be held out from now on: a backbone's own labels say nothing of it."""
     seen = tuned.seen if tuned else frozenset[int]()
     return {task: truth for task, truth in unbiased.items() if task not in seen}
@@ -77,9 +77,11 @@ def _with_pretrained(store: Store, project_id: int, data: TrainingSet, base: str
     return replace(data, tuned=True, pretrained=pretrained)
 
 
-def _held_out_of(data: TrainingSet, seen: frozenset[int], held: frozenset[int]) -> frozenset[int]:
+def _held_out_of(
+    data: TrainingSet, seen: frozenset[int], held: frozenset[int]
+) -> frozenset[UnitId]:
     """The labelled tasks to measure a backbone on that has `seen` some and was chosen by `held`."""
     honest = frozenset(unit for unit in data.holdout if task_of(unit) not in seen)
     if len(honest) < HOLDOUT_LEAST:
-        honest |= {unit for unit in data.tasks.tolist() if task_of(unit) in held}
+        honest |= {unit for unit in data.units if task_of(unit) in held}
     return honest

@@ -15,7 +15,7 @@ from model.training.control import ControlData, ControlResult, fit_control
 from services.suggestions.predictor import Predictor
 from services.training.training_set import TrainingSet
 from store.files.artifacts import Arrays, Artifact
-from store.tasks.units import task_of
+from store.tasks.units import UnitId, task_of
 from store.versions.version_metrics import ControlMetrics, EstimateJson, VersionMetrics
 from studio.config import LabelConfig
 
@@ -127,10 +127,10 @@ def _selection(metrics: VersionMetrics, control: str) -> Selection | None:
 
 def _contradictions(control: str, rows: ControlData, data: TrainingSet) -> list[str]:
     """What to say when tasks that show the very same image are labelled differently."""
-    key_of = dict(zip(data.tasks.tolist(), data.image_keys, strict=True))
-    labels: dict[str, dict[Value, int]] = {}
-    for task, value in zip(rows.tasks.tolist(), rows.values, strict=True):
-        labels.setdefault(key_of[task], {}).setdefault(value, task)
+    key_of = dict(zip(data.units, data.image_keys, strict=True))
+    labels: dict[str, dict[Value, UnitId]] = {}
+    for unit, value in zip(map(UnitId, rows.tasks.tolist()), rows.values, strict=True):
+        labels.setdefault(key_of[unit], {}).setdefault(value, unit)
     differing = [by_label for by_label in labels.values() if len(by_label) > 1]
     if not differing:
         return []

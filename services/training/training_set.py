@@ -20,7 +20,7 @@ from services.labels.multi_image import image_counts
 from services.labels.votes import Votes, read_votes
 from services.snapshot import Snapshot
 from store.store import Store
-from store.tasks.units import item_of, task_of
+from store.tasks.units import TaskId, UnitId, item_of, task_of
 from studio.config import LabelConfig
 from studio.controls import Control
 
@@ -45,14 +45,19 @@ class TrainingSet:
     image_keys: Sequence[str]
     x: Floats
     labels: Labels
-    holdout: frozenset[int]
+    holdout: frozenset[UnitId]
     space: str
     tuned: bool = False  # whether the backbone was fitted on labels of these very tasks
-    labelled_at: Mapping[int, float] = field(default_factory=dict)  # {unit: its newest annotation}
+    labelled_at: Mapping[UnitId, float] = field(default_factory=dict)  # of the newest annotation
     since: Since = field(default_factory=dict)  # when classes came that were not there at first
     votes: Votes = field(default_factory=dict)  # who gave the labels
     pretrained: Floats | None = None  # [N, D'] of a backbone that has not seen them, when tuned
     notes: tuple[str, ...] = ()  # on the labels, for people
+
+    @property
+    def units(self) -> list[UnitId]:
+        """The units [N] of the rows."""
+        return [UnitId(unit) for unit in self.tasks.tolist()]
 
     @property
     def is_held_out(self) -> bool:
@@ -65,32 +70,32 @@ class TrainingSet:
     def digest(self, config: LabelConfig) -> str:
         """What a version was trained on, as a hash: the same digest gives the same heads."""
         known = [
-            [int(task), key, self._plain(int(task))]
-            for task, key in zip(self.tasks, self.image_keys, strict=True)
+            [unit, key, self._plain(unit)]
+            for unit, key in zip(self.units, self.image_keys, strict=True)
         ]
         schemas = [[control.name, plain_target(control.schema)] for control in config.controls]
         parts = [self.space, schemas, sorted(known), sorted(self.holdout), *self._disputes()]
         text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _plain(self, task: int) -> list[Any]:
-        labels = self.labels[task]
+    def _plain(self, unit: UnitId) -> list[Any]:
+        labels = self.labels[unit]
         return [
-            [control, plain_value(labels[control]), sorted(self._unsaid(task, control))]
+            [control, plain_value(labels[control]), sorted(self._unsaid(unit, control))]
             for control in sorted(labels)
         ]
 
-    def _unsaid(self, task: int, control: str) -> list[str]:
+    def _unsaid(self, unit: UnitId, control: str) -> list[str]:
         """The classes of a control that came after the task's label."""
-        at = self.labelled_at.get(task, 0.0)
+        at = self.labelled_at.get(unit, 0.0)
         return [name for name, since in self.since.get(control, {}).items() if at < since]
 
     def _disputes(self) -> list[list[Any]]:
         """What soft labels are made of: the votes where a task has several."""
         return [
-            [int(task), control, vote.annotator or 0, plain_value(vote.value), vote.ground_truth]
-            for task in sorted(self.tasks.tolist())
-            for control, votes in sorted(self.votes.get(int(task), {}).items())
+            [unit, control, vote.annotator or 0, plain_value(vote.value), vote.ground_truth]
+            for unit in sorted(self.units)
+            for control, votes in sorted(self.votes.get(unit, {}).items())
             for vote in votes
             if len(votes) > 1
         ]
@@ -102,17 +107,18 @@ class TrainingSet:
         x = self.x
         if self.tuned:
             x = self.x[:0] if self.pretrained is None else self.pretrained
-        return near_duplicate_groups(x, self.image_keys, list(map(task_of, self.tasks.tolist())))
+        return near_duplicate_groups(x, self.image_keys, list(map(task_of, self.units)))
 
     def of_control(self, control: Control, groups: Int64s) -> ControlData:
         """The rows that have a label of this control; `groups` [N] are of all rows."""
-        values = [self.labels[int(task)].get(control.name) for task in self.tasks]
+        units = self.units
+        values = [self.labels[unit].get(control.name) for unit in units]
         encoded = encode(control.schema, values)
         rows = encoded.rows
-        at = np.array([self.labelled_at.get(int(task), 0.0) for task in self.tasks[rows]])
+        at = np.array([self.labelled_at.get(units[row], 0.0) for row in rows])
         encoded = leave_unsaid(encoded, self.since.get(control.name, {}), at)
         known = [value for value in values if value is not None]
-        votes = [self.votes.get(int(task), {}).get(control.name, ()) for task in self.tasks[rows]]
+        votes = [self.votes.get(units[row], {}).get(control.name, ()) for row in rows]
         return ControlData(
             control.schema,
             self.tasks[rows],
@@ -125,7 +131,9 @@ class TrainingSet:
         )
 
 
-def extend_holdout(data: TrainingSet, eligible: Mapping[int, bool], *, seed: int) -> frozenset[int]:
+def extend_holdout(
+    data: TrainingSet, eligible: Mapping[TaskId, bool], *, seed: int
+) -> frozenset[UnitId]:
     """What to hold out from now on, whole near-duplicate groups at a time.
 
     Args:
@@ -138,9 +146,9 @@ def extend_holdout(data: TrainingSet, eligible: Mapping[int, bool], *, seed: int
     if len(data.tasks) < HOLDOUT_FROM or wanted <= 0:
         return frozenset()
     groups = data.groups()
-    members: dict[int, list[int]] = {}
-    for unit, group in zip(data.tasks, groups, strict=True):
-        members.setdefault(int(group), []).append(int(unit))
+    members: dict[int, list[UnitId]] = {}
+    for unit, group in zip(data.units, groups, strict=True):
+        members.setdefault(int(group), []).append(unit)
     free = [
         group
         for group, units in members.items()
@@ -148,7 +156,7 @@ def extend_holdout(data: TrainingSet, eligible: Mapping[int, bool], *, seed: int
     ]
     rng = np.random.default_rng(seed)
     order = sorted(free, key=lambda g: (not eligible[task_of(members[g][0])], rng.random()))
-    taken: list[int] = []
+    taken: list[UnitId] = []
     for group in order:
         if len(taken) >= wanted:
             break

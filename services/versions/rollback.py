@@ -21,6 +21,7 @@ from store.projects.embedding_spaces import backbone_of, is_tuned, return_to
 from store.projects.projects import Project, change_project, get_project
 from store.store import Store
 from store.tasks.tasks import Task
+from store.tasks.units import TaskId, UnitId
 from store.versions.finetuned_backbones import may_be_served
 from store.versions.versions import (
     START,
@@ -150,7 +151,7 @@ def _to_suggest(now: Snapshot) -> list[Task]:
 
 
 def _write(
-    store: Store, now: Snapshot, version: Version, answers: dict[int, Suggestion], *, hold: bool
+    store: Store, now: Snapshot, version: Version, answers: dict[TaskId, Suggestion], *, hold: bool
 ) -> None:
     project_id, space = now.project.id, version.embedding_space
     choices = [choice for choice in now.kept() if choice.task in answers]
@@ -177,7 +178,7 @@ def _write(
     store.database.write(write)
 
 
-def _held_in(store: Store, now: Snapshot, space: str) -> list[int]:
+def _held_in(store: Store, now: Snapshot, space: str) -> list[UnitId]:
     """The units whose images have an embedding in `space`."""
     keys = {image.unit: image.image_key for image in now.images if image.image_key}
     there = store.embeddings.get(space, list(keys.values()))

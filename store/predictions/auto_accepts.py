@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from store.database.chunks import chunks
 from store.database.schema import acceptance
+from store.tasks.units import TaskId
 
 # Only shown by us; to be written; the call has begun; in Label Studio; to be deleted there.
 MARKED, WANTED, SENT, WRITTEN, WITHDRAWN = "marked", "wanted", "sent", "written", "withdrawn"
@@ -18,7 +19,7 @@ MARKED, WANTED, SENT, WRITTEN, WITHDRAWN = "marked", "wanted", "sent", "written"
 class Acceptance:
     """One accepted suggestion."""
 
-    task: int
+    task: TaskId
     version_id: int
     confidence: float
     result: list[dict[str, Any]]
@@ -59,7 +60,7 @@ def count_acceptances(db: Connection, project_id: int) -> dict[str, int]:
     return {row.state: row.many for row in rows}
 
 
-def written_confidences(db: Connection, project_id: int) -> dict[int, float]:
+def written_confidences(db: Connection, project_id: int) -> dict[TaskId, float]:
     """{task: how sure its suggestion was}, of those that Label Studio has."""
     rows = db.execute(
         select(acceptance.c.task_ls_id, acceptance.c.confidence).where(
@@ -80,7 +81,7 @@ def forget_unwritten(db: Connection, project_id: int) -> None:
 
 def add_acceptances(db: Connection, project_id: int, accepted: Sequence[Acceptance]) -> None:
     """Add these, but for tasks that have one."""
-    there: set[int] = set()
+    there: set[TaskId] = set()
     for ids in chunks([item.task for item in accepted]):
         query = select(acceptance.c.task_ls_id).where(
             acceptance.c.project_id == project_id, acceptance.c.task_ls_id.in_(ids)
@@ -106,7 +107,7 @@ def add_acceptances(db: Connection, project_id: int, accepted: Sequence[Acceptan
 def set_state(
     db: Connection,
     project_id: int,
-    task: int,
+    task: TaskId,
     state: str,
     annotation: int | None = None,
     *,
@@ -123,7 +124,7 @@ def set_state(
 
 
 def withdraw(
-    db: Connection, project_id: int, below: float = math.inf, tasks: Collection[int] = ()
+    db: Connection, project_id: int, below: float = math.inf, tasks: Collection[TaskId] = ()
 ) -> int:
     """Have what was written that is less sure than `below`, or of `tasks`, deleted again.
 
@@ -138,7 +139,7 @@ def withdraw(
     )
 
 
-def forget_acceptances(db: Connection, project_id: int, tasks: Collection[int]) -> None:
+def forget_acceptances(db: Connection, project_id: int, tasks: Collection[TaskId]) -> None:
     """Drop them: a person labelled the task, or it is gone."""
     for ids in chunks(tasks):
         db.execute(

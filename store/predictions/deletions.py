@@ -12,11 +12,12 @@ from store.database.chunks import chunks
 from store.database.schema import prediction, selection, task
 from store.predictions.auto_accepts import forget_acceptances
 from store.tasks.annotations import delete_annotations, task_annotations
+from store.tasks.units import TaskId
 
 DELETED = "deleted"  # in place of the strategy: what it chose is no more
 
 
-def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
+def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> int:
     """Mark the tasks and their annotations as deleted; forget what was suggested,
     accepted and drawn of them.
 

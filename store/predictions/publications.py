@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from store.database.chunks import chunks
 from store.database.schema import prediction, publication, publication_chunk
 from store.predictions.publication_reason import PublicationReason
+from store.tasks.units import TaskId
 
 CHUNK_ITEMS = 200  # predictions in one request to Label Studio
 SWEPT = "swept"  # the source of a prediction that Label Studio holds no more
@@ -23,7 +24,7 @@ SWEPT = "swept"  # the source of a prediction that Label Studio holds no more
 class Item:
     """One prediction to push. `score` orders the queue, in [0, 1]; `result` may be empty."""
 
-    task: int
+    task: TaskId
     score: float
     result: list[dict[str, Any]]
     withheld: list[dict[str, Any]] | None = None  # of a blind task: what it isn't shown
@@ -213,7 +214,7 @@ def end_publication(db: Connection, publication_id: int) -> None:
     )
 
 
-def published_tasks(db: Connection, publication_id: int) -> set[int]:
+def published_tasks(db: Connection, publication_id: int) -> set[TaskId]:
     """The tasks of a publication."""
     query = select(publication_chunk.c["items"]).where(
         publication_chunk.c.publication_id == publication_id
@@ -250,7 +251,7 @@ def save_predictions(
         db.execute(insert(prediction), rows)
 
 
-def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[int]:
+def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[TaskId]:
     """Tasks for which Label Studio holds a prediction of this version."""
     query = select(prediction.c.task_ls_id).where(
         prediction.c.project_id == project_id,
@@ -260,7 +261,7 @@ def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[int
     return set(db.execute(query).scalars())
 
 
-def scores_of(db: Connection, project_id: int, version_id: int) -> dict[int, float]:
+def scores_of(db: Connection, project_id: int, version_id: int) -> dict[TaskId, float]:
     """{task: its score in Label Studio} under a version, pushed or on the way there."""
     held = db.execute(
         select(prediction.c.task_ls_id, prediction.c.score).where(
@@ -273,7 +274,7 @@ def scores_of(db: Connection, project_id: int, version_id: int) -> dict[int, flo
     return coming | {row.task_ls_id: row.score for row in held}
 
 
-def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[int, float]:
+def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[TaskId, float]:
     """{task: score} of what is still to be pushed of a version's shortlist."""
     pending = db.execute(
         select(publication_chunk.c["items"])
@@ -288,7 +289,7 @@ def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[int,
     return {item["task"]: float(item["score"]) for items in pending for item in items}
 
 
-def latest_predictions(db: Connection, project_id: int) -> dict[int, int]:
+def latest_predictions(db: Connection, project_id: int) -> dict[TaskId, int]:
     """{task: id of the newest version of which Label Studio holds a prediction}."""
     rows = db.execute(
         select(prediction.c.task_ls_id, prediction.c.version_id)

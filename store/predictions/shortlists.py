@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from store.database.chunks import chunks
 from store.database.schema import annotation, selection
+from store.tasks.units import TaskId
 
 RANDOM = "random"  # the strategy's name
 
@@ -20,7 +21,7 @@ RANDOM = "random"  # the strategy's name
 class Choice:
     """A task chosen to be labelled next. `probability` of being picked, where it is known."""
 
-    task: int
+    task: TaskId
     strategy: str
     probability: float | None
 
@@ -33,7 +34,7 @@ class Draw:
     probability: float | None
 
 
-def drawn_tasks(db: Connection, project_id: int) -> dict[int, Draw]:
+def drawn_tasks(db: Connection, project_id: int) -> dict[TaskId, Draw]:
     """{task: its draw} of all tasks that were drawn and not chosen since, labelled ones too."""
     latest = (
         select(func.max(selection.c.id))
@@ -94,8 +95,8 @@ def _prune(db: Connection, project_id: int) -> None:
         columns.id, columns.task_ls_id, columns.strategy, columns.probability, columns.active
     ).where(columns.project_id == project_id)
     rows = db.execute(query.order_by(columns.created_at, columns.id)).all()
-    earliest: dict[int, int] = {}
-    least_likely: dict[int, tuple[float, int]] = {}
+    earliest: dict[TaskId, int] = {}
+    least_likely: dict[TaskId, tuple[float, int]] = {}
     for row in rows:
         if row.strategy == RANDOM:
             earliest.setdefault(row.task_ls_id, row.id)
@@ -130,7 +131,7 @@ def count_open_choices(db: Connection, project_id: int) -> int:
     return db.execute(query).scalar_one()
 
 
-def get_shortlist(db: Connection, project_id: int) -> list[int]:
+def get_shortlist(db: Connection, project_id: int) -> list[TaskId]:
     """The tasks of today's shortlist in order, labelled ones too."""
     query = (
         select(selection.c.task_ls_id)

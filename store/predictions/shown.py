@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, select, update
 from store.database.chunks import chunks
 from store.database.schema import annotation, prediction
 from store.predictions.publications import SWEPT
+from store.tasks.units import TaskId
 
 Result = list[dict[str, Any]]
 
@@ -27,7 +28,7 @@ class Suggested:
 
 def suggestions_by_task(
     db: Connection, project_id: int, *, annotated_only: bool = False
-) -> dict[int, list[Suggested]]:
+) -> dict[TaskId, list[Suggested]]:
     """{task: what it was given, the oldest first}, of all or of those that were ever annotated."""
     asked = [prediction.c.project_id == project_id]
     if annotated_only:
@@ -44,14 +45,14 @@ def suggestions_by_task(
         .where(*asked)
         .order_by(prediction.c.at, prediction.c.id)
     )
-    found: dict[int, list[Suggested]] = {}
+    found: dict[TaskId, list[Suggested]] = {}
     for task, version_id, at, result, withheld in rows:
         found.setdefault(task, []).append(Suggested(version_id, at, result, withheld))
     return found
 
 
 def forget_predictions(
-    db: Connection, version_id: int, ls_ids: Collection[int], annotated: Collection[int]
+    db: Connection, version_id: int, ls_ids: Collection[TaskId], annotated: Collection[TaskId]
 ) -> None:
     """Note that Label Studio holds these no more; what `annotated` tasks showed is remembered."""
     there = {*annotated}
@@ -61,7 +62,7 @@ def forget_predictions(
         db.execute(update(prediction).where(*_of(version_id, ids)).values(source=SWEPT))
 
 
-def _of(version_id: int, ls_ids: Collection[int]) -> tuple[ColumnElement[bool], ...]:
+def _of(version_id: int, ls_ids: Collection[TaskId]) -> tuple[ColumnElement[bool], ...]:
     return prediction.c.version_id == version_id, prediction.c.task_ls_id.in_(ls_ids)
 
 

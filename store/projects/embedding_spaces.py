@@ -17,7 +17,7 @@ from store.database.schema import task, version
 from store.projects.projects import Project, change_project, get_project
 from store.tasks.embedding_queue import any_to_embed
 from store.tasks.space_role import SpaceRole
-from store.tasks.units import item_of, task_of
+from store.tasks.units import TaskId, UnitId, item_of, task_of
 
 TUNED = "tuned:"  # family of fine-tuned backbones
 WEIGHTS = re.compile(r"#[0-9a-f]{12}$")  # which weights, where the name doesn't say it
@@ -110,7 +110,7 @@ def settle_in(db: Connection, project_id: int, backbone: str, space: str) -> Non
 
 
 def return_to(
-    db: Connection, project_id: int, space: str, base: str, held: Collection[int]
+    db: Connection, project_id: int, space: str, base: str, held: Collection[UnitId]
 ) -> None:
     """Use a space again that was in use before; a move under way is given up.
 
@@ -118,7 +118,7 @@ def return_to(
         held: the units whose images the space holds.
     """
     change_project(db, project_id, embedding_space=space, base_backbone=base, **_NO_MOVE)
-    by_item: dict[int, list[int]] = {}
+    by_item: dict[int, list[TaskId]] = {}
     for unit in held:
         by_item.setdefault(item_of(unit), []).append(task_of(unit))
     for item, tasks in by_item.items():

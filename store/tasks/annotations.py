@@ -11,6 +11,7 @@ from store.database.chunks import chunks
 from store.database.schema import annotation
 from store.tasks.accept_marks import is_accepted
 from store.tasks.labelled import clear_labelled
+from store.tasks.units import TaskId
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class AnnotationRecord:
     """An annotation as Label Studio tells it. Times are seconds since 1970."""
 
     ls_id: int
-    task_ls_id: int
+    task_ls_id: TaskId
     created_at: float
     updated_at: float
     result: list[dict[str, Any]]
@@ -131,7 +132,9 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
         for ls_id in ids:
             known = current.get(ls_id)
             if known is None:
-                unseen = AnnotationRecord(ls_id, 0, created_at=now, updated_at=now, result=[])
+                unseen = AnnotationRecord(
+                    ls_id, TaskId(0), created_at=now, updated_at=now, result=[]
+                )
                 row = _values(project_id, unseen, None)
             elif known.deleted:
                 continue
@@ -145,7 +148,7 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
 
 
 def current_annotations(
-    db: Connection, project_id: int, tasks: Collection[int] | None = None
+    db: Connection, project_id: int, tasks: Collection[TaskId] | None = None
 ) -> list[AnnotationRecord]:
     """The annotations that count as labels: not deleted, not skipped; by time of writing.
 
@@ -182,7 +185,7 @@ def current_annotations(
 
 
 def task_annotations(
-    db: Connection, project_id: int, task_ls_ids: Collection[int]
+    db: Connection, project_id: int, task_ls_ids: Collection[TaskId]
 ) -> dict[int, float]:
     """{annotation id: when we heard of it} of these tasks; skipped ones too, deleted ones not."""
     found: dict[int, float] = {}
@@ -199,7 +202,7 @@ def task_annotations(
     return found
 
 
-def first_received(db: Connection, project_id: int) -> dict[int, float]:
+def first_received(db: Connection, project_id: int) -> dict[TaskId, float]:
     """{task: when we first heard of an annotation of it}, in seconds since 1970."""
     rows = db.execute(
         select(annotation.c.task_ls_id, func.min(annotation.c.received_at).label("at"))
@@ -227,7 +230,7 @@ def first_lead_times(db: Connection, project_id: int) -> dict[tuple[int, float],
     return {(row.ls_id, row.created_at): row.lead_time for row in rows}
 
 
-def annotated_tasks(db: Connection, project_id: int) -> set[int]:
+def annotated_tasks(db: Connection, project_id: int) -> set[TaskId]:
     """Tasks with any annotation that is not deleted: a skipped task isn't offered again."""
     rows = db.execute(
         select(annotation.c.task_ls_id).where(
@@ -237,7 +240,7 @@ def annotated_tasks(db: Connection, project_id: int) -> set[int]:
     return set(rows.scalars())
 
 
-def annotated_since(db: Connection, project_id: int, at: float) -> set[int]:
+def annotated_since(db: Connection, project_id: int, at: float) -> set[TaskId]:
     """Tasks of whose annotations we heard anything after `at`, in seconds since 1970."""
     rows = db.execute(
         select(annotation.c.task_ls_id).where(
@@ -249,7 +252,7 @@ def annotated_since(db: Connection, project_id: int, at: float) -> set[int]:
     return set(rows.scalars())
 
 
-def annotated_before(db: Connection, project_id: int, at: float) -> set[int]:
+def annotated_before(db: Connection, project_id: int, at: float) -> set[TaskId]:
     """Tasks with an annotation that was received before `at`, in seconds since 1970."""
     rows = db.execute(
         select(annotation.c.task_ls_id).where(

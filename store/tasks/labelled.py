@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, selec
 
 from store.database.chunks import chunks
 from store.database.schema import annotation, task
-from store.tasks.units import FIRST
+from store.tasks.units import FIRST, TaskId
 
 # Every webhook clears marks: the statements are made once.
 _CLEAR_ALL = (
@@ -27,7 +27,9 @@ _CLEAR_ALL = (
 _CLEAR = _CLEAR_ALL.where(task.c.ls_id.in_(bindparam("ids", expanding=True)))
 
 
-def clear_labelled(db: Connection, project_id: int, tasks: Collection[int] | None = None) -> None:
+def clear_labelled(
+    db: Connection, project_id: int, tasks: Collection[TaskId] | None = None
+) -> None:
     """Clear the marks of these tasks, or of all, as far as they ever had an annotation."""
     if tasks is None:
         db.execute(_CLEAR_ALL, {"of_project": project_id})
@@ -41,7 +43,7 @@ def _first_images(project_id: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def set_labelled(
-    db: Connection, project_id: int, labelled: Collection[int], unlabelled: Collection[int]
+    db: Connection, project_id: int, labelled: Collection[TaskId], unlabelled: Collection[TaskId]
 ) -> None:
     """Mark these tasks as having a usable label, and those as having none."""
     for tasks, value in ((labelled, True), (unlabelled, False)):
@@ -61,7 +63,7 @@ def count_labelled(db: Connection, project_id: int) -> int:
     return db.execute(query).scalar_one()
 
 
-def unmarked_tasks(db: Connection, project_id: int, limit: int | None = None) -> set[int]:
+def unmarked_tasks(db: Connection, project_id: int, limit: int | None = None) -> set[TaskId]:
     """Tasks whose annotations are to be read, as they have no mark."""
     query = select(task.c.ls_id).where(
         *_first_images(project_id), task.c.labelled.is_(None), task.c.deleted_at.is_(None)

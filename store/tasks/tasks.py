@@ -11,14 +11,14 @@ from store.database.chunks import chunks
 from store.database.schema import task
 from store.tasks.labelled import clear_labelled
 from store.tasks.space_role import SpaceRole
-from store.tasks.units import FIRST, item_of, task_of, unit_of
+from store.tasks.units import FIRST, TaskId, UnitId, item_of, task_of, unit_of
 
 
 @dataclass(frozen=True)
 class TaskRecord:
     """A task as Label Studio tells it."""
 
-    ls_id: int
+    ls_id: TaskId
     data: Mapping[str, Any]
     uri: str | None
     updated_at: float
@@ -34,7 +34,7 @@ class TaskRecord:
 class Task:
     """A task as it is remembered; of one with several images, one of them."""
 
-    ls_id: int
+    ls_id: TaskId
     uri: str | None
     image_key: str | None
     embedded_space: str | None
@@ -45,7 +45,7 @@ class Task:
     item: int = FIRST  # which of the task's images, from 0
 
     @property
-    def unit(self) -> int:
+    def unit(self) -> UnitId:
         """Task and image as one number."""
         return unit_of(self.ls_id, self.item)
 
@@ -122,7 +122,7 @@ def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord])
     return changed
 
 
-def _renew(db: Connection, project_id: int, unit: int, row: Any, record: TaskRecord) -> bool:
+def _renew(db: Connection, project_id: int, unit: UnitId, row: Any, record: TaskRecord) -> bool:
     """Bring a known row in line; whether it shows another image now."""
     uri, data = record.uris[row.item], _data(record, row.item)
     same_image = row.uri == uri and row.deleted_at is None
@@ -135,7 +135,7 @@ def _renew(db: Connection, project_id: int, unit: int, row: Any, record: TaskRec
     return not same_image
 
 
-def _change(db: Connection, project_id: int, unit: int, **values: Any) -> None:
+def _change(db: Connection, project_id: int, unit: UnitId, **values: Any) -> None:
     db.execute(
         update(task)
         .where(
@@ -173,9 +173,9 @@ def _values(project_id: int, record: TaskRecord, item: int) -> dict[str, Any]:
     }
 
 
-def get_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> dict[int, Task]:
+def get_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> dict[UnitId, Task]:
     """{unit: image} of those of `ls_ids` that are known and not deleted, each with all images."""
-    found: dict[int, Task] = {}
+    found: dict[UnitId, Task] = {}
     for ids in chunks(ls_ids):
         rows = db.execute(_PRESENT, {"of_project": project_id, "ids": ids})
         found |= {(known := task_from(row)).unit: known for row in rows}
@@ -183,10 +183,10 @@ def get_tasks(db: Connection, project_id: int, ls_ids: Collection[int]) -> dict[
 
 
 def task_data(
-    db: Connection, project_id: int, ls_ids: Collection[int]
-) -> dict[int, Mapping[str, Any]]:
+    db: Connection, project_id: int, ls_ids: Collection[TaskId]
+) -> dict[TaskId, Mapping[str, Any]]:
     """The `data` of those of `ls_ids` that are known and not deleted."""
-    found: dict[int, Mapping[str, Any]] = {}
+    found: dict[TaskId, Mapping[str, Any]] = {}
     for ids in chunks(ls_ids):
         rows = db.execute(
             select(task.c.ls_id, task.c.data).where(
@@ -210,7 +210,7 @@ def list_tasks(db: Connection, project_id: int) -> list[Task]:
     return [task_from(row) for row in rows]
 
 
-def task_ids(db: Connection, project_id: int) -> set[int]:
+def task_ids(db: Connection, project_id: int) -> set[TaskId]:
     """The Label Studio ids of all tasks that are not deleted."""
     query = select(task.c.ls_id).where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
     return set(db.execute(query).scalars())
@@ -246,7 +246,7 @@ def mark_embedded(
     db: Connection,
     project_id: int,
     space: str,
-    image_keys: Mapping[int, str],
+    image_keys: Mapping[UnitId, str],
     role: SpaceRole = SpaceRole.IN_USE,
 ) -> None:
     """Remember that these images ({unit: image key}) have embeddings in `space`.
@@ -278,13 +278,13 @@ def mark_embedded(
     )
 
 
-def mark_broken(db: Connection, project_id: int, errors: Mapping[int, str]) -> None:
+def mark_broken(db: Connection, project_id: int, errors: Mapping[UnitId, str]) -> None:
     """Remember why these images can never be used ({unit: reason})."""
     for unit, reason in errors.items():
         _change(db, project_id, unit, image_error=reason, retry_at=None)
 
 
-def assign_holdout(db: Connection, project_id: int, ls_ids: Collection[int]) -> None:
+def assign_holdout(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
     """Put these tasks into the hold-out for good."""
     for ids in chunks(ls_ids):
         db.execute(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select
 from store.database.schema import review
 from store.tasks.annotations import annotated_since
 from store.tasks.tasks import task_ids
+from store.tasks.units import TaskId
 
 Plain = str | float | list[str]  # a label: a class, a number, or classes
 
@@ -31,7 +32,7 @@ class SuspiciousLabel:
     """A label that one annotator gave and that is probably wrong."""
 
     control: str
-    task: int  # Label Studio's id
+    task: TaskId
     given: Plain
     quality: float  # probability that it is right; of several classes, that of the least likely
     likely: Plain  # what a model expects that has not seen the image
@@ -52,7 +53,7 @@ class ContestedLabel:
     """A task that annotators disagree on, with no ground truth."""
 
     control: str
-    task: int  # Label Studio's id
+    task: TaskId
     opinions: Sequence[Opinion]
     likely: Plain  # what they most likely mean together
     quality: float  # probability that it is right; of numbers, the share of those who agree

@@ -49,7 +49,7 @@ from store.projects.embedding_spaces import (
 )
 from store.projects.projects import change_project, is_held
 from store.tasks.tasks import assign_holdout
-from store.tasks.units import task_of
+from store.tasks.units import TaskId, task_of
 from store.versions.finetuned_backbones import Tuned
 from store.versions.label_reviews import save_review
 from store.versions.versions import START, Version, change_version
@@ -192,7 +192,7 @@ class _Learning:
             log.warning("the served version can't be read; going on without it", error=str(error))
             return None
 
-    def _suggest(self, predictor: Predictor, tasks: set[int]) -> dict[int, Suggestion]:
+    def _suggest(self, predictor: Predictor, tasks: set[TaskId]) -> dict[TaskId, Suggestion]:
         listed = [task for task in self.now.tasks if task.ls_id in tasks]
         return suggest(self.store, self.now.project, listed, predictor, self.now.config)
 

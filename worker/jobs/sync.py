@@ -24,6 +24,7 @@ from store.tasks.annotations import (
 )
 from store.tasks.embedding_queue import any_to_embed
 from store.tasks.tasks import save_tasks, task_ids
+from store.tasks.units import TaskId
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.client import StudioClient
@@ -206,7 +207,7 @@ class _Sync:
             pending_work.check(db, self.context.lease)
             self.changes.tasks += save_tasks(db, self.project.id, tasks)
             self.changes.annotations += save_annotations(db, self.project.id, annotations)
-            known = task_annotations(db, self.project.id, [task.id for task in batch])
+            known = task_annotations(db, self.project.id, [TaskId(task.id) for task in batch])
             missing = {ls_id: at for ls_id, at in known.items() if ls_id not in seen}
             # A webhook can come before its transaction is committed: what is that new may be there.
             sure = [ls_id for ls_id, at in missing.items() if at < asked_at - OVERLAP]

@@ -23,12 +23,13 @@ def similar(
 ) -> None:
     """List the tasks whose images look most like a task's."""
     from services.embedding import similar_images
+    from store.tasks.units import TaskId
 
     with open_project(connection, project) as (store, connected):
         if task > MAX_ID:
             raise CommandError(f"project {project} has no task {task}")
         try:
-            neighbours = similar_images.similar(store, connected, task, count)
+            neighbours = similar_images.similar(store, connected, TaskId(task), count)
         except similar_images.NotReadyError as error:
             raise CommandError(str(error)) from None
     if as_json:
