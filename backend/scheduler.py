@@ -21,7 +21,8 @@ from store.store import Store
 from store.work import pending_work
 from store.work.jobs import add_job, change_job, get_job
 from store.work.work_kind import WorkKind
-from worker.queues.enqueue import enqueue, job_state
+from worker.queues.enqueue import enqueue
+from worker.queues.job_state import job_state
 
 log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ from backend.views.versions import Decision, VersionRecord, decide, version_reco
 from services.versions.rollback import VersionError
 from store.projects.projects import list_projects
 from store.versions.label_reviews import ContestedLabel, Rating, Review, SuspiciousLabel, get_review
-from worker.queues.enqueue import WorkerInfo
+from worker.queues.worker_registry import WorkerInfo
 
 router = APIRouter()
 

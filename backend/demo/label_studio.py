@@ -24,7 +24,7 @@ import httpx
 from backend.demo.sign_in import make_token, sign_up
 from studio.client import StudioClient
 from studio.records.projects import ProjectInfo
-from worker.supervision.parent_death import Lifeline, require_main_thread
+from worker.supervision.parent_death import ParentDeathGuard, require_main_thread
 
 HOST = "127.0.0.1"
 EMAIL = "demo@example.com"
@@ -74,7 +74,7 @@ class LabelStudioServer:
         self._program = environment.absolute() / "bin" / "label-studio"
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: Lifeline | None = None
+        self._parent_death: ParentDeathGuard | None = None
         self.port = port or _free_port()
         self._login = self._remembered() or {
             "email": email,
@@ -126,8 +126,8 @@ class LabelStudioServer:
         require_main_thread()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._remember()
-        self._lifeline = Lifeline()
-        command = self._lifeline.command(
+        self._parent_death = ParentDeathGuard()
+        command = self._parent_death.command(
             [
                 *(str(self._program), "start", "--no-browser"),
                 *("--internal-host", HOST, "--port", str(self.port)),
@@ -141,7 +141,7 @@ class LabelStudioServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=self._lifeline.pass_fds,
+                pass_fds=self._parent_death.pass_fds,
                 start_new_session=True,
             )
         try:
@@ -162,9 +162,9 @@ class LabelStudioServer:
                 process.wait(STOP_SECONDS)
             _signal_group(process, signal.SIGKILL)
             process.wait()
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
+        if self._parent_death is not None:
+            self._parent_death.close()
+            self._parent_death = None
 
     def add_user(self, email: str, password: str) -> str:
         """Make another annotator; return their Personal Access Token."""

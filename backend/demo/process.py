@@ -11,7 +11,7 @@ from pathlib import Path
 
 from backend.demo.label_studio import HOST
 from store.settings import Settings
-from worker.supervision.parent_death import Lifeline
+from worker.supervision.parent_death import ParentDeathGuard
 
 STOP_SECONDS = 20.0
 LOG_TAIL = 2000  # characters
@@ -49,7 +49,7 @@ class ApprenticeProcess:
         )
         self._more = dict(more)
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: Lifeline | None = None
+        self._parent_death: ParentDeathGuard | None = None
 
     @property
     def running(self) -> bool:
@@ -69,15 +69,15 @@ class ApprenticeProcess:
     def start(self) -> None:
         """Start it; it is not ready yet. From the main thread."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._lifeline = Lifeline()
+        self._parent_death = ParentDeathGuard()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._lifeline.command([sys.executable, "-m", "backend.cli", "up"]),
+                self._parent_death.command([sys.executable, "-m", "backend.cli", "up"]),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=self._lifeline.pass_fds,
+                pass_fds=self._parent_death.pass_fds,
                 start_new_session=True,
             )
 
@@ -91,9 +91,9 @@ class ApprenticeProcess:
                 process.wait(STOP_SECONDS)
             process.kill()  # what it started dies with it
             process.wait()
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
+        if self._parent_death is not None:
+            self._parent_death.close()
+            self._parent_death = None
 
 
 def free_port(preferred: int) -> int:

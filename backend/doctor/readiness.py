@@ -14,7 +14,8 @@ import redis
 from backend.inference.socket_path import socket_path
 from store.settings import Settings
 from worker.queues.broker import broker_url, redis_from_url
-from worker.queues.enqueue import QUEUES, WorkerInfo, workers_alive
+from worker.queues.enqueue import QUEUES
+from worker.queues.worker_registry import WorkerInfo, live_workers
 
 ANSWER_SECONDS = 1.0
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -88,7 +89,7 @@ def living_workers(settings: Settings) -> list[WorkerInfo] | None:
     """The workers that live; None when the broker doesn't answer."""
     client = redis_from_url(broker_address(settings), retries=0)
     try:
-        return workers_alive(client)
+        return live_workers(client)
     except redis.RedisError:
         return None
     finally:

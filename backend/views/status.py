@@ -25,7 +25,7 @@ from store.versions.versions import Version, get_version, list_versions
 from store.work.jobs import count_jobs
 from studio.config import parse_label_config
 from worker.queues.broker import broker_url, redis_from_url
-from worker.queues.enqueue import WorkerInfo, workers_alive
+from worker.queues.worker_registry import WorkerInfo, live_workers
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _workers(settings: Settings, redis: Redis | None) -> list[WorkerInfo] | None
     """The workers that live; None when the broker doesn't answer."""
     client = redis or redis_from_url(settings.redis_url or broker_url(settings.home), retries=0)
     try:
-        return workers_alive(client)
+        return live_workers(client)
     except RedisError:
         return None
     finally:

@@ -13,7 +13,8 @@ from store.work import pending_work
 from store.work.jobs import Job, change_job, list_jobs
 from tests.support.workbench import Workbench
 from worker.queues.broker import redis_from_url, running_broker
-from worker.queues.enqueue import job_state, open_queue
+from worker.queues.enqueue import open_queue
+from worker.queues.job_state import job_state
 
 
 @pytest.fixture

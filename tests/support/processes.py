@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from store.settings import Settings
-from worker.supervision.parent_death import Lifeline
+from worker.supervision.parent_death import ParentDeathGuard
 
 STOP_SECONDS = 30.0
 OWN = ("APPRENTICE_", "LABEL_STUDIO_", "BASIC_AUTH_")
@@ -70,17 +70,17 @@ def running(
     more: Mapping[str, str] | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """`apprentice COMMAND` within a `with` block, from when it is ready; its output is a file."""
-    lifeline = Lifeline()
+    parent_death = ParentDeathGuard()
     settings.home.mkdir(parents=True, exist_ok=True)
     log = settings.home / f"{command.split()[0]}.out"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            lifeline.command([sys.executable, "-m", "backend.cli", *command.split()]),
+            parent_death.command([sys.executable, "-m", "backend.cli", *command.split()]),
             env=environment(settings) | dict(more or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            pass_fds=lifeline.pass_fds,
+            pass_fds=parent_death.pass_fds,
             start_new_session=True,
         )
     try:
@@ -92,7 +92,7 @@ def running(
         yield process
     finally:
         stop(process)
-        lifeline.close()
+        parent_death.close()
 
 
 def stop(process: "subprocess.Popen[bytes]") -> int:

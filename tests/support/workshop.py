@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from tests.support import trial_jobs
-from worker.queues.enqueue import workers_alive
+from worker.queues.worker_registry import live_workers
 
 PATIENCE_SECONDS = 30.0
 
@@ -46,7 +46,7 @@ class Workshop:
 
     def pids(self) -> set[int]:
         """The workers that live."""
-        return {worker.pid for worker in workers_alive(self.connection)}
+        return {worker.pid for worker in live_workers(self.connection)}
 
     def work_off(self) -> None:
         """Let a worker do all that is in the queue."""

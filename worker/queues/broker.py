@@ -1,4 +1,4 @@
-"""The broker: its address, a client for it, and the embedded one's start and stop."""
+"""The broker's address, its Redis client, and starting and stopping the embedded broker."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from redis.retry import Retry
 from worker.queues import valkey_server
 from worker.queues.valkey_server import EXIT_IN_USE, BrokerError, BrokerInUseError
 from worker.supervision.child_process import ProcessSpec
-from worker.supervision.parent_death import Lifeline, require_main_thread
+from worker.supervision.parent_death import ParentDeathGuard, require_main_thread
 
 __all__ = [
     "Broker",
@@ -41,12 +41,12 @@ POLL_SECONDS = 0.02
 
 
 def broker_url(home: Path) -> str:
-    """The embedded broker's address for a given `APPRENTICE_HOME`."""
+    """Return the embedded broker's URL for an `APPRENTICE_HOME`."""
     return f"unix://{valkey_server.socket_path(home)}"
 
 
 def redis_from_url(url: str, *, retries: int = RETRIES) -> redis.Redis:
-    """A client that sits out a short absence of the server.
+    """Open a client that retries while the server restarts.
 
     Args:
         url: `redis://…`, `rediss://…` or `unix:///path`.
@@ -75,18 +75,18 @@ def broker_is_ready(url: str) -> bool:
 
 
 def broker_command(home: Path) -> list[str]:
-    """The command that runs the embedded broker of `home` in the foreground."""
+    """Return the command that runs the embedded broker of `home` in the foreground."""
     return [sys.executable, "-m", "worker.queues.valkey_server", str(home.absolute())]
 
 
 def broker_spec(home: Path) -> ProcessSpec:
-    """The embedded broker of `home`, for the launcher."""
+    """Return the embedded broker of `home` as a process of the supervisor."""
     url = broker_url(home)
     return ProcessSpec("broker", tuple(broker_command(home)), ready=lambda: broker_is_ready(url))
 
 
 class Broker:
-    """The embedded broker as a child of this process, for those who have no supervisor.
+    """The embedded broker as a child of this process, without a supervisor.
 
     It dies with this process, and starts from the main thread only.
     """
@@ -96,7 +96,7 @@ class Broker:
         self.url = broker_url(home)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: Lifeline | None = None
+        self._parent_death: ParentDeathGuard | None = None
 
     @property
     def pid(self) -> int:
@@ -106,21 +106,21 @@ class Broker:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, and come back when it answers.
+        """Start the broker and wait until it answers.
 
         Raises:
             BrokerInUseError: another broker serves this home.
             BrokerError: it ended, or didn't answer in time.
         """
         require_main_thread()
-        self._lifeline = Lifeline()
+        self._parent_death = ParentDeathGuard()
         self._process = subprocess.Popen(
-            self._lifeline.command(broker_command(self.home)),
+            self._parent_death.command(broker_command(self.home)),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
-            pass_fds=self._lifeline.pass_fds,
+            pass_fds=self._parent_death.pass_fds,
         )
         try:
             self._wait_until_ready(self._process)
@@ -141,7 +141,7 @@ class Broker:
             time.sleep(POLL_SECONDS)
 
     def _answers(self, process: "subprocess.Popen[bytes]") -> bool:
-        """Whether what answers at the socket is the server that was started here."""
+        """Whether the server at the socket is the one that was started here."""
         client = redis_from_url(self.url, retries=0)
         try:
             server = int(client.info("server")["process_id"])
@@ -152,7 +152,7 @@ class Broker:
             client.close()
 
     def stop(self) -> None:
-        """Stop it in good order. Nothing happens when it isn't running."""
+        """Stop the broker with SIGTERM. Nothing happens when it isn't running."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -162,19 +162,19 @@ class Broker:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill the broker at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
+        if self._parent_death is not None:
+            self._parent_death.close()
+            self._parent_death = None
 
 
 @contextmanager
 def running_broker(home: Path) -> Iterator[str]:
-    """Run the embedded broker of `home` within a `with` block; gives its URL."""
+    """Run the embedded broker of `home` within a `with` block; yields its URL."""
     broker = Broker(home)
     broker.start()
     try:

@@ -1,4 +1,4 @@
-"""Tells a worker that its job's process ended itself because the job was cancelled."""
+"""A flag in shared memory: the job's process ended itself because the job was cancelled."""
 
 import mmap
 

@@ -1,9 +1,9 @@
-"""The worker: takes jobs from one queue and runs each in a fork of itself.
+"""Runs the jobs of one queue, each in a forked process.
 
-RQ's forking worker, with what it leaves open closed: it claims a job in one step and by name, so
-that a claim outlives nobody; its forks die with it; it has no thread when it forks; it waits for a
+It differs from RQ's forking worker: it claims a job in one step and under its own name, so that a
+claim is lost with no worker; its forks die with it; it has no thread when it forks; it waits for a
 broker that is away instead of ending; it takes no commands from Redis; and other machines notice
-within `LEASE_SECONDS` that it has died.
+within `HEARTBEAT_TTL_SECONDS` that it has died.
 """
 
 import contextlib
@@ -29,10 +29,11 @@ from rq.worker import WorkerStatus
 
 from worker.queues.broker import redis_from_url
 from worker.queues.cancellation_mark import clear_mark, is_marked
-from worker.queues.enqueue import JOB_PREFIX, QUEUES, claims_key
-from worker.queues.heartbeat_worker import LeasedWorker
+from worker.queues.enqueue import JOB_PREFIX, QUEUES
+from worker.queues.heartbeat_worker import HeartbeatWorker
 from worker.queues.job_types import kinds_of_queue
-from worker.supervision.parent_death import Lifeline, require_main_thread
+from worker.queues.worker_registry import claims_key
+from worker.supervision.parent_death import ParentDeathGuard, require_main_thread
 
 OVERTIME_SECONDS = 5  # from the exception that ends a job in time to the end of its process
 FIRST_WAIT_SECONDS = 0.1  # for a broker that is away; doubled each time
@@ -42,8 +43,8 @@ HEALTHY_SECONDS = 30.0  # a run of that length makes the next wait the first aga
 RQ_LOGGERS = ("rq.worker", "rq.job", "rq.queue", "rq.registry", "rq.scripts")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Put what was taken and not started back to the front of the queue.
-GIVE_BACK_SCRIPT = """
+# Put claimed jobs that were not started back to the front of the queue.
+REQUEUE_SCRIPT = """
 -- KEYS: the claims, the queue; ARGV: job prefix
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
   if redis.call('HGET', ARGV[1] .. id, 'status') == 'queued' then
@@ -64,7 +65,7 @@ def run_worker(
     after_fork: Callable[[], None] | None = None,
     burst: bool = False,
 ) -> None:
-    """Serve one queue until SIGTERM or SIGINT: then the job at hand is finished first.
+    """Serve one queue until SIGTERM or SIGINT; a running job is finished first.
 
     A second signal, more than a second later, kills that job too.
 
@@ -107,8 +108,8 @@ def import_jobs(queue: str) -> None:
         kind.load()
 
 
-class ForkingWorker(LeasedWorker):
-    """Serves one queue; see `run_worker`."""
+class ForkingWorker(HeartbeatWorker):
+    """A worker of one queue; see `run_worker`."""
 
     def __init__(
         self,
@@ -119,8 +120,8 @@ class ForkingWorker(LeasedWorker):
         super().__init__(queue, connection)
         self.claims = claims_key(queue, self.name)
         self._after_fork = after_fork
-        self._lifeline = Lifeline()
-        self._may_stop_here = False
+        self._parent_death = ParentDeathGuard()
+        self._may_stop_now = False
         self._forked = ""  # id of the job whose process was forked last
 
     # Stopping
@@ -131,28 +132,28 @@ class ForkingWorker(LeasedWorker):
         return self._stop_requested
 
     def install_signal_handlers(self) -> None:
-        """From here on a signal ends the worker in good order, also before its first job."""
+        """Install the handlers of SIGINT and SIGTERM, before the first job already."""
         self._install_signal_handlers()  # type: ignore[no-untyped-call]
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Handle the first signal: stop now if nothing is at hand, else after the job."""
+        """Handle the first signal: stop now when idle, else after the job."""
         self._shutdown_requested_date = now()
         for number in STOP_SIGNALS:
             signal.signal(number, self.request_force_stop)
         self._stop_requested = True
-        if self._may_stop_here:
+        if self._may_stop_now:
             raise StopRequested
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Where nothing is lost when the signal's handler raises."""
-        self._may_stop_here = True
+        """Let the signal's handler raise here, where no job would be lost."""
+        self._may_stop_now = True
         try:
             if self._stop_requested:
                 raise StopRequested
             yield
         finally:
-            self._may_stop_here = False
+            self._may_stop_now = False
 
     def pause(self, seconds: float) -> None:
         """Sleep; raises `StopRequested` at once when a signal comes."""
@@ -160,10 +161,10 @@ class ForkingWorker(LeasedWorker):
             time.sleep(seconds)
 
     def teardown(self) -> None:
-        """Sign off, if the broker is there to hear it."""
+        """Deregister, if the broker answers."""
         if not self.is_horse:
             with contextlib.suppress(redis.RedisError):
-                self._give_back()
+                self._requeue_claims()
                 self.register_death()  # type: ignore[no-untyped-call]
 
     # Taking jobs
@@ -171,7 +172,7 @@ class ForkingWorker(LeasedWorker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Wait for a job, however long the broker is away; None only in burst mode.
+        """Wait for a job, also while the broker is away; None only in burst mode.
 
         Raises:
             StopRequested: a signal came.
@@ -179,11 +180,11 @@ class ForkingWorker(LeasedWorker):
         wait = FIRST_WAIT_SECONDS
         while True:
             try:
-                self._tidy_up()
+                self._repair()
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()
                 job_id = self._claim(timeout)
-                job = None if job_id is None else self._read(job_id)
+                job = None if job_id is None else self._read_claimed(job_id)
             except redis.RedisError as error:
                 log.warning("worker.broker_away", error=str(error), retry_in=wait)
                 self.pause(wait)
@@ -204,8 +205,8 @@ class ForkingWorker(LeasedWorker):
                 claimed = self.connection.blmove(self.queue.key, self.claims, timeout)
         return None if claimed is None else cast(bytes, claimed).decode()
 
-    def _read(self, job_id: str) -> Job | None:
-        """The claimed job; None, and it is dropped, when it can't be read."""
+    def _read_claimed(self, job_id: str) -> Job | None:
+        """Read the claimed job; None when it can't be read, and then its claim is dropped."""
         try:
             return self.job_class.fetch(job_id, connection=self.connection)
         except redis.RedisError:
@@ -218,21 +219,21 @@ class ForkingWorker(LeasedWorker):
         self.connection.lrem(self.claims, 0, job_id)
         return None
 
-    def _tidy_up(self) -> None:
-        """Before the next job: whatever the last one, or a lost answer, has left is put right."""
+    def _repair(self) -> None:
+        """Repair what the last job or a lost reply has left, before the next job."""
         self._horse_pid = 0
         self.set_state(WorkerStatus.IDLE)
         self.heartbeat()
-        self._give_back()
+        self._requeue_claims()
         for key in cast(set[bytes], self.connection.smembers(self.executions_key)):
-            self._end_abandoned(Execution.from_composite_key(key.decode(), self.connection))
+            self._fail_abandoned(Execution.from_composite_key(key.decode(), self.connection))
 
-    def _give_back(self) -> None:
-        script = self.connection.register_script(GIVE_BACK_SCRIPT)
+    def _requeue_claims(self) -> None:
+        script = self.connection.register_script(REQUEUE_SCRIPT)
         script(keys=[self.claims, self.queue.key], args=[JOB_PREFIX])
 
-    def _end_abandoned(self, execution: Execution) -> None:
-        """A job whose process is gone, while the broker couldn't be told."""
+    def _fail_abandoned(self, execution: Execution) -> None:
+        """Fail a job whose process ended while the broker was away."""
         execution.worker_name = self.name
         self.connection.srem(self.executions_key, execution.composite_key)
         try:
@@ -262,11 +263,11 @@ class ForkingWorker(LeasedWorker):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def setup_work_horse_signals(self) -> None:
-        """In the fork: forget the parent's signals, and die with it."""
+        """In the fork: reset the parent's signal handlers and bind this process to the parent."""
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        self._lifeline.hold()
+        self._parent_death.bind()
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         """In the fork: run the job, with a watchdog for code that catches every exception."""
@@ -286,7 +287,7 @@ class ForkingWorker(LeasedWorker):
         return succeeded
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
-        """In the fork: mark the job as started by this worker; only then its claim ends."""
+        """In the fork: mark the job as started by this worker, then remove its claim."""
         super().prepare_job_execution(job)
         self.connection.lrem(self.claims, 0, job.id)
 
@@ -302,7 +303,7 @@ class ForkingWorker(LeasedWorker):
         self.handle_job_failure(job, queue, exc_string="cancelled", execution=execution)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """Log why a job failed."""
+        """Log the exception of a failed job."""
         log.error("job.failed", exc_info=exc_info)
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:

@@ -1,4 +1,4 @@
-"""The side of a worker that tells others that it lives, and cleans up after those that don't."""
+"""An RQ worker with heartbeats: registration, their expiry, and cleaning of expired registries."""
 
 import contextlib
 from typing import Any
@@ -13,11 +13,12 @@ from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegist
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from worker.queues.enqueue import open_queue, worker_name
+from worker.queues.enqueue import open_queue
 from worker.queues.job_types import AllowedJob
+from worker.queues.worker_registry import worker_name
 from worker.supervision.process_identity import ProcessIdentity
 
-LEASE_SECONDS = 30  # a worker that wasn't heard of for so long is dead to other machines
+HEARTBEAT_TTL_SECONDS = 30  # a worker without a heartbeat for so long is dead to other machines
 IDLE_BEAT_SECONDS = 10  # between heartbeats while it waits for a job
 BUSY_BEAT_SECONDS = 5  # and while a job runs
 MAINTENANCE_SECONDS = 120
@@ -25,13 +26,13 @@ MAINTENANCE_SECONDS = 120
 log = structlog.get_logger(__name__)
 
 
-class LeasedWorker(Worker):
-    """RQ's worker under a name that is its process's for good, without a thread of its own."""
+class HeartbeatWorker(Worker):
+    """RQ's worker, named after its process, sending heartbeats without a thread of its own."""
 
     job_class = AllowedJob
 
     def __init__(self, queue: str, connection: redis.Redis) -> None:
-        """Make a worker of one queue. Nothing is asked of the broker, which may be away."""
+        """Make a worker of one queue, without a call to the broker, which may be away."""
         process = ProcessIdentity.own()
         super().__init__(
             [open_queue(connection, queue)],
@@ -46,9 +47,9 @@ class LeasedWorker(Worker):
         self.queue = self.queues[0]
 
     def bootstrap(self, *_args: Any, **_kwargs: Any) -> None:
-        """Register; RQ's log handlers are left out, and its command channel with its thread."""
+        """Register the worker, without RQ's log handlers and its command channel's thread."""
         self.executions.clear()
-        # The name is this process's alone: what stands under it is from its own last try.
+        # The name is this process's alone: an entry under it is from its own last try.
         self.connection.delete(self.key)
         self.register_birth()  # type: ignore[no-untyped-call]
         self.set_state(WorkerStatus.STARTED)
@@ -56,7 +57,7 @@ class LeasedWorker(Worker):
         log.info("worker.started", queue=self.queue.name, worker=self.name)
 
     def check_for_suspension(self, burst: bool) -> None:
-        """Nobody suspends workers through Redis."""
+        """Do nothing: workers aren't suspended through Redis."""
 
     @property
     def dequeue_timeout(self) -> int:
@@ -64,11 +65,11 @@ class LeasedWorker(Worker):
         return IDLE_BEAT_SECONDS
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
-        """Seconds until a running job without heartbeat counts as abandoned."""
-        return LEASE_SECONDS
+        """Seconds after which a running job without a heartbeat counts as abandoned."""
+        return HEARTBEAT_TTL_SECONDS
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Renew the lease and the registration. A broker that is away is no error."""
+        """Send a heartbeat and register again. A broker that is away is no error."""
         if pipeline is not None:
             self._beat(pipeline)
             return
@@ -77,18 +78,18 @@ class LeasedWorker(Worker):
             own.execute()
 
     def _beat(self, pipeline: Pipeline) -> None:
-        super().heartbeat(LEASE_SECONDS, pipeline=pipeline)
+        super().heartbeat(HEARTBEAT_TTL_SECONDS, pipeline=pipeline)
         worker_registration.register(self, pipeline)
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Renew the leases of a worker that runs a job; the job outlives the broker's absence."""
+        """Send the heartbeats of a worker that runs a job. A broker that is away is no error."""
         try:
             super().maintain_heartbeats(job, execution)
         except redis.RedisError as error:
             log.warning("worker.broker_away", job=job.id, error=str(error))
 
     def run_maintenance_tasks(self) -> None:
-        """Forget what has expired. Only what our jobs use is looked at."""
+        """Remove expired entries from the registries that our jobs use."""
         self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ's is untyped
         with contextlib.suppress(redis.RedisError):
             for registry in (StartedJobRegistry, FinishedJobRegistry, FailedJobRegistry):

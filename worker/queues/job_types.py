@@ -1,8 +1,8 @@
-"""What a job may be: one of the kinds in a table, with two whole numbers as arguments.
+"""The kinds of jobs, and an RQ job class that runs no others.
 
-RQ's own Job calls any dotted path that it finds in Redis and reads its arguments with pickle: who
-can write to Redis runs code on the workers. This one knows only the names in its table, reads
-nothing but JSON, and drops callbacks, webhooks, dependencies and whatever else could reach out.
+RQ's own Job calls any dotted path that it finds in Redis and reads its arguments with pickle, so
+whoever can write to Redis runs code on the workers. `AllowedJob` calls only registered functions,
+reads JSON alone, and drops callbacks, webhooks and dependencies.
 """
 
 import importlib
@@ -25,15 +25,15 @@ TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class JobRefusedError(Exception):
-    """Redis holds a job that isn't one of ours; it is not run."""
+    """Redis holds a job of no registered kind; it is not run."""
 
 
 @dataclass(frozen=True)
 class JobKind:
-    """What one kind of job is.
+    """A kind of job.
 
     Attributes:
-        name: the prefix of its job ids, and all that Redis holds of the function.
+        name: the prefix of its job ids; Redis holds it in place of the function's path.
         target: `module:function`, imported when a job of this kind is run, not before.
         queue: the queue that its jobs wait in.
         timeout: seconds after which it is killed. A job stops by itself long before.
@@ -45,7 +45,7 @@ class JobKind:
     timeout: int
 
     def load(self) -> JobFunction:
-        """Import the function: it is called with the project's id and the generation."""
+        """Import the function, which takes the project's id and the generation."""
         module, _, name = self.target.partition(":")
         function: JobFunction = getattr(importlib.import_module(module), name)
         return function
@@ -55,7 +55,7 @@ _KINDS: dict[str, JobKind] = {}
 
 
 def register_kind(kind: JobKind) -> JobKind:
-    """Allow a kind of job. Registering the same kind again changes nothing.
+    """Register a kind of job. Registering the same kind again changes nothing.
 
     Raises:
         ValueError: the target isn't `module:function`, or the name means another kind already.
@@ -68,7 +68,7 @@ def register_kind(kind: JobKind) -> JobKind:
 
 
 def get_kind(name: str) -> JobKind:
-    """The kind of that name.
+    """Return the kind of that name.
 
     Raises:
         JobRefusedError: there is none.
@@ -80,7 +80,7 @@ def get_kind(name: str) -> JobKind:
 
 
 def kinds_of_queue(queue: str) -> list[JobKind]:
-    """The kinds whose jobs wait in that queue."""
+    """List the kinds whose jobs wait in that queue."""
     return [kind for kind in _KINDS.values() if kind.queue == queue]
 
 
@@ -96,7 +96,7 @@ FINETUNE = _register(WorkKind.FINETUNE, timeout=7 * 86_400)
 
 
 class AllowedJob(Job):
-    """An RQ job that calls one of the registered kinds, whatever Redis says."""
+    """An RQ job that calls only functions of registered kinds."""
 
     def __init__(
         self,
@@ -104,11 +104,11 @@ class AllowedJob(Job):
         connection: Redis | None = None,
         serializer: Serializer | str | None = None,
     ) -> None:
-        """As RQ's, but the serializer is always JSON."""
+        """Make a job as RQ does, always with the JSON serializer."""
         super().__init__(id=id, connection=connection, serializer=JSONSerializer)
 
     def restore(self, raw_data: Any) -> None:
-        """Take from Redis what a job of ours has, and nothing else."""
+        """Read the job from Redis, without callbacks, webhooks, dependencies and repeats."""
         super().restore(raw_data)
         self._success_callback_name = None
         self._failure_callback_name = None
@@ -135,5 +135,5 @@ class AllowedJob(Job):
         if self.kwargs or len(args) != 2 or not all(type(arg) is int for arg in args):
             raise JobRefusedError("a job takes a project's id and a generation, both whole numbers")
         project_id, generation = args
-        with suppress(LeaseLostError):  # what it was enqueued for is done, or was cancelled
+        with suppress(LeaseLostError):  # its work is done already, or was cancelled
             self.func(project_id, generation)

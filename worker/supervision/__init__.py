@@ -1,1 +1,1 @@
-"""Child processes: started, watched, and killed with their parent."""
+"""Starting, restarting and stopping child processes."""

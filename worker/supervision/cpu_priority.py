@@ -1,4 +1,4 @@
-"""How much of the processors a process takes while others want them."""
+"""Lowers the CPU priority of a process."""
 
 import os
 import time
@@ -8,12 +8,12 @@ TRIES = 20
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
-def be_nice(level: int) -> None:
-    """Go back behind others by `level`, 0 to 19, as `nice` does.
+def lower_cpu_priority(level: int) -> None:
+    """Raise the nice value of this process by `level`, 0 to 19.
 
-    Linux by default shares the processors among sessions first, and a process alone in its session,
-    as ours are, is then compared with nobody: so its session is put back as well (sched(7), "The
-    autogroup feature").
+    Linux by default shares CPU time among sessions first, so that the nice value of a process alone
+    in its session has no effect: the session's nice value is set as well (sched(7), "The autogroup
+    feature").
     """
     os.nice(level)
     if os.getsid(0) != os.getpid():

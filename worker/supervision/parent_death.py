@@ -1,11 +1,11 @@
-"""Children that die with their parent, however it dies.
+"""Kills child processes when their parent process ends, also by SIGKILL.
 
-A parent that is killed with SIGKILL can't clean up after itself. On Linux the kernel does it
-(`PR_SET_PDEATHSIG`); elsewhere the child watches a pipe whose other end only the parent holds.
+On Linux the kernel does it (`PR_SET_PDEATHSIG`); elsewhere the child watches a pipe whose other end
+only the parent holds.
 
-Run as a script (`python -I -S tether.py ...`, see `tethered`) it binds any command, also one that
-isn't Python, so it imports nothing but the standard library. The kernel's signal comes when the
-*thread* that made the child ends: parents start their children from the main thread.
+Run as a script (see `ParentDeathGuard.command`) it binds any command, also one that isn't Python,
+so it imports nothing but the standard library. The kernel's signal comes when the *thread* that
+made the child ends: parents start their children from the main thread.
 """
 
 import contextlib
@@ -20,32 +20,32 @@ from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 POLL_SECONDS = 0.2  # how late the pipe watcher notices that its command has ended
-KERNEL_CAN = sys.platform == "linux"
+HAS_PDEATHSIG = sys.platform == "linux"
 
 
-class TetherError(RuntimeError):
+class ParentDeathError(RuntimeError):
     """A child can't be bound to its parent."""
 
 
-class Lifeline:
-    """Made by a parent; each child that holds it dies when that parent does.
+class ParentDeathGuard:
+    """Made by a parent process; kills the children that are bound to it when the parent ends.
 
     Args:
-        by_kernel: let the kernel send the signal; the default where it can.
+        by_kernel: let the kernel send the signal, by default where it can; else use a pipe.
     """
 
-    def __init__(self, by_kernel: bool = KERNEL_CAN) -> None:
+    def __init__(self, by_kernel: bool = HAS_PDEATHSIG) -> None:
         self.by_kernel = by_kernel
         self.parent = os.getpid()
         self._read, self._write = (-1, -1) if by_kernel else os.pipe()
 
-    def hold(self) -> None:
-        """Bind this process, a fork of the parent and leader of its own process group."""
+    def bind(self) -> None:
+        """Bind this process: a fork of the parent, and the leader of its own process group."""
         if self.by_kernel:
             die_with_parent(self.parent)
             return
         os.close(self._write)
-        threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
+        threading.Thread(target=self._watch, name="parent-death", daemon=True).start()
 
     def _watch(self) -> None:
         os.read(self._read, 1)
@@ -54,37 +54,37 @@ class Lifeline:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """`argv`, wrapped so that the process is bound; start it with `pass_fds=self.pass_fds`."""
+        """Return `argv` wrapped so that its process is bound; start it with `pass_fds=pass_fds`."""
         return [sys.executable, "-I", "-S", __file__, str(self.parent), str(self._read), *argv]
 
     @property
     def pass_fds(self) -> tuple[int, ...]:
-        """Descriptors that a wrapped command has to inherit."""
+        """File descriptors that a wrapped command must inherit."""
         return () if self.by_kernel else (self._read,)
 
     def close(self) -> None:
-        """Forget the pipe. Children that are bound by it die."""
+        """Close the pipe. Children that are bound by it are killed."""
         if not self.by_kernel:
             os.close(self._read)
             os.close(self._write)
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the process `parent` ends (Linux).
+    """Let the kernel kill this process when the process `parent` ends (Linux).
 
     Raises:
-        TetherError: the kernel refused.
+        ParentDeathError: the kernel refused.
     """
     if _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise TetherError("prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:  # it died before the kernel knew
+        raise ParentDeathError("prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it ended before the call
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def require_main_thread() -> None:
-    """Raise `TetherError` where a bound child would die with a thread instead of the process."""
-    if KERNEL_CAN and threading.current_thread() is not threading.main_thread():
-        raise TetherError("start bound processes from the main thread")
+    """Raise ParentDeathError in any other thread: its end would kill the child that it bound."""
+    if HAS_PDEATHSIG and threading.current_thread() is not threading.main_thread():
+        raise ParentDeathError("start bound processes from the main thread")
 
 
 def _run(parent: int, pipe: int, argv: list[str]) -> None:
@@ -112,7 +112,7 @@ def _run_and_watch(pipe: int, argv: list[str]) -> None:
     sys.exit(code if code >= 0 else 128 - code)
 
 
-if KERNEL_CAN:
+if HAS_PDEATHSIG:
     _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Which process this is, so that others can tell later whether it still lives.
+"""Identifies a process uniquely, so that other processes can check whether it still runs.
 
-A pid alone is used again after its process ended, and says nothing on another machine. Host (with
-its boot and its pid namespace), pid and start time together name one process for good.
+A pid alone is used again after its process has ended, and is unique on one machine only. Host (with
+its boot and its pid namespace), pid and start time together identify a process for good.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.-]")
-DEAD_STATES = ("Z", "X")  # of /proc/PID/stat: ended, only not yet waited for
+DEAD_STATES = ("Z", "X")  # of /proc/PID/stat: ended, not yet waited for
 
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """One process of one machine.
+    """The identity of a process.
 
     Attributes:
         host: the machine's name, then 8 hex digits of its boot and pid namespace.
@@ -40,17 +40,17 @@ class ProcessIdentity:
 
     @classmethod
     def parse(cls, text: str) -> "ProcessIdentity":
-        """The inverse of `str`.
+        """Parse the text that `str` gives.
 
         Raises:
-            ValueError: it's no identity.
+            ValueError: the text is no identity.
         """
         host, pid, started = text.rsplit("-", 2)
         return cls(host, int(pid), int(started))
 
     @classmethod
     def own(cls) -> "ProcessIdentity":
-        """The process that asks."""
+        """Return the identity of this process."""
         pid = os.getpid()
         started = start_time(pid)
         if started is None:
@@ -59,7 +59,7 @@ class ProcessIdentity:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a process of this machine, so that `is_running` knows."""
+        """Whether it is a process of this machine, as `is_running` requires."""
         return self.host == _this_host()
 
     def is_running(self) -> bool:
@@ -68,7 +68,7 @@ class ProcessIdentity:
 
 
 def start_time(pid: int) -> int | None:
-    """When a process started (units: see `ProcessIdentity.started`); None when it has ended."""
+    """Return a process's start time, as in `ProcessIdentity.started`; None when it has ended."""
     if sys.platform != "linux":
         return _start_time_elsewhere(pid)
     try:
@@ -97,7 +97,7 @@ def _this_host() -> str:
     if sys.platform == "linux":
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         # Containers of one machine share its boot, and may share a name, but not their pids.
-        place = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+        machine = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     else:
-        place = f"{uuid.getnode():x}"
-    return f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+        machine = f"{uuid.getnode():x}"
+    return f"{name}-{hashlib.sha256(machine.encode()).hexdigest()[:8]}"

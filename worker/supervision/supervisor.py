@@ -1,8 +1,9 @@
-"""The launcher: starts the processes of `apprentice up`, keeps them up, and leaves none behind.
+"""Starts the processes of `apprentice up`, restarts those that end, and stops them all.
 
-Each process gets a session of its own, so that a Ctrl-C at the terminal reaches the launcher alone
-and the end of a process takes its children along. Stopping is SIGTERM, a grace, then SIGKILL to all
-of the session; if the launcher itself is killed, its children die with it (`parent_death`).
+Each process gets a session of its own, so that a Ctrl-C at the terminal reaches the supervisor
+alone, and so that a process can be killed with its descendants. Stopping is SIGTERM, a grace
+period, then SIGKILL to the whole session; if the supervisor itself is killed, its children die
+with it (`parent_death`).
 """
 
 import contextlib
@@ -17,8 +18,8 @@ from typing import IO
 
 import structlog
 
-from worker.supervision.child_process import Child, ProcessSpec, shorten_log
-from worker.supervision.parent_death import Lifeline, require_main_thread
+from worker.supervision.child_process import ChildProcess, ProcessSpec, shorten_log
+from worker.supervision.parent_death import ParentDeathGuard, require_main_thread
 
 __all__ = ["ProcessSpec", "StartFailedError", "Supervisor"]
 
@@ -32,15 +33,15 @@ log = structlog.get_logger(__name__)
 
 
 class StartFailedError(RuntimeError):
-    """A process didn't come up; everything was stopped again."""
+    """A process didn't become ready; all processes were stopped again."""
 
 
 class Supervisor:
-    """Keeps a set of processes running until it is told to stop.
+    """Keeps a set of processes running until a signal stops it.
 
     Args:
-        specs: what to run. `after` may name only earlier ones.
-        log_dir: where each process's output goes; None for the launcher's own stderr.
+        specs: the processes. `after` may name only earlier ones.
+        log_dir: the folder of the processes' logs; None for the supervisor's own stderr.
     """
 
     def __init__(self, specs: Sequence[ProcessSpec], log_dir: Path | None = None) -> None:
@@ -50,66 +51,66 @@ class Supervisor:
                 raise ValueError(f"{spec.name}: named twice, or after something that comes later")
             seen.add(spec.name)
         self._log_dir = log_dir
-        self._lifeline: Lifeline | None = None
-        self._children = {spec.name: Child(spec, self._open_log) for spec in specs}
+        self._parent_death: ParentDeathGuard | None = None
+        self._children = {spec.name: ChildProcess(spec, self._open_log) for spec in specs}
         self._signals = 0
         self._logs_checked = time.monotonic()
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
         """Run the processes until SIGINT, SIGTERM or SIGHUP, then stop them all.
 
-        A second signal cuts the grace short.
+        A second signal ends the grace period.
 
         Args:
             on_ready: called once, when all are ready.
 
         Raises:
-            StartFailedError: one of them didn't come up.
+            StartFailedError: a process didn't become ready.
         """
         require_main_thread()
         if self._log_dir is not None:
             self._log_dir.mkdir(parents=True, exist_ok=True)
-        self._lifeline = Lifeline()
+        self._parent_death = ParentDeathGuard()
         try:
-            with self._woken_by_signals() as wake:
+            with self._signal_pipe() as wake:
                 try:
-                    self._keep_up(wake, on_ready)
+                    self._run_until_signal(wake, on_ready)
                 finally:
                     self._stop_all(wake)
         finally:
-            self._lifeline.close()
+            self._parent_death.close()
 
     def pids(self) -> dict[str, int]:
-        """The processes that run now."""
+        """Return {name: pid} of the processes that run now."""
         return {name: child.pid for name, child in self._children.items() if child.pid}
 
-    # Starting and keeping up
+    # Starting and restarting
 
-    def _keep_up(self, wake: int, on_ready: Callable[[], None] | None) -> None:
+    def _run_until_signal(self, wake: int, on_ready: Callable[[], None] | None) -> None:
         while not self._signals:
             for child in self._children.values():
-                self._look_after(child)
+                self._supervise(child)
             if on_ready is not None and all(child.was_ready for child in self._children.values()):
                 on_ready()
                 on_ready = None
             self._shorten_logs()
-            self._wait(wake, self._next_look())
+            self._wait(wake, self._seconds_until_due())
 
-    def _look_after(self, child: Child) -> None:
-        assert self._lifeline is not None
+    def _supervise(self, child: ChildProcess) -> None:
+        assert self._parent_death is not None
         if child.has_ended():
-            self._note_end(child)
-        if child.pid == 0 and child.due <= time.monotonic() and self._may_start(child):
-            child.start(self._lifeline)
+            self._handle_exit(child)
+        if child.pid == 0 and child.start_at <= time.monotonic() and self._can_start(child):
+            child.start(self._parent_death)
             log.info("process.started", process=child.spec.name, pid=child.pid)
         if child.pid and not child.was_ready:
-            self._ask_if_ready(child)
+            self._check_ready(child)
 
-    def _may_start(self, child: Child) -> bool:
+    def _can_start(self, child: ChildProcess) -> bool:
         return child.was_ready or all(self._children[name].was_ready for name in child.spec.after)
 
-    def _note_end(self, child: Child) -> None:
-        code = child.bury()
+    def _handle_exit(self, child: ChildProcess) -> None:
+        code = child.kill()
         log.warning(
             "process.ended",
             process=child.spec.name,
@@ -119,7 +120,7 @@ class Supervisor:
         if not child.was_ready and child.failures >= START_ATTEMPTS:
             raise StartFailedError(self._explain(child, f"ended with code {code}"))
 
-    def _ask_if_ready(self, child: Child) -> None:
+    def _check_ready(self, child: ChildProcess) -> None:
         spec = child.spec
         if spec.ready is None or spec.ready():
             child.was_ready = True
@@ -130,36 +131,36 @@ class Supervisor:
                 self._explain(child, f"wasn't ready after {spec.ready_seconds:.0f} s")
             )
 
-    def _explain(self, child: Child, what: str) -> str:
+    def _explain(self, child: ChildProcess, what: str) -> str:
         if self._log_dir is None:
             return f"{child.spec.name} {what}"
         path = self._log_dir / f"{child.spec.name}.log"
         tail = path.read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()
         return f"{child.spec.name} {what}. The end of {path}:\n{tail}"
 
-    def _next_look(self) -> float:
-        """Seconds until something may have to be done, unless a signal comes first."""
+    def _seconds_until_due(self) -> float:
+        """Return the seconds until the next check, unless a signal comes first."""
         if any(child.pid and not child.was_ready for child in self._children.values()):
             return READY_POLL_SECONDS
         now = time.monotonic()
         waits = [
-            child.due - now
+            child.start_at - now
             for child in self._children.values()
-            if child.pid == 0 and self._may_start(child)
+            if child.pid == 0 and self._can_start(child)
         ]
         return max(0.0, min([LOG_CHECK_SECONDS, *waits]))
 
     # Stopping
 
     def _stop_all(self, wake: int) -> None:
-        """Stop what nothing else needs any more, until all is stopped."""
+        """Stop all processes, each after those that need it."""
         while running := [child for child in self._children.values() if child.pid]:
             needed = {name for child in running for name in child.spec.after}
             for child in running:
                 if child.spec.name not in needed:
                     child.terminate()
                 if child.has_ended() or child.is_overdue() or self._signals > 1:
-                    child.bury()
+                    child.kill()
                     log.info("process.stopped", process=child.spec.name)
             if any(child.pid for child in running):
                 self._wait(wake, READY_POLL_SECONDS)
@@ -167,8 +168,8 @@ class Supervisor:
     # Signals, waiting, logs
 
     @contextlib.contextmanager
-    def _woken_by_signals(self) -> Iterator[int]:
-        """Signals, and the end of a child, make a descriptor readable."""
+    def _signal_pipe(self) -> Iterator[int]:
+        """Yield a file descriptor that a signal, or the end of a child, makes readable."""
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
@@ -202,7 +203,7 @@ class Supervisor:
             yield file
 
     def _shorten_logs(self) -> None:
-        """Cut long logs. Their writers append, so they go on at the new end."""
+        """Shorten long logs once a minute."""
         if self._log_dir is None or time.monotonic() - self._logs_checked < LOG_CHECK_SECONDS:
             return
         self._logs_checked = time.monotonic()

@@ -26,7 +26,8 @@ from services.embedding.backbones import backbone_folder
 from store.settings import Settings
 from store.work.work_kind import WorkKind
 from worker.queues.broker import broker_command, redis_from_url
-from worker.queues.enqueue import QUEUES, clear_stale_leases
+from worker.queues.dead_workers import remove_dead_workers
+from worker.queues.enqueue import QUEUES
 from worker.supervision.supervisor import ProcessSpec
 
 READY_SECONDS = 120.0  # for each process; a busy machine imports slowly
@@ -75,10 +76,10 @@ def process_specs(settings: Settings) -> list[ProcessSpec]:
 
 
 def broker_is_ready(settings: Settings) -> bool:
-    """Whether the broker answers; if so, clear the leases of dead workers."""
+    """Whether the broker answers; if so, remove dead workers."""
     client = redis_from_url(broker_address(settings), retries=0)
     try:
-        clear_stale_leases(client)
+        remove_dead_workers(client)
     except RedisError:
         return False
     finally:

@@ -16,11 +16,11 @@ def worker(queue: WorkKind) -> None:
     from backend import logs
     from worker.queues.broker import broker_url
     from worker.queues.forking_worker import run_worker
-    from worker.supervision.cpu_priority import be_nice
+    from worker.supervision.cpu_priority import lower_cpu_priority
 
     settings = load_settings()
     logs.configure(settings.log_level)
-    be_nice(NICENESS.get(queue, 0))
+    lower_cpu_priority(NICENESS.get(queue, 0))
     url = settings.redis_url or broker_url(settings.home)
     run_worker(queue.value, url, preload=partial(_preload, queue.value))
 

@@ -21,7 +21,7 @@ from store.work.work_kind import WorkKind
 if TYPE_CHECKING:
     from backend.views.status import MoveStatus, Status, SystemStatus
     from model.statistics.intervals import Estimate
-    from worker.queues.enqueue import WorkerInfo
+    from worker.queues.worker_registry import WorkerInfo
 
 OneProject = Annotated[
     int | None, typer.Option("--project", "-p", help="Only this Label Studio project id.", min=1)

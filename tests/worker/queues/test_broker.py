@@ -22,7 +22,8 @@ from worker.queues.broker import (
     redis_from_url,
     running_broker,
 )
-from worker.queues.enqueue import JobState, enqueue, job_state
+from worker.queues.enqueue import enqueue
+from worker.queues.job_state import JobState, job_state
 from worker.supervision.process_identity import start_time
 
 KILL_AFTER = 150  # jobs

@@ -7,18 +7,11 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from tests.support.workshop import PATIENCE_SECONDS, Workshop, eventually
 from worker.queues.broker import Broker
-from worker.queues.enqueue import (
-    JobState,
-    claims_key,
-    clear_stale_leases,
-    enqueue,
-    job_state,
-    open_queue,
-    parse_worker_name,
-    worker_name,
-    workers_alive,
-)
+from worker.queues.dead_workers import remove_dead_workers
+from worker.queues.enqueue import enqueue, open_queue
 from worker.queues.forking_worker import run_worker
+from worker.queues.job_state import JobState, job_state
+from worker.queues.worker_registry import claims_key, live_workers, parse_worker_name, worker_name
 from worker.supervision.process_identity import ProcessIdentity, start_time
 
 
@@ -48,11 +41,11 @@ def test_states_from_the_queue_to_the_end(workshop: Workshop) -> None:
     assert job_state(workshop.connection, job) is JobState.QUEUED
     worker = workshop.start_worker()
     reaches(workshop, job, JobState.STARTED)
-    (alive,) = workers_alive(workshop.connection)
+    (alive,) = live_workers(workshop.connection)
     assert (alive.pid, alive.queue, alive.busy, alive.job) == (worker.pid, "learn", True, job)
     (workshop.folder / "go").touch()
     reaches(workshop, job, JobState.FINISHED)
-    eventually(lambda: not workers_alive(workshop.connection)[0].busy)
+    eventually(lambda: not live_workers(workshop.connection)[0].busy)
 
 
 def test_a_job_that_raises_has_failed_and_says_why(workshop: Workshop) -> None:
@@ -72,7 +65,7 @@ def test_a_killed_worker_takes_its_job_along_and_the_next_generation_runs(
     reaches(workshop, lost, JobState.LOST)  # before anybody waited for the process
     worker.wait()
     eventually(lambda: start_time(horse) is None, "the job's process is gone")
-    assert workers_alive(workshop.connection) == []
+    assert live_workers(workshop.connection) == []
 
     workshop.start_worker()
     reaches(workshop, enqueue(workshop.connection, "note", 5, 2), JobState.FINISHED)
@@ -151,15 +144,15 @@ def test_a_worker_elsewhere_lives_by_its_heartbeat(workshop: Workshop) -> None:
     claim_for(workshop, job, parse_worker_name(there)[1])
     workshop.connection.hset(f"rq:worker:{there}", mapping={"last_heartbeat": "now"})
     assert job_state(workshop.connection, job) is JobState.QUEUED
-    (alive,) = workers_alive(workshop.connection)
+    (alive,) = live_workers(workshop.connection)
     assert (alive.name, alive.host, alive.pid) == (there, "else-where-00000000", 17)
 
 
-def test_a_lease_ends_by_itself_within_half_a_minute(workshop: Workshop) -> None:
+def test_a_heartbeat_expires_within_half_a_minute(workshop: Workshop) -> None:
     workshop.start_worker()
-    (alive,) = workers_alive(workshop.connection)
+    (alive,) = live_workers(workshop.connection)
     key = f"rq:worker:{alive.name}"
-    eventually(lambda: 0 < workshop.connection.ttl(key) <= 30, "the lease is short")
+    eventually(lambda: 0 < workshop.connection.ttl(key) <= 30, "the heartbeat expires soon")
 
 
 def test_what_dead_workers_left_is_cleared(workshop: Workshop) -> None:
@@ -173,7 +166,7 @@ def test_what_dead_workers_left_is_cleared(workshop: Workshop) -> None:
     claim_for(workshop, claimed, ProcessIdentity(own.host, own.pid, own.started - 1))
     waiting = enqueue(workshop.connection, "note", 6, 1)
 
-    assert clear_stale_leases(workshop.connection) == 2
+    assert remove_dead_workers(workshop.connection) == 2
     assert job_state(workshop.connection, running) is None
     assert job_state(workshop.connection, claimed) is None
     assert job_state(workshop.connection, waiting) is JobState.QUEUED
@@ -189,7 +182,7 @@ def test_clearing_leaves_the_living_alone(workshop: Workshop) -> None:
     worker = workshop.start_worker()
     job = enqueue(workshop.connection, "wait", 5, 1)
     workshop.process_of(job)
-    assert clear_stale_leases(workshop.connection) == 0
+    assert remove_dead_workers(workshop.connection) == 0
     assert workshop.pids() == {worker.pid}
     (workshop.folder / "go").touch()
     reaches(workshop, job, JobState.FINISHED)
@@ -244,7 +237,7 @@ def test_an_idle_worker_signs_off(workshop: Workshop) -> None:
     worker.terminate()
     assert worker.wait(PATIENCE_SECONDS) == 0
     assert list(workshop.connection.smembers(REDIS_WORKER_KEYS)) == []
-    assert workers_alive(workshop.connection) == []
+    assert live_workers(workshop.connection) == []
 
 
 def test_a_busy_worker_finishes_its_job_first(workshop: Workshop) -> None:

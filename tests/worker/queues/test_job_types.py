@@ -9,7 +9,8 @@ from rq.serializers import DefaultSerializer, JSONSerializer, Serializer
 
 from store.work.jobs import job_id
 from tests.support.workshop import Workshop
-from worker.queues.enqueue import JobState, enqueue, job_state, open_queue
+from worker.queues.enqueue import enqueue, open_queue
+from worker.queues.job_state import JobState, job_state
 from worker.queues.job_types import JobKind, JobRefusedError, get_kind, register_kind
 
 

@@ -7,8 +7,8 @@ import pytest
 
 AUTOGROUP = Path("/proc/self/autogroup")
 CODE = (
-    "import os; from worker.supervision.cpu_priority import be_nice; "
-    "be_nice(7); print(os.nice(0)); "
+    "import os; from worker.supervision.cpu_priority import lower_cpu_priority; "
+    "lower_cpu_priority(7); print(os.nice(0)); "
 )
 GROUP = f"print(open('{AUTOGROUP}').read())"  # "/autogroup-123 nice 0", or nothing
 

@@ -5,27 +5,32 @@ import threading
 import pytest
 
 from tests.support.workshop import eventually
-from worker.supervision.parent_death import KERNEL_CAN, Lifeline, TetherError, require_main_thread
+from worker.supervision.parent_death import (
+    HAS_PDEATHSIG,
+    ParentDeathError,
+    ParentDeathGuard,
+    require_main_thread,
+)
 from worker.supervision.process_identity import start_time
 
 PARENT = """
 import subprocess, sys, threading
 from worker.supervision.process_identity import start_time
-from worker.supervision.parent_death import Lifeline
-line = Lifeline(by_kernel=sys.argv[1] == "kernel")
+from worker.supervision.parent_death import ParentDeathGuard
+guard = ParentDeathGuard(by_kernel=sys.argv[1] == "kernel")
 nap = [sys.executable, "-c", "import os, threading; print(os.getpid(), flush=True); {wait}"]
-subprocess.Popen(line.command(nap), pass_fds=line.pass_fds, start_new_session=True)
+subprocess.Popen(guard.command(nap), pass_fds=guard.pass_fds, start_new_session=True)
 {wait}
 """.replace("{wait}", "threading.Event().wait()")
 
 FORKING_PARENT = """
 import os, sys, threading
 from worker.supervision.process_identity import start_time
-from worker.supervision.parent_death import Lifeline
-line = Lifeline(by_kernel=sys.argv[1] == "kernel")
+from worker.supervision.parent_death import ParentDeathGuard
+guard = ParentDeathGuard(by_kernel=sys.argv[1] == "kernel")
 if os.fork() == 0:
     os.setpgrp()
-    line.hold()
+    guard.bind()
     print(os.getpid(), flush=True)
 threading.Event().wait()
 """
@@ -33,7 +38,7 @@ threading.Event().wait()
 MEANS = pytest.mark.parametrize(
     "means",
     [
-        pytest.param("kernel", marks=pytest.mark.skipif(not KERNEL_CAN, reason="Linux only")),
+        pytest.param("kernel", marks=pytest.mark.skipif(not HAS_PDEATHSIG, reason="Linux only")),
         "pipe",
     ],
 )
@@ -54,48 +59,48 @@ def test_the_child_dies_with_a_parent_that_is_killed(script: str, means: str) ->
 
 @MEANS
 def test_a_bound_command_ends_as_it_would_unbound(means: str) -> None:
-    line = Lifeline(by_kernel=means == "kernel")
+    guard = ParentDeathGuard(by_kernel=means == "kernel")
     code = "import sys; print(sys.argv[1:]); sys.exit(7)"
     ended = subprocess.run(
-        line.command([sys.executable, "-c", code, "a b", "--c"]),
-        pass_fds=line.pass_fds,
+        guard.command([sys.executable, "-c", code, "a b", "--c"]),
+        pass_fds=guard.pass_fds,
         start_new_session=True,
         stdout=subprocess.PIPE,
         check=False,
     )
-    line.close()
+    guard.close()
     assert (ended.returncode, ended.stdout) == (7, b"['a b', '--c']\n")
 
 
 @MEANS
 def test_a_bound_command_gets_the_signals(means: str) -> None:
-    line = Lifeline(by_kernel=means == "kernel")
+    guard = ParentDeathGuard(by_kernel=means == "kernel")
     code = (
         "import signal, sys, threading\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
         "print('ready', flush=True); threading.Event().wait()"
     )
     with subprocess.Popen(
-        line.command([sys.executable, "-c", code]),
-        pass_fds=line.pass_fds,
+        guard.command([sys.executable, "-c", code]),
+        pass_fds=guard.pass_fds,
         start_new_session=True,
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.terminate()
-    line.close()
+    guard.close()
     assert process.returncode == 5
 
 
-@pytest.mark.skipif(not KERNEL_CAN, reason="elsewhere it doesn't matter")
+@pytest.mark.skipif(not HAS_PDEATHSIG, reason="elsewhere it doesn't matter")
 def test_threads_may_not_start_what_would_die_with_them() -> None:
     errors: list[Exception] = []
 
     def ask() -> None:
         try:
             require_main_thread()
-        except TetherError as error:
+        except ParentDeathError as error:
             errors.append(error)
 
     thread = threading.Thread(target=ask)
