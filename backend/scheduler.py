@@ -112,7 +112,7 @@ class Sweeper:
 
         def write(db: Connection) -> int:
             change_job(db, item.job_id, state="lost", ended_at=time.time(), error=error)
-            return pending_work.lose(db, item.project_id, item.kind, error) if began else 0
+            return pending_work.mark_lost(db, item.project_id, item.kind, error) if began else 0
 
         return self._store.database.write(write)
 

@@ -1,1 +1,1 @@
-"""What is remembered: settings, database, embeddings, artifacts."""
+"""Everything that is stored: settings, database, embeddings, artifacts."""

@@ -25,8 +25,8 @@ from backend.protocol.predict_request import (
 )
 from backend.protocol.predict_state import Answering
 from services.suggestions.queue_order import shortlist_score
-from store.predictions.pending_answers import owe
-from store.predictions.publications import Item, coming_scores, save_predictions
+from store.predictions.pending_answers import add_pending_answers
+from store.predictions.publications import PredictionItem, coming_scores, save_predictions
 from store.predictions.shortlists import get_shortlist
 from store.projects.embedding_spaces import backbone_of
 from store.projects.projects import find_project, save_project
@@ -174,7 +174,7 @@ def _take_in(
     state.suggest(web.settings.min_confidence)
 
 
-async def _remember(web: Web, state: Answering, items: dict[int, Item]) -> None:
+async def _remember(web: Web, state: Answering, items: dict[int, PredictionItem]) -> None:
     """Write down what Label Studio is given.
 
     What was found out about images, and what is owed, is committed before the answer. Predictions
@@ -197,7 +197,7 @@ def _parts(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
 
 
 def _write(
-    db: Connection, *, state: Answering, part: Sequence[Question], items: dict[int, Item]
+    db: Connection, *, state: Answering, part: Sequence[Question], items: dict[int, PredictionItem]
 ) -> None:
     project_id = state.project.id
     save_tasks(db, project_id, [q.task for q in part if state.changed(q)])
@@ -223,7 +223,7 @@ def _write(
     )
     owed = [q.task.ls_id for q in part if state.waits(q)]
     if owed:
-        owe(db, project_id, owed)
+        add_pending_answers(db, project_id, owed)
         want(db, project_id, WorkKind.EMBED)
         want(db, project_id, WorkKind.PUBLISH)
     if any(image.question.annotated for image in images if image.key in state.fresh):

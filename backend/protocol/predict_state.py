@@ -15,7 +15,7 @@ from services.suggestions.prediction_items import prediction_item
 from services.suggestions.predictor import Predictor, Suggestion
 from services.suggestions.queue_order import rest_score
 from services.suggestions.suggest import suggest_together
-from store.predictions.publications import Item
+from store.predictions.publications import PredictionItem
 from store.projects.projects import Project
 from store.tasks.tasks import Task
 from store.tasks.units import TaskId, UnitId, unit_of
@@ -105,11 +105,11 @@ class Answering:
         }
         return unit_vectors(self.config, there) if len(there) == len(usable) else []
 
-    def items(self) -> dict[int, Item]:
+    def items(self) -> dict[int, PredictionItem]:
         """{position: what Label Studio is given for it}."""
         return {q.position: self._item(q) for q in self.questions}
 
-    def _item(self, question: Question) -> Item:
+    def _item(self, question: Question) -> PredictionItem:
         task = question.task.ls_id
         suggestion = self.suggestions.get(question.position)
         confidence = suggestion.confidence if suggestion else 1.0

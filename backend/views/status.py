@@ -11,7 +11,7 @@ from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_wo
 from model.statistics.intervals import Estimate
 from services.labels.labelled_tasks import count_labelled_tasks
 from services.reports.ledger_summary import Summary, kept_summary
-from store.predictions.pending_answers import owed_tasks
+from store.predictions.pending_answers import tasks_with_pending_answer
 from store.predictions.shortlists import count_open_choices
 from store.projects.connections import list_connections
 from store.projects.embedding_spaces import backbone_of
@@ -162,7 +162,7 @@ def _project_status(
         broken=counts.broken,
         labels=labels,
         shortlist=count_open_choices(db, project.id),
-        owed=len(owed_tasks(db, project.id)),
+        owed=len(tasks_with_pending_answer(db, project.id)),
         version=served.name if served else None,
         version_since=served.published_at if served else None,
         accuracy=_accuracy(served),

@@ -281,7 +281,7 @@ def _save_registration(
         backend_id=backend.id,
         webhook_id=webhook.id if webhook else None,
     )
-    pending_work.hurry(db, project.connection_id)
+    pending_work.retry_now(db, project.connection_id)
     for kind in (WorkKind.SYNC, WorkKind.EMBED, WorkKind.LEARN):
         pending_work.want(db, project.id, kind)
     saved = get_project(db, project.id)

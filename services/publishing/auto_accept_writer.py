@@ -16,9 +16,9 @@ from store.predictions.auto_accepts import (
     WITHDRAWN,
     WRITTEN,
     Acceptance,
-    forget_acceptances,
+    delete_acceptances,
     list_acceptances,
-    set_state,
+    set_acceptance_state,
 )
 from store.predictions.shortlists import drawn_tasks, get_shortlist
 from store.tasks.accept_marks import is_accepted
@@ -69,12 +69,16 @@ def _write(context: JobContext, studio: StudioClient, item: Acceptance, peoples:
         _forget(context, item)  # a person is, or is to be, faster
         return
     if ours is None:
-        if not database.write(lambda db: set_state(db, project_id, task, SENT, was=item.state)):
+        if not database.write(
+            lambda db: set_acceptance_state(db, project_id, task, SENT, was=item.state)
+        ):
             return  # it was given up meanwhile
         ours = studio.create_annotation(task, regions_from_json(item.result)).id
     written = ours
     # What was withdrawn meanwhile stays so, and is deleted next.
-    database.write(lambda db: set_state(db, project_id, task, WRITTEN, written, was=SENT))
+    database.write(
+        lambda db: set_acceptance_state(db, project_id, task, WRITTEN, written, was=SENT)
+    )
 
 
 def _delete(context: JobContext, studio: StudioClient, item: Acceptance) -> None:
@@ -95,4 +99,4 @@ def _untouched(annotations: Sequence[AnnotationInfo]) -> int | None:
 
 def _forget(context: JobContext, item: Acceptance) -> None:
     project_id = context.project.id
-    context.store.database.write(lambda db: forget_acceptances(db, project_id, [item.task]))
+    context.store.database.write(lambda db: delete_acceptances(db, project_id, [item.task]))

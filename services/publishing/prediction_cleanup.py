@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from services.job_context import TIME_BOX, JobContext
 from store.predictions.publications import latest_predictions
-from store.predictions.shown import forget_predictions
+from store.predictions.shown import delete_predictions
 from store.tasks.annotations import annotated_tasks, parent_predictions
 from store.tasks.units import TaskId
 from store.versions.versions import mark_swept, versions_to_sweep
@@ -59,7 +59,7 @@ def sweep_old_versions(context: JobContext, studio: StudioClient) -> bool:
         gone = [TaskId(prediction.task) for prediction in removable]
 
         def write(db: Connection, version_id: int = version.id, gone: list[TaskId] = gone) -> None:
-            forget_predictions(db, version_id, gone, annotated)
+            delete_predictions(db, version_id, gone, annotated)
             mark_swept(db, version_id)
 
         store.database.write(write)

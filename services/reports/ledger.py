@@ -19,7 +19,7 @@ from model.statistics.intervals import Estimate, share
 from model.targets.encoding import form_of, names_in
 from model.targets.schema import Value
 from services.labels.aggregation import read_label
-from store.predictions.shown import Suggested, seen, suggestions_by_task
+from store.predictions.shown import Suggested, suggestion_when_opened, suggestions_by_task
 from store.projects.projects import Project
 from store.tasks.accept_marks import began_accepted
 from store.tasks.annotations import AnnotationRecord, current_annotations, first_lead_times
@@ -138,7 +138,7 @@ def read_ledger(
         # It was opened so long before it was made; what was worked on it later counts beside.
         worked = times.get((annotation.ls_id, annotation.created_at), annotation.lead_time)
         opened = annotation.created_at - (worked or 0.0)
-        was = seen(given.get(annotation.task_ls_id, ()), opened)
+        was = suggestion_when_opened(given.get(annotation.task_ls_id, ()), opened)
         entries.append(_entry(annotation, was, config))
     return _ledger(entries)
 

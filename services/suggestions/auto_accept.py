@@ -36,7 +36,7 @@ from store.predictions.auto_accepts import (
     Acceptance,
     add_acceptances,
     count_acceptances,
-    forget_unwritten,
+    delete_unwritten,
     list_acceptances,
     withdraw,
 )
@@ -148,7 +148,7 @@ def accept(store: Store, now: Snapshot) -> None:
     broken = _of_groups(store, now, rule.broken) if rule.broken else []
 
     def give_up(db: Connection) -> int:
-        forget_unwritten(db, project_id)
+        delete_unwritten(db, project_id)
         withdrawn = withdraw(db, project_id, rule.stays, broken)
         if withdrawn:
             pending_work.want(db, project_id, WorkKind.PUBLISH)

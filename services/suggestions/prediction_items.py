@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from services.suggestions.predictor import Suggestion
 from services.suggestions.queue_order import rest_score, shortlist_score
-from store.predictions.publications import Item
+from store.predictions.publications import PredictionItem
 from store.predictions.shortlists import Choice
 from store.tasks.units import TaskId
 from studio.regions import regions_to_json
 
 
-def prediction_item(task: TaskId, score: float, suggestion: Suggestion) -> Item:
+def prediction_item(task: TaskId, score: float, suggestion: Suggestion) -> PredictionItem:
     """The suggestion as the store keeps it; `score` orders the queue."""
     withheld = suggestion.withheld
-    return Item(
+    return PredictionItem(
         task,
         score,
         regions_to_json(suggestion.result),
@@ -23,7 +23,7 @@ def prediction_item(task: TaskId, score: float, suggestion: Suggestion) -> Item:
 
 def shortlist_items(
     choices: Sequence[Choice], suggestions: dict[TaskId, Suggestion], *, first: int = 0
-) -> list[Item]:
+) -> list[PredictionItem]:
     """What to push for a shortlist that begins at the place `first`."""
     return [
         prediction_item(choice.task, shortlist_score(place), suggestions[choice.task])
@@ -32,7 +32,9 @@ def shortlist_items(
     ]
 
 
-def rest_items(tasks: Sequence[TaskId], suggestions: dict[TaskId, Suggestion]) -> list[Item]:
+def rest_items(
+    tasks: Sequence[TaskId], suggestions: dict[TaskId, Suggestion]
+) -> list[PredictionItem]:
     """What to push for tasks that are not on the shortlist."""
     return [
         prediction_item(task, rest_score(found.confidence), found)

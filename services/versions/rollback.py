@@ -17,7 +17,7 @@ from services.training.finetuned_features import tuned_of
 from store.files.artifacts import ArtifactError
 from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import add_publication
-from store.projects.embedding_spaces import backbone_of, is_tuned, return_to
+from store.projects.embedding_spaces import backbone_of, is_tuned, return_to_space
 from store.projects.projects import Project, change_project, get_project
 from store.store import Store
 from store.tasks.tasks import Task
@@ -166,7 +166,7 @@ def _write(
         _require_backbone(db, now.project, version)
         change_project(db, project_id, held_at=time.time() if hold else None)
         if space != now.space:
-            return_to(db, project_id, space, base, held)
+            return_to_space(db, project_id, space, base, held)
             pending_work.want(db, project_id, WorkKind.EMBED)  # what that space lacks
         add_publication(db, project_id, version.id, PublicationReason.VERSION, items)
         if others:

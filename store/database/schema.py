@@ -222,8 +222,8 @@ work = Table(
     Column("enqueued", Integer, nullable=False),
     Column("done", Integer, nullable=False),
     Column("fence", Integer, nullable=False),  # raised by each job that begins
-    Column("wanted_at", Double, nullable=False),  # oldest wish not yet fulfilled
-    Column("touched_at", Double, nullable=False),  # newest wish
+    Column("wanted_at", Double, nullable=False),  # oldest request that is not done
+    Column("touched_at", Double, nullable=False),  # newest request
     Column("not_before", Double, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("error", Text),
@@ -295,7 +295,7 @@ acceptance = Table(  # suggestions taken without a person looking at them
     PrimaryKeyConstraint("project_id", "task_ls_id"),
 )
 
-runtime = Table(  # what the processes tell one another
+runtime = Table(  # values that processes share
     "runtime",
     metadata,
     Column("name", Text, primary_key=True),

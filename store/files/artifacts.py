@@ -22,7 +22,7 @@ class ArtifactError(Exception):
 
 @dataclass(frozen=True)
 class Artifact:
-    """Named arrays and what is said about them."""
+    """Named arrays with a JSON manifest."""
 
     arrays: Arrays
     manifest: dict[str, Any]
@@ -53,14 +53,14 @@ class Artifacts:
         return digest
 
     def save_files(self, name: str, folder: Path) -> None:
-        """Keep the files of a local folder under `name`, which must tell its content."""
+        """Store the files of a local folder under `name`, which must be unique to their content."""
         target = f"{self._root}/{name}"
         self._files.makedirs(target, exist_ok=True)
         for path in sorted(folder.glob("[!.]*")):
             self._write(f"{target}/{path.name}", path.read_bytes())
 
     def fetch_files(self, name: str, folder: Path) -> None:
-        """Write the files that are kept under `name` into a local folder.
+        """Copy the files stored under `name` into a local folder.
 
         Raises:
             ArtifactError: they are missing.
@@ -78,7 +78,7 @@ class Artifacts:
             Path(scratch).replace(folder / Path(path).name)
 
     def remove_files(self, name: str) -> None:
-        """Delete what is kept under `name`; nothing to do where there is nothing."""
+        """Delete the files stored under `name`, if there are any."""
         target = f"{self._root}/{name}"
         if self._files.exists(target):
             self._files.rm(target, recursive=True)

@@ -52,7 +52,7 @@ class Embeddings:
         metadata.create_all(self._writer)
 
     def put(self, space: str, vectors: Mapping[str, Vectors]) -> None:
-        """Keep the vectors [D] by image key; those already there stay."""
+        """Store vectors [D] by image key; existing ones stay."""
         if not vectors:
             return
         rows = [
@@ -64,7 +64,7 @@ class Embeddings:
             connection.execute(statement, rows)
 
     def get(self, space: str, image_keys: Sequence[str]) -> dict[str, Vectors]:
-        """{image key: vector [D]} of those that are there."""
+        """{image key: vector [D]} of the images that have one."""
         found: dict[str, Vectors] = {}
         keys = list(dict.fromkeys(image_keys))
         with self._reader.connect() as connection:
@@ -79,7 +79,7 @@ class Embeddings:
         return found
 
     def drop(self, space: str, count: int) -> int:
-        """Delete at most `count` vectors of a space; how many were."""
+        """Delete at most `count` vectors of a space; returns how many were."""
         of_space = embedding.c.space == space
         some = select(embedding.c.image_key).where(of_space).limit(count)
         statement = delete(embedding).where(of_space, embedding.c.image_key.in_(some))

@@ -51,7 +51,7 @@ def list_acceptances(
 
 
 def count_acceptances(db: Connection, project_id: int) -> dict[str, int]:
-    """{state: how many}."""
+    """Count the accepted suggestions by state."""
     rows = db.execute(
         select(acceptance.c.state, func.count().label("many"))
         .where(acceptance.c.project_id == project_id)
@@ -61,7 +61,7 @@ def count_acceptances(db: Connection, project_id: int) -> dict[str, int]:
 
 
 def written_confidences(db: Connection, project_id: int) -> dict[TaskId, float]:
-    """{task: how sure its suggestion was}, of those that Label Studio has."""
+    """{task: confidence} of the accepted suggestions that Label Studio holds."""
     rows = db.execute(
         select(acceptance.c.task_ls_id, acceptance.c.confidence).where(
             acceptance.c.project_id == project_id, acceptance.c.state == WRITTEN
@@ -70,8 +70,8 @@ def written_confidences(db: Connection, project_id: int) -> dict[TaskId, float]:
     return {row.task_ls_id: row.confidence for row in rows}
 
 
-def forget_unwritten(db: Connection, project_id: int) -> None:
-    """Drop all but what Label Studio has or may have."""
+def delete_unwritten(db: Connection, project_id: int) -> None:
+    """Delete the accepted suggestions that were not sent to Label Studio yet."""
     db.execute(
         delete(acceptance).where(
             acceptance.c.project_id == project_id, acceptance.c.state.in_((MARKED, WANTED))
@@ -80,7 +80,7 @@ def forget_unwritten(db: Connection, project_id: int) -> None:
 
 
 def add_acceptances(db: Connection, project_id: int, accepted: Sequence[Acceptance]) -> None:
-    """Add these, but for tasks that have one."""
+    """Add accepted suggestions; tasks that have one keep it."""
     there: set[TaskId] = set()
     for ids in chunks([item.task for item in accepted]):
         query = select(acceptance.c.task_ls_id).where(
@@ -104,7 +104,7 @@ def add_acceptances(db: Connection, project_id: int, accepted: Sequence[Acceptan
         db.execute(insert(acceptance), rows)
 
 
-def set_state(
+def set_acceptance_state(
     db: Connection,
     project_id: int,
     task: TaskId,
@@ -113,7 +113,10 @@ def set_state(
     *,
     was: str | None = None,
 ) -> bool:
-    """Note how far one is. Returns whether it was there, and as far as `was` if that is given."""
+    """Set the state of a task's accepted suggestion, if it is in state `was` or that is None.
+
+    Returns whether it was.
+    """
     values: dict[str, Any] = {"state": state}
     if annotation is not None:
         values["annotation_ls_id"] = annotation
@@ -126,7 +129,7 @@ def set_state(
 def withdraw(
     db: Connection, project_id: int, below: float = math.inf, tasks: Collection[TaskId] = ()
 ) -> int:
-    """Have what was written that is less sure than `below`, or of `tasks`, deleted again.
+    """Mark written suggestions for deletion: those less sure than `below`, and those of `tasks`.
 
     Returns how many.
     """
@@ -139,8 +142,8 @@ def withdraw(
     )
 
 
-def forget_acceptances(db: Connection, project_id: int, tasks: Collection[TaskId]) -> None:
-    """Drop them: a person labelled the task, or it is gone."""
+def delete_acceptances(db: Connection, project_id: int, tasks: Collection[TaskId]) -> None:
+    """Delete the accepted suggestions of tasks that a person labelled, or that are gone."""
     for ids in chunks(tasks):
         db.execute(
             delete(acceptance).where(

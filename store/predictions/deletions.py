@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, update
 
 from store.database.chunks import chunks
 from store.database.schema import prediction, selection, task
-from store.predictions.auto_accepts import forget_acceptances
+from store.predictions.auto_accepts import delete_acceptances
 from store.tasks.annotations import delete_annotations, task_annotations
 from store.tasks.units import TaskId
 
@@ -18,8 +18,9 @@ DELETED = "deleted"  # in place of the strategy: what it chose is no more
 
 
 def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> int:
-    """Mark the tasks and their annotations as deleted; forget what was suggested,
-    accepted and drawn of them.
+    """Mark tasks and their annotations as deleted.
+
+    Their predictions, accepted suggestions and draws are deleted.
 
     Returns:
         How many tasks were not deleted already.
@@ -41,6 +42,6 @@ def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) ->
                 prediction.c.project_id == project_id, prediction.c.task_ls_id.in_(ids)
             )
         )
-        forget_acceptances(db, project_id, ids)
+        delete_acceptances(db, project_id, ids)
         delete_annotations(db, project_id, task_annotations(db, project_id, ids))
     return deleted

@@ -1,4 +1,4 @@
-"""Tasks that were answered with nothing because the real answer was not ready."""
+"""Pending answers: tasks that Label Studio asked about before their prediction was ready."""
 
 import time
 from collections.abc import Collection
@@ -10,9 +10,9 @@ from store.database.schema import owed
 from store.tasks.units import TaskId
 
 
-def owe(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
-    """Remember tasks that got an empty answer because the real one was not ready."""
-    known = owed_tasks(db, project_id)
+def add_pending_answers(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
+    """Add tasks that got an empty answer, as their prediction was not ready."""
+    known = tasks_with_pending_answer(db, project_id)
     rows = [
         {"project_id": project_id, "task_ls_id": ls_id, "since": time.time()}
         for ls_id in set(ls_ids) - known
@@ -21,13 +21,13 @@ def owe(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
         db.execute(insert(owed), rows)
 
 
-def owed_tasks(db: Connection, project_id: int) -> set[TaskId]:
-    """Tasks whose empty answer is still to be replaced."""
+def tasks_with_pending_answer(db: Connection, project_id: int) -> set[TaskId]:
+    """The tasks whose empty answer is still to be replaced."""
     query = select(owed.c.task_ls_id).where(owed.c.project_id == project_id)
     return set(db.execute(query).scalars())
 
 
-def settle(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
-    """Note that these tasks have their real prediction, or never can."""
+def mark_answered(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
+    """Remove tasks that have their prediction now, or can never have one."""
     for ids in chunks(ls_ids):
         db.execute(delete(owed).where(owed.c.project_id == project_id, owed.c.task_ls_id.in_(ids)))

@@ -1,4 +1,4 @@
-"""Publications: what is to be pushed to Label Studio, written down before the first push.
+"""Publications: predictions to push to Label Studio, stored before the first is pushed.
 
 An external effect can't be rolled back. So a publication is a row with chunks; a chunk that was
 tried before is compared with what Label Studio holds, and only the difference is sent.
@@ -21,8 +21,8 @@ SWEPT = "swept"  # the source of a prediction that Label Studio holds no more
 
 
 @dataclass(frozen=True)
-class Item:
-    """One prediction to push. `score` orders the queue, in [0, 1]; `result` may be empty."""
+class PredictionItem:
+    """A prediction to push. `score` orders the queue, in [0, 1]; `result` may be empty."""
 
     task: TaskId
     score: float
@@ -47,7 +47,7 @@ class Chunk:
     """One request's worth of a publication. `attempts` counts the tries begun."""
 
     id: int
-    items: tuple[Item, ...]
+    items: tuple[PredictionItem, ...]
     attempts: int
 
 
@@ -56,9 +56,9 @@ def add_publication(
     project_id: int,
     version_id: int,
     reason: PublicationReason,
-    items: Sequence[Item],
+    items: Sequence[PredictionItem],
 ) -> int:
-    """Write down a publication; pending ones are superseded, unless this one only adds to them.
+    """Add a publication. A new version's supersedes those that are pending.
 
     Returns:
         Its id, which is also the fence of the served pointer.
@@ -96,7 +96,7 @@ def add_publication(
 
 
 def pending_publications(db: Connection, project_id: int) -> list[Publication]:
-    """What is still to be pushed, the oldest first."""
+    """The publications that are still to be pushed, the oldest first."""
     query = select(publication).where(
         publication.c.project_id == project_id, publication.c.state == "pending"
     )
@@ -114,7 +114,7 @@ def pending_publications(db: Connection, project_id: int) -> list[Publication]:
 
 
 def is_superseded(db: Connection, publication_id: int) -> bool:
-    """Whether a newer version took its place before it was all pushed."""
+    """Whether a newer version's publication replaced it before all of it was pushed."""
     query = select(publication.c.state).where(publication.c.id == publication_id)
     return db.execute(query).scalar() == "superseded"
 
@@ -131,7 +131,7 @@ def version_is_pending(db: Connection, project_id: int, since: float) -> bool:
 
 
 def next_chunk(db: Connection, publication_id: int) -> Chunk | None:
-    """The first chunk that was not sent."""
+    """The first chunk that was not sent; None when all were."""
     row = db.execute(
         select(publication_chunk)
         .where(
@@ -143,11 +143,13 @@ def next_chunk(db: Connection, publication_id: int) -> Chunk | None:
     ).first()
     if row is None:
         return None
-    return Chunk(row.id, tuple(Item(**item) for item in row._mapping["items"]), row.attempts)
+    return Chunk(
+        row.id, tuple(PredictionItem(**item) for item in row._mapping["items"]), row.attempts
+    )
 
 
 def begin_chunk(db: Connection, chunk: Chunk) -> None:
-    """Note that a request for it is about to be sent."""
+    """Count a try: a request with the chunk is about to be sent."""
     db.execute(
         update(publication_chunk)
         .where(publication_chunk.c.id == chunk.id)
@@ -156,7 +158,7 @@ def begin_chunk(db: Connection, chunk: Chunk) -> None:
 
 
 def was_begun(db: Connection, version_id: int, but: int) -> bool:
-    """Whether another publication than `but` has sent something of a version, or may have."""
+    """Whether a publication of the version other than `but` has sent a chunk, or may have."""
     query = (
         select(publication_chunk.c.id)
         .join(publication)
@@ -175,14 +177,14 @@ def end_chunk(
     chunk: Chunk,
     seconds: float,
     *,
-    sent: Sequence[Item],
-    held: Sequence[Item] = (),
+    sent: Sequence[PredictionItem],
+    existing: Sequence[PredictionItem] = (),
 ) -> None:
-    """Note that Label Studio holds it, and what it took of Label Studio's time.
+    """Mark a chunk as sent, and add the seconds of Label Studio's time that it took.
 
     Args:
-        sent: what of it Label Studio was given now.
-        held: what of it was there already: it stays as it is on record, if it is.
+        sent: the predictions that Label Studio was given now.
+        existing: those that it held already; what is stored of them stays.
     """
     db.execute(
         update(publication_chunk)
@@ -197,16 +199,16 @@ def end_chunk(
     query = select(prediction.c.task_ls_id).where(
         prediction.c.project_id == published.project_id,
         prediction.c.version_id == published.version_id,
-        prediction.c.task_ls_id.in_([item.task for item in held]),
+        prediction.c.task_ls_id.in_([item.task for item in existing]),
         prediction.c.source != SWEPT,
     )
     known = set(db.execute(query).scalars())
-    new = [*sent, *(item for item in held if item.task not in known)]
+    new = [*sent, *(item for item in existing if item.task not in known)]
     save_predictions(db, published.project_id, published.version_id, new, "pushed")
 
 
 def end_publication(db: Connection, publication_id: int) -> None:
-    """Note that all of it is in Label Studio."""
+    """Mark the publication as done: Label Studio holds all of it."""
     db.execute(
         update(publication)
         .where(publication.c.id == publication_id)
@@ -223,9 +225,9 @@ def published_tasks(db: Connection, publication_id: int) -> set[TaskId]:
 
 
 def save_predictions(
-    db: Connection, project_id: int, version_id: int, items: Collection[Item], source: str
+    db: Connection, project_id: int, version_id: int, items: Collection[PredictionItem], source: str
 ) -> None:
-    """Remember what Label Studio was given; of one version, the last counts."""
+    """Store predictions that Label Studio was given, in place of the version's earlier ones."""
     for ids in chunks([item.task for item in items]):
         db.execute(
             delete(prediction).where(
@@ -252,7 +254,7 @@ def save_predictions(
 
 
 def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[TaskId]:
-    """Tasks for which Label Studio holds a prediction of this version."""
+    """The tasks for which Label Studio holds a prediction of the version."""
     query = select(prediction.c.task_ls_id).where(
         prediction.c.project_id == project_id,
         prediction.c.version_id == version_id,
@@ -262,7 +264,7 @@ def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[Tas
 
 
 def scores_of(db: Connection, project_id: int, version_id: int) -> dict[TaskId, float]:
-    """{task: its score in Label Studio} under a version, pushed or on the way there."""
+    """{task: score in Label Studio} of a version's predictions, pushed or to be pushed."""
     held = db.execute(
         select(prediction.c.task_ls_id, prediction.c.score).where(
             prediction.c.project_id == project_id,
@@ -275,7 +277,7 @@ def scores_of(db: Connection, project_id: int, version_id: int) -> dict[TaskId, 
 
 
 def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[TaskId, float]:
-    """{task: score} of what is still to be pushed of a version's shortlist."""
+    """{task: score} of the predictions of a version's shortlist that are still to be pushed."""
     pending = db.execute(
         select(publication_chunk.c["items"])
         .join(publication)
@@ -290,7 +292,7 @@ def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[Task
 
 
 def latest_predictions(db: Connection, project_id: int) -> dict[TaskId, int]:
-    """{task: id of the newest version of which Label Studio holds a prediction}."""
+    """{task: id of the newest version} of the predictions that Label Studio holds."""
     rows = db.execute(
         select(prediction.c.task_ls_id, prediction.c.version_id)
         .where(prediction.c.project_id == project_id, prediction.c.source != SWEPT)

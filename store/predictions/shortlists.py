@@ -35,7 +35,7 @@ class Draw:
 
 
 def drawn_tasks(db: Connection, project_id: int) -> dict[TaskId, Draw]:
-    """{task: its draw} of all tasks that were drawn and not chosen since, labelled ones too."""
+    """{task: draw} of tasks drawn at random and not chosen since, labelled ones too."""
     latest = (
         select(func.max(selection.c.id))
         .where(selection.c.project_id == project_id)
@@ -63,7 +63,7 @@ def drawn_tasks(db: Connection, project_id: int) -> dict[TaskId, Draw]:
 def set_shortlist(
     db: Connection, project_id: int, version_id: int, choices: Sequence[Choice]
 ) -> None:
-    """Make `choices`, in order, the project's shortlist; of older ones only draws are kept."""
+    """Set the project's shortlist, in order. Of older ones only draws are kept."""
     db.execute(
         update(selection)
         .where(selection.c.project_id == project_id, selection.c.active)
@@ -118,7 +118,7 @@ def first_choice_at(db: Connection, project_id: int) -> float | None:
 
 
 def count_open_choices(db: Connection, project_id: int) -> int:
-    """How many tasks of the shortlist have no annotation yet, not even a skipped one."""
+    """Count the tasks of the shortlist without any annotation; a skipped one counts."""
     annotated = exists().where(
         annotation.c.project_id == project_id,
         annotation.c.task_ls_id == selection.c.task_ls_id,

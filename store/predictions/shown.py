@@ -1,4 +1,4 @@
-"""Which suggestion a task showed when: of several versions, the one that an annotator saw."""
+"""Suggestions that tasks have shown over time, and which of them an annotator saw."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ LATE = 5.0  # seconds; what Label Studio asks for as it opens a task is written 
 
 @dataclass(frozen=True)
 class Suggested:
-    """What a version had for a task. `result` is empty where nothing was shown."""
+    """A version's suggestion for a task. `result` is empty where nothing was shown."""
 
     version_id: int
     at: float  # when Label Studio was given it, seconds since 1970
@@ -29,7 +29,7 @@ class Suggested:
 def suggestions_by_task(
     db: Connection, project_id: int, *, annotated_only: bool = False
 ) -> dict[TaskId, list[Suggested]]:
-    """{task: what it was given, the oldest first}, of all or of those that were ever annotated."""
+    """{task: its suggestions, the oldest first} of all tasks, or of those ever annotated."""
     asked = [prediction.c.project_id == project_id]
     if annotated_only:
         annotated = select(annotation.c.task_ls_id).where(annotation.c.project_id == project_id)
@@ -51,10 +51,10 @@ def suggestions_by_task(
     return found
 
 
-def forget_predictions(
+def delete_predictions(
     db: Connection, version_id: int, ls_ids: Collection[TaskId], annotated: Collection[TaskId]
 ) -> None:
-    """Note that Label Studio holds these no more; what `annotated` tasks showed is remembered."""
+    """Delete predictions that Label Studio no longer holds; of `annotated` tasks, mark them."""
     there = {*annotated}
     for ids in chunks([ls_id for ls_id in ls_ids if ls_id not in there]):
         db.execute(delete(prediction).where(*_of(version_id, ids)))
@@ -66,8 +66,8 @@ def _of(version_id: int, ls_ids: Collection[TaskId]) -> tuple[ColumnElement[bool
     return prediction.c.version_id == version_id, prediction.c.task_ls_id.in_(ls_ids)
 
 
-def seen(given: Sequence[Suggested], opened: float) -> Suggested | None:
-    """What the annotator had before them: the newest when the task was `opened`.
+def suggestion_when_opened(given: Sequence[Suggested], opened: float) -> Suggested | None:
+    """The suggestion that the annotator saw: the newest when the task was `opened`.
 
     Label Studio names the prediction by an id of its own, which bulk imports don't tell us.
     """

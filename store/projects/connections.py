@@ -1,4 +1,4 @@
-"""Connections: the Label Studio servers that we know, each with its token and webhook secret."""
+"""Connections: Label Studio servers, each with its token and webhook secret."""
 
 import secrets
 import time
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from store.database.schema import connection
 from store.settings import Settings
-from store.work.pending_work import hurry
+from store.work.pending_work import retry_now
 
 DEFAULT = "default"
 
@@ -50,7 +50,7 @@ def save_connection(db: Connection, connection_id: str, url: str, token: str) ->
         db.execute(
             update(connection).where(connection.c.id == connection_id).values(url=url, token=token)
         )
-        hurry(db, connection_id)
+        retry_now(db, connection_id)
     return StudioConnection(connection_id, url, token, known.secret)
 
 

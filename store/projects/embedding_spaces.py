@@ -1,4 +1,4 @@
-"""Where a project's embeddings are, and its move from one backbone's space to another's.
+"""A project's embedding space, and its move to another backbone's space.
 
 A space is "FAMILY:MODEL@PRECISION", or "FAMILY:MODEL#WEIGHTS@PRECISION" where the name doesn't tell
 the weights. While the next one is filled, everything is learned, suggested and served in the one in
@@ -29,7 +29,7 @@ _NO_MOVE: Mapping[str, None] = dict.fromkeys(
 
 
 def backbone_of(space: str) -> str:
-    """The backbone that makes the embeddings of a space."""
+    """The name of the backbone that computes a space's embeddings."""
     return WEIGHTS.sub("", space.rpartition("@")[0])
 
 
@@ -59,19 +59,19 @@ def is_tuned(backbone: str) -> bool:
 
 
 def wanted_backbone(of: Project, default: str) -> str:
-    """The pretrained backbone that the project shall have: a person's choice, or the settings'."""
+    """The pretrained backbone that the project is to use: a person's choice, or the settings'."""
     return of.backbone or default
 
 
 def base_backbone(of: Project) -> str | None:
-    """The pretrained backbone that the project has; None before the first image."""
+    """The pretrained backbone that the project uses; None before the first image."""
     if of.embedding_space is None:
         return None
     return of.base_backbone or backbone_of(of.embedding_space)
 
 
 def move_is_due(of: Project, default: str) -> bool:
-    """Whether something is to be done about the project's backbone."""
+    """Whether a move of the project is to be begun, given up or tried again."""
     if of.embedding_space is None or of.held_at is not None:
         return False  # the first image settles it, or a person said what is served
     wanted = wanted_backbone(of, default)
@@ -81,7 +81,7 @@ def move_is_due(of: Project, default: str) -> bool:
 
 
 def choose_backbone(db: Connection, project_id: int, backbone: str | None) -> None:
-    """Note which backbone a person wants for the project; None for the settings' one.
+    """Set the backbone that a person wants for the project; None for the settings' one.
 
     A move under way is given up. The embed job begins the one that is wanted now.
     """
@@ -90,36 +90,36 @@ def choose_backbone(db: Connection, project_id: int, backbone: str | None) -> No
 
 
 def begin_move(db: Connection, project_id: int, backbone: str, space: str | None = None) -> None:
-    """Move to another backbone from now on; a move under way is given up."""
+    """Begin a move to another backbone; a move under way is given up."""
     change_project(db, project_id, **{**_NO_MOVE, "next_backbone": backbone, "next_space": space})
 
 
 def cancel_move(db: Connection, project_id: int) -> None:
-    """Stay where the project is. What was embedded for the move is kept."""
+    """Give up the move. The embeddings that were computed for it are kept."""
     change_project(db, project_id, **_NO_MOVE)
 
 
 def fail_move(db: Connection, project_id: int, error: str) -> None:
-    """Note why the next backbone can't be used now; it is tried again later."""
+    """Set why the next backbone can't be used now; it is tried again later."""
     change_project(db, project_id, next_error=error, next_retry_at=time.time() + RETRY_SECONDS)
 
 
-def settle_in(db: Connection, project_id: int, backbone: str, space: str) -> None:
-    """Give a project its first space."""
+def adopt_space(db: Connection, project_id: int, backbone: str, space: str) -> None:
+    """Set the project's first embedding space."""
     change_project(db, project_id, embedding_space=space, base_backbone=backbone)
 
 
-def return_to(
-    db: Connection, project_id: int, space: str, base: str, held: Collection[UnitId]
+def return_to_space(
+    db: Connection, project_id: int, space: str, base: str, embedded: Collection[UnitId]
 ) -> None:
-    """Use a space again that was in use before; a move under way is given up.
+    """Return to a space that was in use before; a move under way is given up.
 
     Args:
-        held: the units whose images the space holds.
+        embedded: the units whose images have embeddings in the space.
     """
     change_project(db, project_id, embedding_space=space, base_backbone=base, **_NO_MOVE)
     by_item: dict[int, list[TaskId]] = {}
-    for unit in held:
+    for unit in embedded:
         by_item.setdefault(item_of(unit), []).append(task_of(unit))
     for item, tasks in by_item.items():
         for ids in chunks(tasks):
@@ -131,7 +131,7 @@ def return_to(
 
 
 def finish_move(db: Connection, moved: Project) -> None:
-    """Use the next space from now on. Tasks that it doesn't hold are to be embedded again."""
+    """End the move: the next space is in use. Images that it lacks are to be embedded again."""
     assert moved.next_backbone is not None, "only a move that began can end"
     assert moved.next_space is not None, "the next backbone was opened"
     db.execute(
@@ -149,14 +149,14 @@ def finish_move(db: Connection, moved: Project) -> None:
     )
 
 
-def move_stands(db: Connection, began: Project) -> bool:
-    """Whether the project still moves to where it did, and no person has chosen otherwise."""
+def move_is_still_wanted(db: Connection, began: Project) -> bool:
+    """Whether the project still moves to the same space, and no person has chosen otherwise."""
     now = get_project(db, began.id)
     return now is not None and now.held_at is None and now.next_space == began.next_space
 
 
 def move_is_ready(db: Connection, of: Project) -> bool:
-    """Whether the next space holds every image that can be had now of those in use."""
+    """Whether every image that can be read now has an embedding in the next space."""
     if of.next_space is None or of.next_error is not None:
         return False
     return not any_to_embed(db, of.id, of.next_space, SpaceRole.NEXT)

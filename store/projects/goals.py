@@ -1,4 +1,4 @@
-"""What a team wants of a project: how accurate it shall be, and what may be accepted unseen."""
+"""Goals: the accuracy that a team wants, and how wrong accepted suggestions may be."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from store.database.schema import goal
 
 @dataclass(frozen=True)
 class Goal:
-    """Shares are 0 to 1. Without `accept_error` nothing is accepted."""
+    """A project's goal. Shares are 0 to 1; without `accept_error` nothing is accepted."""
 
     accuracy: float | None = None  # to be reached
     accept_error: float | None = None  # that accepted suggestions may be wrong in

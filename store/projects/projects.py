@@ -1,4 +1,4 @@
-"""Projects: one row for each (connection, id, time of creation) in Label Studio."""
+"""Projects, one for each (connection, id, time of creation) in Label Studio."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +71,7 @@ _EXACT = _OF_ID.where(project.c.ls_created == bindparam("created"))
 
 
 def list_projects(db: Connection, *, gone: bool = False) -> list[Project]:
-    """All projects that are there (with `gone`, the others too)."""
+    """All projects in Label Studio (with `gone`, deleted ones too)."""
     query = select(project).order_by(project.c.id)
     if not gone:
         query = query.where(project.c.gone_at.is_(None))
@@ -137,13 +137,13 @@ def change_project(db: Connection, project_id: int, **values: Any) -> None:
 
 
 def is_held(db: Connection, project_id: int) -> bool:
-    """Whether a person chose what is served, so that nothing newer takes over by itself."""
+    """Whether a person chose the served version, so that no newer one replaces it by itself."""
     query = select(project.c.held_at).where(project.c.id == project_id)
     return db.execute(query).scalar() is not None
 
 
 def serve(db: Connection, project_id: int, version_id: int, fence: int) -> bool:
-    """Point the project at `version_id`, unless a newer publication (`fence`) already did.
+    """Set the served version, unless a newer publication (`fence`) has set it.
 
     Returns:
         Whether the pointer is ours now.

@@ -15,7 +15,7 @@ UNTOUCHED = 5.0
 
 
 def marked(result: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The regions with our mark on them; their scores are left out, as people's have none."""
+    """The regions with the mark, and without scores, as a person's regions have none."""
     return [
         {name: value for name, value in region.items() if name != "score"}
         | {"id": f"{MARK}{index}"}
@@ -31,5 +31,5 @@ def is_accepted(result: Sequence[Mapping[str, Any]], created_at: float, updated_
 
 
 def began_accepted(result: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether an annotation was an accepted suggestion once, though a person has touched it."""
+    """Whether an annotation was an accepted suggestion at first, touched by a person or not."""
     return any(str(region.get("id", "")).startswith(MARK) for region in result)

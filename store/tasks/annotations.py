@@ -16,7 +16,7 @@ from store.tasks.units import TaskId
 
 @dataclass(frozen=True)
 class AnnotationRecord:
-    """An annotation as Label Studio tells it. Times are seconds since 1970."""
+    """An annotation as Label Studio holds it. Times are seconds since 1970."""
 
     ls_id: int
     task_ls_id: TaskId
@@ -31,7 +31,7 @@ class AnnotationRecord:
 
 
 def save_annotations(db: Connection, project_id: int, records: Collection[AnnotationRecord]) -> int:
-    """Append what is new. Events repeat and come out of order: the greatest `updated_at` wins.
+    """Append new states of annotations. Events repeat and come out of order: the newest counts.
 
     Returns:
         How many annotations changed by it.
@@ -118,7 +118,7 @@ def _append(
 
 
 def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int]) -> int:
-    """Mark as deleted, also those never seen: their late creation must not bring them back.
+    """Mark annotations as deleted, also unknown ones: an event of their creation may come late.
 
     Returns:
         How many were not already.
@@ -187,7 +187,7 @@ def current_annotations(
 def task_annotations(
     db: Connection, project_id: int, task_ls_ids: Collection[TaskId]
 ) -> dict[int, float]:
-    """{annotation id: when we heard of it} of these tasks; skipped ones too, deleted ones not."""
+    """{annotation id: time of its receipt} of these tasks; skipped ones too, deleted ones not."""
     found: dict[int, float] = {}
     for ids in chunks(task_ls_ids):
         rows = db.execute(
@@ -203,7 +203,7 @@ def task_annotations(
 
 
 def first_received(db: Connection, project_id: int) -> dict[TaskId, float]:
-    """{task: when we first heard of an annotation of it}, in seconds since 1970."""
+    """{task: time of receipt of its first annotation}, in seconds since 1970."""
     rows = db.execute(
         select(annotation.c.task_ls_id, func.min(annotation.c.received_at).label("at"))
         .where(annotation.c.project_id == project_id)
@@ -213,7 +213,7 @@ def first_received(db: Connection, project_id: int) -> dict[TaskId, float]:
 
 
 def first_lead_times(db: Connection, project_id: int) -> dict[tuple[int, float], float | None]:
-    """{(annotation, when it was made): its lead time then}, of those that were written again.
+    """{(annotation, time of creation): its first lead time} of annotations that were changed.
 
     Label Studio adds the time of each later look at it.
     """
@@ -231,7 +231,7 @@ def first_lead_times(db: Connection, project_id: int) -> dict[tuple[int, float],
 
 
 def annotated_tasks(db: Connection, project_id: int) -> set[TaskId]:
-    """Tasks with any annotation that is not deleted: a skipped task isn't offered again."""
+    """The tasks with an annotation that isn't deleted; a skipped one counts."""
     rows = db.execute(
         select(annotation.c.task_ls_id).where(
             annotation.c.project_id == project_id, annotation.c.current, ~annotation.c.deleted
@@ -241,7 +241,7 @@ def annotated_tasks(db: Connection, project_id: int) -> set[TaskId]:
 
 
 def annotated_since(db: Connection, project_id: int, at: float) -> set[TaskId]:
-    """Tasks of whose annotations we heard anything after `at`, in seconds since 1970."""
+    """The tasks with an annotation that was received after `at`, in seconds since 1970."""
     rows = db.execute(
         select(annotation.c.task_ls_id).where(
             annotation.c.project_id == project_id,
@@ -253,7 +253,7 @@ def annotated_since(db: Connection, project_id: int, at: float) -> set[TaskId]:
 
 
 def annotated_before(db: Connection, project_id: int, at: float) -> set[TaskId]:
-    """Tasks with an annotation that was received before `at`, in seconds since 1970."""
+    """The tasks with an annotation that was received before `at`, in seconds since 1970."""
     rows = db.execute(
         select(annotation.c.task_ls_id).where(
             annotation.c.project_id == project_id, annotation.c.received_at < at
@@ -263,7 +263,7 @@ def annotated_before(db: Connection, project_id: int, at: float) -> set[TaskId]:
 
 
 def parent_predictions(db: Connection, project_id: int) -> set[int]:
-    """Label Studio ids of all predictions that any annotation, ever, was pre-filled from."""
+    """Label Studio's ids of all predictions that an annotation ever began with."""
     rows = db.execute(
         select(annotation.c.parent_prediction).where(
             annotation.c.project_id == project_id, annotation.c.parent_prediction.is_not(None)

@@ -1,4 +1,4 @@
-"""Which images are to be embedded now, in which order, and when those that failed come again."""
+"""The queue of images to embed: their order, and when those that failed are tried again."""
 
 import time
 from collections.abc import Iterable
@@ -64,7 +64,7 @@ def _not_embedded(project_id: int, space: str, role: SpaceRole) -> tuple[ColumnE
 
 
 def next_retry(db: Connection, project_id: int) -> float | None:
-    """When the next image with a passing fault is due, if there is one."""
+    """When the next image with a transient error is tried again; None when there is none."""
     return db.execute(
         select(func.min(task.c.retry_at)).where(
             and_(
@@ -78,7 +78,7 @@ def next_retry(db: Connection, project_id: int) -> float | None:
 
 
 def mark_retry(db: Connection, project_id: int, tasks: Iterable[Task]) -> None:
-    """Try these images again later, less and less often."""
+    """Postpone images with a transient error, less and less often tried."""
     for item in tasks:
         wait = RETRY_SECONDS[min(item.retries, len(RETRY_SECONDS) - 1)]
         db.execute(

@@ -1,4 +1,4 @@
-"""Which tasks have a usable label: counted when annotations are read, not when they are shown.
+"""Marks of tasks that have a usable label, so that counting them reads no annotations.
 
 Whatever changes a task's annotations, or how they are read, clears its mark. The tasks without a
 mark are the only ones whose annotations have to be read to count labels.
@@ -30,7 +30,7 @@ _CLEAR = _CLEAR_ALL.where(task.c.ls_id.in_(bindparam("ids", expanding=True)))
 def clear_labelled(
     db: Connection, project_id: int, tasks: Collection[TaskId] | None = None
 ) -> None:
-    """Clear the marks of these tasks, or of all, as far as they ever had an annotation."""
+    """Clear the marks of these tasks, or of all, if they ever had an annotation."""
     if tasks is None:
         db.execute(_CLEAR_ALL, {"of_project": project_id})
         return
@@ -56,7 +56,7 @@ def set_labelled(
 
 
 def count_labelled(db: Connection, project_id: int) -> int:
-    """How many tasks are marked as having a usable label."""
+    """Count the tasks that are marked as having a usable label."""
     query = select(func.count()).where(
         *_first_images(project_id), task.c.labelled.is_(True), task.c.deleted_at.is_(None)
     )
@@ -64,7 +64,7 @@ def count_labelled(db: Connection, project_id: int) -> int:
 
 
 def unmarked_tasks(db: Connection, project_id: int, limit: int | None = None) -> set[TaskId]:
-    """Tasks whose annotations are to be read, as they have no mark."""
+    """The tasks without a mark: their annotations are to be read."""
     query = select(task.c.ls_id).where(
         *_first_images(project_id), task.c.labelled.is_(None), task.c.deleted_at.is_(None)
     )

@@ -1,10 +1,10 @@
-"""What an embedding space is to a project."""
+"""The roles of embedding spaces in a project."""
 
 from enum import Enum, auto
 
 
 class SpaceRole(Enum):
-    """What a space that embeddings are computed in is to a project."""
+    """The role of an embedding space in a project."""
 
     IN_USE = auto()  # everything is learned, suggested and served in it
     NEXT = auto()  # the project moves to it

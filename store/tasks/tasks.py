@@ -1,4 +1,4 @@
-"""Tasks: what Label Studio has, which images each shows, and what is known of these images."""
+"""Tasks of Label Studio and the images that they show."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ from store.tasks.units import FIRST, TaskId, UnitId, item_of, task_of, unit_of
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """A task as Label Studio tells it."""
+    """A task as Label Studio holds it."""
 
     ls_id: TaskId
     data: Mapping[str, Any]
@@ -26,13 +26,13 @@ class TaskRecord:
 
     @property
     def uris(self) -> tuple[str | None, ...]:
-        """Of all its images, in order; a single None where it has none."""
+        """The URIs of all images, in order; a single None where there is none."""
         return (self.uri, *self.more)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task as it is remembered; of one with several images, one of them."""
+    """A stored image of a task; mostly the task's only one."""
 
     ls_id: TaskId
     uri: str | None
@@ -56,7 +56,7 @@ class Task:
 
 
 def task_from(row: Any) -> Task:
-    """The task that a row of COLUMNS tells."""
+    """The image of a row of COLUMNS."""
     return Task(
         row.ls_id,
         row.uri,
@@ -94,7 +94,7 @@ _PRESENT = select(*COLUMNS).where(*_LISTED, task.c.deleted_at.is_(None))
 
 
 def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord]) -> int:
-    """Remember the tasks; an image that is another one now is to be embedded again.
+    """Store tasks. An image that has changed is to be embedded again.
 
     Of a task that has fewer images than before, those that are gone are marked as deleted.
 
@@ -174,7 +174,7 @@ def _values(project_id: int, record: TaskRecord, item: int) -> dict[str, Any]:
 
 
 def get_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> dict[UnitId, Task]:
-    """{unit: image} of those of `ls_ids` that are known and not deleted, each with all images."""
+    """{unit: image} of all images of the tasks `ls_ids` that are known and not deleted."""
     found: dict[UnitId, Task] = {}
     for ids in chunks(ls_ids):
         rows = db.execute(_PRESENT, {"of_project": project_id, "ids": ids})
@@ -185,7 +185,7 @@ def get_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> di
 def task_data(
     db: Connection, project_id: int, ls_ids: Collection[TaskId]
 ) -> dict[TaskId, Mapping[str, Any]]:
-    """The `data` of those of `ls_ids` that are known and not deleted."""
+    """{task: its `data`} of the tasks `ls_ids` that are known and not deleted."""
     found: dict[TaskId, Mapping[str, Any]] = {}
     for ids in chunks(ls_ids):
         rows = db.execute(
@@ -201,7 +201,7 @@ def task_data(
 
 
 def list_tasks(db: Connection, project_id: int) -> list[Task]:
-    """All tasks that are not deleted, by id; of one with several images, each in order."""
+    """All images of the tasks that are not deleted, by the task's id, then in the task's order."""
     rows = db.execute(
         select(*COLUMNS)
         .where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
@@ -218,7 +218,7 @@ def task_ids(db: Connection, project_id: int) -> set[TaskId]:
 
 @dataclass(frozen=True)
 class TaskCounts:
-    """How many tasks and images there are, and of the images, are embedded and can never be."""
+    """The numbers of tasks and images, and of embedded and unusable images."""
 
     tasks: int
     images: int
@@ -229,7 +229,7 @@ class TaskCounts:
 def count_tasks(
     db: Connection, project_id: int, space: str | None, role: SpaceRole = SpaceRole.IN_USE
 ) -> TaskCounts:
-    """Counts of tasks and images, embedded in a space of this role."""
+    """Count tasks and images, and images with an embedding in a space of this role."""
     held = task.c.next_space if role is SpaceRole.NEXT else task.c.embedded_space
     row = db.execute(
         select(
@@ -249,7 +249,7 @@ def mark_embedded(
     image_keys: Mapping[UnitId, str],
     role: SpaceRole = SpaceRole.IN_USE,
 ) -> None:
-    """Remember that these images ({unit: image key}) have embeddings in `space`.
+    """Mark images ({unit: image key}) as having embeddings in `space`.
 
     Args:
         role: of `space`. In the next one, what is known of the one in use stays, unless the
@@ -279,13 +279,13 @@ def mark_embedded(
 
 
 def mark_broken(db: Connection, project_id: int, errors: Mapping[UnitId, str]) -> None:
-    """Remember why these images can never be used ({unit: reason})."""
+    """Mark images as unusable for good ({unit: reason})."""
     for unit, reason in errors.items():
         _change(db, project_id, unit, image_error=reason, retry_at=None)
 
 
 def assign_holdout(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
-    """Put these tasks into the hold-out for good."""
+    """Add tasks to the hold-out, for good."""
     for ids in chunks(ls_ids):
         db.execute(
             update(task)

@@ -1,4 +1,4 @@
-"""What is labelled, as one number: a task's only image, or one of several images of a task.
+"""Units of labelling: a task's only image, or one of several images of a task, as one number.
 
 The number of a task's first image is the task's own id in Label Studio: where tasks have one image
 each, nothing differs. A label of all images of a task together has an `item` below zero.

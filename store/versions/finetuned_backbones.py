@@ -1,4 +1,4 @@
-"""Fine-tuned backbones: which there are, what they were tuned from, and what they have seen."""
+"""Fine-tuned backbones, the pretrained ones that they come from, and the labels they have seen."""
 
 import time
 from collections.abc import Collection
@@ -44,7 +44,7 @@ def add_tuned(
     held: Collection[int],
     report: dict[str, Any],
 ) -> None:
-    """Remember a fine-tuned backbone."""
+    """Add a fine-tuned backbone."""
     known = db.execute(
         select(tuned.c.id).where(tuned.c.project_id == project_id, tuned.c.digest == digest)
     ).first()

@@ -1,4 +1,4 @@
-"""What the last learning found out about the labels: who gives good ones, and which to check."""
+"""Label reviews: the quality of each annotator's labels, and the labels to check."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -62,7 +62,7 @@ class ContestedLabel:
 
 @dataclass(frozen=True)
 class Review:
-    """What is known of a project's labels: each list has the worst first."""
+    """The review of a project's labels. Each list has the worst first."""
 
     at: float | None  # when the labels were read, seconds since 1970; None when they never were
     annotators: Sequence[Rating]
@@ -71,7 +71,7 @@ class Review:
 
 
 def save_review(db: Connection, project_id: int, found: Review) -> None:
-    """Keep it in place of the last one."""
+    """Store the review in place of the last one."""
     db.execute(delete(review).where(review.c.project_id == project_id))
     plain: dict[str, Any] = asdict(found)
     at = plain.pop("at")
@@ -79,7 +79,7 @@ def save_review(db: Connection, project_id: int, found: Review) -> None:
 
 
 def get_review(db: Connection, project_id: int) -> Review:
-    """The last one, less the tasks that were deleted or labelled again since."""
+    """The last review, without tasks that were deleted or labelled again since."""
     row = db.execute(select(review).where(review.c.project_id == project_id)).first()
     if row is None:
         return Review(None, (), (), ())

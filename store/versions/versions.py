@@ -1,4 +1,4 @@
-"""Model versions: what was learned, how good it is, and what became of it."""
+"""Model versions: their metrics, their artifacts and their status."""
 
 import time
 from dataclasses import dataclass
@@ -132,7 +132,7 @@ def _newest(db: Connection, project_id: int, *such: ColumnElement[bool]) -> Vers
 
 
 def mark_served(db: Connection, served: Version) -> None:
-    """Note that Label Studio shows this version now, and no other.
+    """Mark the version as served: Label Studio shows it, and no other.
 
     Older candidates are retired with what was served; newer ones, made while a person held on to
     this version, can still be promoted.
@@ -160,7 +160,7 @@ def mark_served(db: Connection, served: Version) -> None:
 
 
 def versions_to_sweep(db: Connection, project_id: int, before: float) -> list[Version]:
-    """Versions superseded before then, whose predictions are still in Label Studio."""
+    """The versions superseded before `before` whose predictions Label Studio still holds."""
     rows = db.execute(
         select(version)
         .where(
@@ -179,5 +179,5 @@ def change_version(db: Connection, version_id: int, **values: Any) -> None:
 
 
 def mark_swept(db: Connection, version_id: int) -> None:
-    """Note that what can be deleted of its predictions is deleted."""
+    """Mark the version's predictions as deleted in Label Studio."""
     change_version(db, version_id, swept_at=time.time())

@@ -1,4 +1,4 @@
-"""Jobs: what ran, how far it is, how long each step took, and why it failed."""
+"""Jobs: their progress, the seconds that each step took, and their errors."""
 
 import time
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ def finish_jobs(db: Connection, project_id: int, kind: WorkKind, *, done: int) -
 
 
 def cancel_jobs(db: Connection, project_id: int, kind: WorkKind) -> None:
-    """Note that the jobs of this kind, waiting or under way, are over."""
+    """Mark the jobs of this kind, waiting or under way, as cancelled."""
     db.execute(
         update(job)
         .where(job.c.project_id == project_id, job.c.kind == kind, job.c.ended_at.is_(None))
@@ -116,7 +116,7 @@ def cancel_jobs(db: Connection, project_id: int, kind: WorkKind) -> None:
 
 
 def get_job(db: Connection, of_job: str) -> Job | None:
-    """The job, or None when it is unknown or forgotten."""
+    """The job; None when it is unknown, or was deleted."""
     row = db.execute(select(job).where(job.c.id == of_job)).first()
     return None if row is None else _record(row)
 
@@ -133,7 +133,7 @@ def list_jobs(db: Connection, project_id: int, limit: int = 10) -> list[Job]:
 
 
 def count_lost(db: Connection, project_id: int, kind: WorkKind, *, after: int) -> int:
-    """How many jobs of a kind were lost that came after the generation `after`."""
+    """Count the lost jobs of a kind with a generation above `after`."""
     query = select(func.count()).where(
         job.c.project_id == project_id,
         job.c.kind == kind,
@@ -144,7 +144,7 @@ def count_lost(db: Connection, project_id: int, kind: WorkKind, *, after: int) -
 
 
 def count_jobs(db: Connection) -> dict[tuple[str, str], int]:
-    """{(kind, state): how many} of all remembered jobs, for the metrics."""
+    """Count the stored jobs by (kind, state)."""
     rows = db.execute(
         select(job.c.kind, job.c.state, func.count()).group_by(job.c.kind, job.c.state)
     )

@@ -1,8 +1,8 @@
-"""What is wanted of the workers: the queue is only a wake-up, this table is the guarantee.
+"""Pending work: the table is the guarantee that it is done, the queue only a wake-up.
 
-A wish raises `wanted`. The sweeper enqueues a job for a generation; the job raises the fence,
-notes what is wanted *then*, takes its snapshot, and at the end writes that as `done`. Wishes that
-come meanwhile leave `wanted` above `done`: exactly one more job follows.
+A request for work raises `wanted`. The scheduler enqueues a job for a generation; the job raises
+the fence, reads what is wanted *then*, takes its snapshot, and at the end writes that as `done`.
+Requests that come meanwhile leave `wanted` above `done`: exactly one more job follows.
 """
 
 import time
@@ -83,7 +83,7 @@ def get_work(db: Connection, project_id: int, kind: WorkKind) -> Work | None:
 def want(
     db: Connection, project_id: int, kind: WorkKind, *, not_before: float | None = None
 ) -> None:
-    """Wish for one more run of this kind of work.
+    """Request one more run of this kind of work.
 
     Args:
         not_before: a time that the run must wait for; without it, an earlier wait stays.
@@ -108,7 +108,7 @@ def want(
     )
 
 
-# Every webhook wishes: the statement is made once.
+# Every webhook requests work: the statement is made once.
 _WANT = (
     update(work)
     .where(work.c.project_id == bindparam("of_project"), work.c.kind == bindparam("of_kind"))
@@ -122,7 +122,7 @@ _WANT = (
 
 
 def list_wanted(db: Connection) -> list[Work]:
-    """All work not yet done of projects that are there."""
+    """The pending work of all projects that are in Label Studio."""
     rows = db.execute(
         select(work)
         .join(project, project.c.id == work.c.project_id)
@@ -133,7 +133,7 @@ def list_wanted(db: Connection) -> list[Work]:
 
 
 def next_generation(db: Connection, item: Work) -> int:
-    """A generation whose job id was never used: what is wanted now, or one more."""
+    """Reserve a generation whose job id was never used: the wanted one, or one more."""
     current = get_work(db, item.project_id, item.kind)
     assert current is not None
     generation = max(current.wanted, current.enqueued + 1)
@@ -198,7 +198,7 @@ def finish(db: Connection, lease: Lease, *, not_before: float = 0.0) -> None:
 
 
 def cancel(db: Connection, project_id: int, kind: WorkKind) -> bool:
-    """Give up what is wanted of this kind; a job under way loses its lease.
+    """Cancel the pending work of this kind; a job under way loses its lease.
 
     Returns:
         Whether anything was wanted.
@@ -215,7 +215,7 @@ def cancel(db: Connection, project_id: int, kind: WorkKind) -> bool:
 
 
 def fail(db: Connection, project_id: int, kind: WorkKind, error: str) -> None:
-    """Note a failure: the work stays wanted and is tried again after a wait that grows."""
+    """Count a failure: the work stays wanted and is tried again after a wait that grows."""
     current = get_work(db, project_id, kind)
     if current is None or current.wanted <= current.done:  # given up, or cancelled: it is done
         return
@@ -227,8 +227,8 @@ def fail(db: Connection, project_id: int, kind: WorkKind, error: str) -> None:
     )
 
 
-def hurry(db: Connection, connection_id: str) -> None:
-    """Let what failed in the connection's projects be tried again at once: it was mended."""
+def retry_now(db: Connection, connection_id: str) -> None:
+    """Let failed work of the connection's projects be tried again at once."""
     of_connection = select(project.c.id).where(project.c.connection_id == connection_id)
     db.execute(
         update(work)
@@ -237,8 +237,8 @@ def hurry(db: Connection, connection_id: str) -> None:
     )
 
 
-def lose(db: Connection, project_id: int, kind: WorkKind, error: str) -> int:
-    """Note that the process of a job was ended.
+def mark_lost(db: Connection, project_id: int, kind: WorkKind, error: str) -> int:
+    """Count a failure whose cause is that the job's process was ended.
 
     Returns:
         Seconds that the next job waits: none at first, then more and more, since what ends it may
@@ -257,7 +257,7 @@ def lose(db: Connection, project_id: int, kind: WorkKind, error: str) -> int:
 
 
 def postpone(db: Connection, project_id: int, kind: WorkKind, until: float) -> None:
-    """Let this kind of work wait until then, whether or not it is wanted."""
+    """Let this kind of work wait until `until`, whether or not it is wanted."""
     db.execute(
         update(work)
         .where(*_where(project_id, kind), work.c.not_before < until)

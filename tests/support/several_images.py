@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from store.predictions.publications import Item, next_chunk, pending_publications
+from store.predictions.publications import PredictionItem, next_chunk, pending_publications
 from store.projects.projects import change_project, save_project
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
 from store.tasks.units import unit_of
@@ -47,7 +47,7 @@ class Several(Workbench):
         assert version is not None
         return version
 
-    def items(self) -> dict[int, Item]:
+    def items(self) -> dict[int, PredictionItem]:
         """{task: what is to be pushed for it}."""
         with self.store.database.read() as db:
             pushed = [
@@ -101,7 +101,7 @@ def make_several(workbench: Workbench) -> Several:
     return bench
 
 
-def right(bench: Several, items: dict[int, Item]) -> float:
+def right(bench: Several, items: dict[int, PredictionItem]) -> float:
     """The share of suggested regions that are right."""
     said = [
         one["value"]["choices"][0] == bench.kinds[unit_of(task, one["item_index"])]

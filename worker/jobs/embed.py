@@ -18,6 +18,7 @@ from services.embedding.similar_images import update_index
 from services.job_context import JobContext
 from store.predictions.shortlists import get_shortlist
 from store.projects.embedding_spaces import (
+    adopt_space,
     backbone_of,
     base_backbone,
     begin_move,
@@ -27,7 +28,6 @@ from store.projects.embedding_spaces import (
     move_is_due,
     move_is_ready,
     pretrained_space,
-    settle_in,
     wanted_backbone,
 )
 from store.projects.key_values import EMBEDDING_SPACE
@@ -124,7 +124,7 @@ class _EmbedJob:
             if backbone == self.default and EMBEDDING_SPACE.get(db) != space:
                 EMBEDDING_SPACE.set(db, space)
             if known is None:
-                settle_in(db, project.id, backbone, space)
+                adopt_space(db, project.id, backbone, space)
             elif not self.current_is_usable and project.next_backbone is None:
                 begin_move(db, project.id, backbone, space)  # computed in another precision now
 

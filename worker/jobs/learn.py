@@ -38,14 +38,14 @@ from services.training.train import Trained, train
 from services.training.training_set import TrainingSet, extend_holdout
 from store.files.artifacts import ArtifactError
 from store.predictions.publication_reason import PublicationReason
-from store.predictions.publications import Item, add_publication, predicted_tasks
+from store.predictions.publications import PredictionItem, add_publication, predicted_tasks
 from store.predictions.shortlists import Choice, set_shortlist
 from store.projects.embedding_spaces import (
     cancel_move,
     finish_move,
     is_tuned,
     move_is_ready,
-    move_stands,
+    move_is_still_wanted,
 )
 from store.projects.projects import change_project, is_held
 from store.tasks.tasks import assign_holdout
@@ -249,7 +249,7 @@ class _Learning:
         enough = half_left and not pool_has_grown(now)
         kept = now.kept()
         choices: list[Choice] = []
-        items: list[Item] = []
+        items: list[PredictionItem] = []
         known = len(now.open)
         if unpublished or not enough:
             with self.store.database.read() as db:
@@ -288,7 +288,7 @@ class _Learning:
 
         def commit(db: Connection) -> None:
             pending_work.check(db, self.context.lease)
-            if self.move is not Move.NONE and not move_stands(db, self.before.project):
+            if self.move is not Move.NONE and not move_is_still_wanted(db, self.before.project):
                 raise pending_work.LeaseLostError("a person has decided anew about the backbone")
             if ledger is not None:
                 keep_summary(db, project_id, ledger)

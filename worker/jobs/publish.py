@@ -21,11 +21,11 @@ from services.suggestions.prediction_items import rest_items
 from services.suggestions.predictor import Predictor
 from services.suggestions.suggest import suggest
 from store.predictions.deletions import delete_tasks
-from store.predictions.pending_answers import owed_tasks, settle
+from store.predictions.pending_answers import mark_answered, tasks_with_pending_answer
 from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import (
     Chunk,
-    Item,
+    PredictionItem,
     Publication,
     add_publication,
     begin_chunk,
@@ -82,7 +82,7 @@ class _Publishing:
         self.config = parse_label_config(self.project.label_config)
 
     def run(self) -> None:
-        self._settle_debts()
+        self._publish_pending_answers()
         with self.context.step("push"):
             more = self._push_all()
         if not more and self._in_time():
@@ -166,7 +166,7 @@ class _Publishing:
         elif published.reason is not PublicationReason.VERSION:
             items = self._not_answered(items, version)
         new = {item.task for item in items}
-        held = [item for item in chunk.items if item.task not in new]
+        existing = [item for item in chunk.items if item.task not in new]
         try:
             self._import(items, version)
         except StudioRejected as error:
@@ -175,7 +175,7 @@ class _Publishing:
             self._import(items, version)
         seconds = self.studio.seconds_spent - spent
         self.database.write(
-            lambda db: end_chunk(db, published, chunk, seconds, sent=items, held=held)
+            lambda db: end_chunk(db, published, chunk, seconds, sent=items, existing=existing)
         )
 
     def _was_pushed(self, published: Publication, version: Version) -> bool:
@@ -184,7 +184,7 @@ class _Publishing:
             begun = was_begun(db, version.id, published.id)
         return begun or version.published_at is not None
 
-    def _import(self, items: Sequence[Item], version: Version) -> None:
+    def _import(self, items: Sequence[PredictionItem], version: Version) -> None:
         predictions = [
             NewPrediction(i.task, tuple(regions_from_json(i.result)), i.score, version.name)
             for i in items
@@ -203,7 +203,9 @@ class _Publishing:
                 created=created,
             )
 
-    def _not_answered(self, items: Sequence[Item], version: Version) -> list[Item]:
+    def _not_answered(
+        self, items: Sequence[PredictionItem], version: Version
+    ) -> list[PredictionItem]:
         """Those that /predict has not answered for meanwhile.
 
         Our own records say so, unless the web process was started since and may have taken some of
@@ -217,8 +219,8 @@ class _Publishing:
         return [item for item in items if item.task not in given]
 
     def _missing(
-        self, items: Sequence[Item], version: Version, *, replace_empty: bool
-    ) -> list[Item]:
+        self, items: Sequence[PredictionItem], version: Version, *, replace_empty: bool
+    ) -> list[PredictionItem]:
         """Those that Label Studio does not hold yet under this version."""
         tasks = {item.task for item in items}
         held = [
@@ -234,7 +236,7 @@ class _Publishing:
                     there.discard(prediction.task)
         return [item for item in items if item.task not in there]
 
-    def _still_there(self, items: Sequence[Item]) -> list[Item]:
+    def _still_there(self, items: Sequence[PredictionItem]) -> list[PredictionItem]:
         there = set(self.studio.task_ids(self.project.ls_id))
         gone = {item.task for item in items} - there
         self.database.write(lambda db: delete_tasks(db, self.project.id, gone))
@@ -253,7 +255,7 @@ class _Publishing:
             ):
                 mark_served(db, version)
             if published.reason is PublicationReason.PENDING_ANSWER:
-                settle(db, self.project.id, published_tasks(db, published.id))
+                mark_answered(db, self.project.id, published_tasks(db, published.id))
 
         self.database.write(write)
         if published.reason is PublicationReason.VERSION:
@@ -276,10 +278,10 @@ class _Publishing:
         backends = self.studio.backends(self.project.ls_id)
         return {backend.title for backend in backends if backend.id == self.project.backend_id}
 
-    def _settle_debts(self) -> None:
+    def _publish_pending_answers(self) -> None:
         """Turn tasks that got an empty answer into a publication, once they can be answered."""
         with self.database.read() as db:
-            owed = owed_tasks(db, self.project.id)
+            owed = tasks_with_pending_answer(db, self.project.id)
             if not owed or any(
                 p.reason is PublicationReason.PENDING_ANSWER
                 for p in pending_publications(db, self.project.id)
@@ -300,7 +302,7 @@ class _Publishing:
         items = rest_items(list(answers), answers)
 
         def write(db: Connection) -> None:
-            settle(db, self.project.id, hopeless)
+            mark_answered(db, self.project.id, hopeless)
             if items:
                 add_publication(
                     db, self.project.id, version.id, PublicationReason.PENDING_ANSWER, items

@@ -14,7 +14,7 @@ from services.embedding import similar_images as similar_module
 from services.embedding.similar_images import similar, update_index
 from services.embedding.similarity_index import extend_index, open_index
 from services.suggestions.control_group import is_blind
-from store.predictions.publications import Item, pending_publications, save_predictions
+from store.predictions.publications import PredictionItem, pending_publications, save_predictions
 from store.predictions.shown import suggestions_by_task
 from store.projects.projects import Project, find_project
 from store.settings import Settings
@@ -46,7 +46,7 @@ def served(web: Running, project: Project) -> Version:
         )
         for task in (2, 3)
     ]
-    items = [Item(task, 0.1, CAT) for task in (2, 3)]
+    items = [PredictionItem(task, 0.1, CAT) for task in (2, 3)]
 
     def write(db):
         save_predictions(db, project.id, version.id, items, "pushed")

@@ -6,7 +6,7 @@ from sqlalchemy import insert
 from backend.pages.routes import ago
 from backend.views.status import project_status, system_status
 from store.database.schema import job
-from store.predictions.pending_answers import owe
+from store.predictions.pending_answers import add_pending_answers
 from store.projects.projects import change_project, get_project
 from store.versions.versions import START
 from store.work.jobs import add_job, change_job
@@ -119,7 +119,7 @@ def test_status_counts_labels_that_can_be_used(web, project):
     label(web, 4, "dog", 35)
     web.webhook(recorded("tasks_deleted") | {"tasks": [{"id": 4}]})
     serve_version(web.store, project, shortlist=[1, 2, 5])
-    web.store.database.write(lambda db: owe(db, project.id, [5]))
+    web.store.database.write(lambda db: add_pending_answers(db, project.id, [5]))
     found = status(web, project)
     assert (found.tasks, found.labels, found.embedded) == (4, 2, 4)
     assert (found.shortlist, found.owed) == (1, 1)

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from backend.demo.label_studio import LabelStudioServer, create_image_project
 from services.connections.registration import ACTIONS
-from store.predictions.pending_answers import owed_tasks
+from store.predictions.pending_answers import tasks_with_pending_answer
 from store.projects.connections import save_connection
 from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import change_project, find_project
@@ -79,7 +79,7 @@ def test_every_call_of_the_real_label_studio(
         assert all(by_task[tasks[name]].result for name in ("a.jpg", "b.jpg", "c.jpg"))
         with web.store.database.read() as db:
             known = get_tasks(db, project.id, list(tasks.values()))
-            assert owed_tasks(db, project.id) == set()
+            assert tasks_with_pending_answer(db, project.id) == set()
         assert known[tasks["b.jpg"]].embedded_space == space
         assert "text" in known[tasks["broken.jpg"]].image_error
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from store.database.schema import prediction, work
-from store.predictions.pending_answers import owed_tasks
+from store.predictions.pending_answers import tasks_with_pending_answer
 from store.projects.projects import change_project, find_project
 from store.tasks.tasks import get_tasks, mark_broken
 from store.versions.versions import START
@@ -217,7 +217,7 @@ def test_without_the_inference_process_what_is_known_is_answered_and_the_rest_ow
     digestible(results, 3)
     assert [choice(entry) for entry in results] == ["cat", None, None]
     with web.store.database.read() as db:
-        assert owed_tasks(db, served.id) == {50, 51}
+        assert tasks_with_pending_answer(db, served.id) == {50, 51}
         assert get_tasks(db, served.id, [50])[50].uri == uri_of(50)
     assert {"publish", "embed"} <= wishes(web)
     assert given(web).keys() == {2, 50, 51}
@@ -229,7 +229,7 @@ def test_without_the_inference_process_a_new_image_alone_is_refused(web, served)
     assert "inference" in answer.json()["error"]
     assert given(web) == {}
     with web.store.database.read() as db:
-        assert owed_tasks(db, served.id) == set()
+        assert tasks_with_pending_answer(db, served.id) == set()
 
 
 def test_an_image_known_to_be_broken_is_answered_for_good(web, served):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from store.predictions.pending_answers import owed_tasks
+from store.predictions.pending_answers import tasks_with_pending_answer
 from store.projects.connections import save_connection
 from store.projects.projects import change_project
 from store.tasks.tasks import get_tasks
@@ -54,7 +54,7 @@ def test_predict_of_good_broken_and_unreachable_images(served, images):
     assert [bool(entry["result"]) for entry in results] == [False, True, False]
     with web.store.database.read() as db:
         known = get_tasks(db, project.id, [910, 911, 912])
-        owed = owed_tasks(db, project.id)
+        owed = tasks_with_pending_answer(db, project.id)
     assert known[910].image_error
     assert known[912].image_error is None
     assert owed & {910, 911, 912} == {912}
@@ -96,7 +96,7 @@ def test_what_is_not_ready_in_time_is_owed(served, images):
         web.app.state.web.settings.predict_seconds = 20
     assert [bool(entry["result"]) for entry in results] == [True, False]
     with web.store.database.read() as db:
-        assert 3002 in owed_tasks(db, project.id)
+        assert 3002 in tasks_with_pending_answer(db, project.id)
 
 
 EACH = CONFIG.replace('value="$image"', 'valueList="$images"').replace(
@@ -155,7 +155,7 @@ def test_of_several_images_broken_ones_are_left_out_and_a_passing_fault_is_owed(
     )
     assert list(map(places, results)) == [[1], [], [], [], [], [0]]
     with web.store.database.read() as db:
-        assert owed_tasks(db, project.id) & set(range(940, 946)) == {941}
+        assert tasks_with_pending_answer(db, project.id) & set(range(940, 946)) == {941}
         errors = [
             image.image_error is not None for image in get_tasks(db, project.id, [940]).values()
         ]

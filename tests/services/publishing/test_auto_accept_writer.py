@@ -12,7 +12,7 @@ from store.predictions.auto_accepts import (
     Acceptance,
     add_acceptances,
     list_acceptances,
-    set_state,
+    set_acceptance_state,
     withdraw,
 )
 from store.predictions.shortlists import RANDOM, Choice, set_shortlist
@@ -82,7 +82,7 @@ def test_each_is_written_once_and_known_again(bench: Workbench, studio: StudioCl
     bench.run("publish")
     assert set(states(bench).values()) == {WRITTEN}
     first = next(iter(bench.truth))
-    bench.store.database.write(lambda db: set_state(db, bench.project_id, first, SENT))
+    bench.store.database.write(lambda db: set_acceptance_state(db, bench.project_id, first, SENT))
     bench.run("publish")  # as after a kill between the call and our note of it
     there = written(bench, studio)
     assert [a.task for a in there] == list(bench.truth)

@@ -19,7 +19,7 @@ from store.predictions.auto_accepts import (
     Acceptance,
     add_acceptances,
     list_acceptances,
-    set_state,
+    set_acceptance_state,
 )
 from store.predictions.shortlists import drawn_tasks, get_shortlist
 from store.projects.goals import change_goal
@@ -262,7 +262,9 @@ def test_a_broken_bound_takes_everything_back(begun: Workbench) -> None:
     goal(begun, accept_error=0.05, accept_writes=True)
     learn(begun)
     written = next(iter(accepted(begun)))
-    begun.store.database.write(lambda db: set_state(db, begun.project_id, written, "written", 5))
+    begun.store.database.write(
+        lambda db: set_acceptance_state(db, begun.project_id, written, "written", 5)
+    )
     sure_picks(begun, 300, 12)  # one in 25: the bound is broken, the target may yet be kept
     learn(begun)
     assert accepted(begun) == {written: "written"}
@@ -283,7 +285,7 @@ def test_a_class_that_breaks_the_target_is_taken_back_alone(begun: Workbench) ->
 
     def write(db: Connection) -> None:
         for task in (*cats, *others):
-            set_state(db, begun.project_id, task, WRITTEN, task)
+            set_acceptance_state(db, begun.project_id, task, WRITTEN, task)
         names = np.array(["cat", "dog", "fox"])
         picks = [
             AuditedPick(10_000 + i, 0.995, i % 3 == 0 and i < 60, str(names[i % 3]))
@@ -310,8 +312,8 @@ def test_a_stricter_rule_takes_back_what_it_does_not_take_any_more(begun: Workbe
     assert taken[least] < 0.95 < taken[most]
 
     def write(db: Connection) -> None:
-        set_state(db, begun.project_id, least, WRITTEN, 5)
-        set_state(db, begun.project_id, most, WRITTEN, 6)
+        set_acceptance_state(db, begun.project_id, least, WRITTEN, 5)
+        set_acceptance_state(db, begun.project_id, most, WRITTEN, 6)
         picks = [AuditedPick(10_000 + i, 0.96 - i % 2 / 50, i % 2 == 1, "cat") for i in range(300)]
         save_advice(db, begun.project_id, replace(advice_of(begun), picks=picks))
 
@@ -349,7 +351,7 @@ def test_nothing_is_accepted_while_a_person_has_chosen_what_is_served(begun: Wor
     written = next(iter(accepted(begun)))
 
     def write(db: Connection) -> None:
-        set_state(db, begun.project_id, written, WRITTEN, 5)
+        set_acceptance_state(db, begun.project_id, written, WRITTEN, 5)
         change_project(db, begun.project_id, held_at=1.0)
 
     begun.store.database.write(write)

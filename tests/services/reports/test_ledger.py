@@ -7,7 +7,7 @@ from services.reports.ledger import Ledger, read_ledger
 from services.reports.ledger_summary import SUMMARY, Summary, kept_summary, suggestions_in_words
 from services.suggestions.control_group import is_blind
 from store.predictions.publications import (
-    Item,
+    PredictionItem,
     latest_predictions,
     next_chunk,
     pending_publications,
@@ -15,7 +15,7 @@ from store.predictions.publications import (
     save_predictions,
 )
 from store.predictions.shortlists import get_shortlist
-from store.predictions.shown import forget_predictions, suggestions_by_task
+from store.predictions.shown import delete_predictions, suggestions_by_task
 from store.projects.projects import change_project
 from store.tasks.accept_marks import marked
 from store.tasks.annotations import AnnotationRecord, save_annotations
@@ -51,7 +51,7 @@ class Story:
         )
 
     def give(self, task: int, shown: list, withheld: list | None = None) -> None:
-        item = Item(task, 0.1, shown, withheld)
+        item = PredictionItem(task, 0.1, shown, withheld)
         self.bench.store.database.write(
             lambda db: save_predictions(
                 db, self.bench.project_id, self.version.id, [item], "pushed"
@@ -186,7 +186,7 @@ def test_predictions_that_leave_label_studio_stay_in_the_ledger(story: Story) ->
     before = story.ledger()
     assert (before.total.kept, before.blind) == (1, 1)
     version, project_id = story.version.id, story.bench.project_id
-    story.bench.store.database.write(lambda db: forget_predictions(db, version, [1, 2, 3], {1, 2}))
+    story.bench.store.database.write(lambda db: delete_predictions(db, version, [1, 2, 3], {1, 2}))
     assert story.ledger() == before
     with story.bench.store.database.read() as db:
         assert predicted_tasks(db, project_id, version) == set()

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from services.suggestions.bulk_labelling import ApplyError, apply
-from store.predictions.publications import Item, next_chunk, pending_publications, save_predictions
+from store.predictions.publications import (
+    PredictionItem,
+    next_chunk,
+    pending_publications,
+    save_predictions,
+)
 from store.predictions.shortlists import get_shortlist
 from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.tasks import TaskRecord, mark_broken, save_tasks
@@ -20,7 +25,7 @@ def learned(bench: Workbench) -> None:
     serve_newest(bench)
 
 
-def pending(bench: Workbench) -> dict[str, list[Item]]:
+def pending(bench: Workbench) -> dict[str, list[PredictionItem]]:
     with bench.store.database.read() as db:
         return {
             one.reason: list(next_chunk(db, one.id).items)
@@ -95,7 +100,7 @@ def test_empty_predictions_are_replaced_unless_somebody_may_have_them_open(
         chosen = get_shortlist(db, workbench.project_id)
     version = workbench.project.served_version_id
     other = next(t for t in range(240, 0, -1) if t not in chosen)
-    empty = [Item(chosen[0], 0.01, []), Item(other, 0.7, [])]
+    empty = [PredictionItem(chosen[0], 0.01, []), PredictionItem(other, 0.7, [])]
     workbench.store.database.write(
         lambda db: save_predictions(db, workbench.project_id, version, empty, "pushed")
     )

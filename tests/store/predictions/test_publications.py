@@ -1,8 +1,12 @@
 """Publications: written down before the first push, sent once, superseded as a whole."""
 
-from store.predictions.pending_answers import owe, owed_tasks, settle
+from store.predictions.pending_answers import (
+    add_pending_answers,
+    mark_answered,
+    tasks_with_pending_answer,
+)
 from store.predictions.publications import (
-    Item,
+    PredictionItem,
     add_publication,
     begin_chunk,
     end_chunk,
@@ -45,7 +49,7 @@ def new_version(store: Store, project: Project) -> Version:
 
 
 def publish(store: Store, project: Project, version: Version, count: int, reason="version") -> int:
-    items = [Item(task, 0.1, []) for task in range(count)]
+    items = [PredictionItem(task, 0.1, []) for task in range(count)]
     return store.database.write(
         lambda db: add_publication(db, project.id, version.id, reason, items)
     )
@@ -117,8 +121,14 @@ def test_the_newest_prediction_of_a_task_is_known(store: Store, project: Project
     first, second = new_version(store, project), new_version(store, project)
 
     def write(db):
-        save_predictions(db, project.id, first.id, [Item(1, 0.1, []), Item(2, 0.1, [])], "pushed")
-        save_predictions(db, project.id, second.id, [Item(2, 0.1, [])], "answered")
+        save_predictions(
+            db,
+            project.id,
+            first.id,
+            [PredictionItem(1, 0.1, []), PredictionItem(2, 0.1, [])],
+            "pushed",
+        )
+        save_predictions(db, project.id, second.id, [PredictionItem(2, 0.1, [])], "answered")
 
     store.database.write(write)
     with store.database.read() as db:
@@ -126,8 +136,8 @@ def test_the_newest_prediction_of_a_task_is_known(store: Store, project: Project
 
 
 def test_debts_are_remembered_once_and_settled(store: Store, project: Project) -> None:
-    store.database.write(lambda db: owe(db, project.id, [1, 2]))
-    store.database.write(lambda db: owe(db, project.id, [2, 3]))
-    store.database.write(lambda db: settle(db, project.id, [1]))
+    store.database.write(lambda db: add_pending_answers(db, project.id, [1, 2]))
+    store.database.write(lambda db: add_pending_answers(db, project.id, [2, 3]))
+    store.database.write(lambda db: mark_answered(db, project.id, [1]))
     with store.database.read() as db:
-        assert owed_tasks(db, project.id) == {2, 3}
+        assert tasks_with_pending_answer(db, project.id) == {2, 3}

@@ -14,7 +14,7 @@ from services.reports.ledger import read_ledger
 from services.suggestions.bulk_labelling import apply
 from store.database.schema import prediction
 from store.predictions.auto_accepts import MARKED, list_acceptances
-from store.predictions.pending_answers import owe, owed_tasks
+from store.predictions.pending_answers import add_pending_answers, tasks_with_pending_answer
 from store.projects.goals import change_goal
 from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.tasks import list_tasks, mark_broken, mark_embedded
@@ -137,12 +137,12 @@ def test_what_was_owed_is_pushed_once_all_images_are_there(several: Several) -> 
     several.show(79, None)
 
     def owing(db: Connection) -> None:
-        owe(db, several.project_id, [79, 80])
+        add_pending_answers(db, several.project_id, [79, 80])
 
     several.store.database.write(owing)
     settle(several)
     with several.store.database.read() as db:
-        assert owed_tasks(db, several.project_id) == {80}
+        assert tasks_with_pending_answer(db, several.project_id) == {80}
     assert several.items() == {}
     keys = {unit_of(80, 2): "series1"}
     several.store.database.write(lambda db: mark_embedded(db, several.project_id, SPACE, keys))

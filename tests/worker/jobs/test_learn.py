@@ -9,7 +9,7 @@ from services.snapshot import take_snapshot
 from services.suggestions.predictor import Predictor
 from store.predictions.deletions import delete_tasks
 from store.predictions.publications import (
-    Item,
+    PredictionItem,
     end_publication,
     next_chunk,
     pending_publications,
@@ -30,7 +30,7 @@ def versions(bench: Workbench) -> list[Version]:
         return list_versions(db, bench.project_id)
 
 
-def pushed(bench: Workbench, reason: str = "version") -> list[Item]:
+def pushed(bench: Workbench, reason: str = "version") -> list[PredictionItem]:
     with bench.store.database.read() as db:
         for publication in pending_publications(db, bench.project_id):
             if publication.reason == reason:

@@ -13,7 +13,7 @@ from services.suggestions.predictor import Predictor, Suggestion
 from services.training.gate import judge
 from services.training.train import train
 from services.training.training_set import TrainingSet, training_set
-from store.predictions.publications import Item, next_chunk, pending_publications
+from store.predictions.publications import PredictionItem, next_chunk, pending_publications
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions.versions import Version, list_versions
 from studio.config import parse_label_config
@@ -52,7 +52,7 @@ def newest(bench: Workbench) -> Version:
         return list_versions(db, bench.project_id)[0]
 
 
-def pushed(bench: Workbench) -> list[Item]:
+def pushed(bench: Workbench) -> list[PredictionItem]:
     with bench.store.database.read() as db:
         (publication,) = pending_publications(db, bench.project_id)
         chunk = next_chunk(db, publication.id)

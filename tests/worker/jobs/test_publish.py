@@ -7,9 +7,9 @@ import pytest
 
 from backend.demo.label_studio import LabelStudioServer
 from services.publishing.rate_limit import CAPACITY_SECONDS, draw, leisure_at
-from store.predictions.pending_answers import owe, owed_tasks
+from store.predictions.pending_answers import add_pending_answers, tasks_with_pending_answer
 from store.predictions.publications import (
-    Item,
+    PredictionItem,
     add_publication,
     begin_chunk,
     next_chunk,
@@ -85,7 +85,7 @@ class Published:
         reason: str = "version",
         result: list[dict[str, Any]] = RESULT,
     ) -> None:
-        items = [Item(task, 0.1 + 0.01 * i, result) for i, task in enumerate(tasks)]
+        items = [PredictionItem(task, 0.1 + 0.01 * i, result) for i, task in enumerate(tasks)]
 
         def write(db):
             add_publication(db, self.bench.project_id, version.id, reason, items)
@@ -222,7 +222,7 @@ def test_an_answer_that_is_on_record_is_not_pushed_again(published: Published) -
     database.write(lambda db: WEB_STARTED.set(db, 0.0))  # and no crash since
     published.bench.run("publish")
     answered, other = published.tasks[3:5]
-    item = Item(answered, 0.7, RESULT)
+    item = PredictionItem(answered, 0.7, RESULT)
     project = published.bench.project_id
     database.write(lambda db: save_predictions(db, project, version.id, [item], "answered"))
     published.decide(version, [answered, other], "refill")
@@ -237,7 +237,7 @@ def test_what_was_given_before_stays_on_record_as_it_was_given(published: Publis
     database, project = published.bench.store.database, published.bench.project_id
     given = NewPrediction(tasks[3], tuple(regions_from_json(RESULT)), 0.7, version.name)
     published.studio.import_predictions(published.info.id, [given])
-    item = Item(tasks[3], 0.7, RESULT)
+    item = PredictionItem(tasks[3], 0.7, RESULT)
     database.write(lambda db: save_predictions(db, project, version.id, [item], "answered"))
     with database.read() as db:
         (before,) = suggestions_by_task(db, project)[tasks[3]]
@@ -328,13 +328,13 @@ def test_an_empty_answer_is_replaced_by_the_real_one(published: Published) -> No
         published.studio.delete_prediction(held[late].id)
     empty = NewPrediction(late, (), 0.9, version_name)
     published.studio.import_predictions(published.info.id, [empty])
-    bench.store.database.write(lambda db: owe(db, bench.project_id, [late]))
+    bench.store.database.write(lambda db: add_pending_answers(db, bench.project_id, [late]))
     bench.run("publish")
     (now,) = [p for p in published.held() if p.task == late and p.model_version == version_name]
     assert now.score is not None
     assert now.score >= 0.5
     with bench.store.database.read() as db:
-        assert owed_tasks(db, bench.project_id) == set()
+        assert tasks_with_pending_answer(db, bench.project_id) == set()
 
 
 def test_a_version_that_is_published_again_has_one_prediction_a_task(published: Published) -> None:
