@@ -16,13 +16,7 @@ from sqlalchemy import Connection
 from backend.app_state import Web
 from backend.http.request_bodies import RequestError
 from backend.inference.client import Embedded, Failed, Wanted
-from backend.protocol.predict_request import (
-    AskedImage,
-    ImageKey,
-    PredictRequest,
-    Question,
-    read_questions,
-)
+from backend.protocol.predict_request import AskedImage, ImageKey, Question, read_questions
 from backend.protocol.predict_state import Answering
 from services.suggestions.queue_order import shortlist_score
 from store.predictions.pending_answers import add_pending_answers
@@ -36,6 +30,7 @@ from store.versions.versions import START, get_version
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
 from studio.config import parse_label_config
+from studio.records.requests import PredictRequest
 
 log = structlog.get_logger()
 

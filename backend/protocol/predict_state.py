@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from backend.inference.client import Embedded
-from backend.protocol.predict_request import AskedImage, ImageKey, PredictRequest, Question
+from backend.protocol.predict_request import AskedImage, ImageKey, Question
 from model.arrays import Float16s
 from services.embedding.vectors import unit_vectors
 from services.labels.multi_image import parts_of
@@ -21,6 +21,7 @@ from store.tasks.tasks import Task
 from store.tasks.units import TaskId, UnitId, unit_of
 from store.versions.versions import Version
 from studio.config import LabelConfig
+from studio.records.requests import PredictRequest
 
 ROWS = 2000  # embeddings multiplied at a time
 NOTHING = Suggestion([], 1.0)

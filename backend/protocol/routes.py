@@ -1,6 +1,7 @@
 """The calls that Label Studio makes, below the URL that is registered there."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import APIRouter, Request
@@ -11,18 +12,20 @@ from backend.app_state import Web, web_of
 from backend.http.request_bodies import RequestError, read_object
 from backend.protocol import predict as predicting
 from backend.protocol import start_training
-from backend.protocol.predict_request import PredictRequest
 from backend.protocol.setup import set_up
 from services.connections.registration import SECRET_HEADER
 from services.sync import webhook_events
 from store.projects.projects import list_projects
 from store.versions.versions import RETIRED, SERVED, list_versions
 from studio.records.projects import ProjectPayload, ProjectRef
+from studio.records.requests import PredictRequest, SetupRequest
 from studio.records.webhooks import START_TRAINING, read_action
 
 log = structlog.get_logger()
 
 router = APIRouter()
+
+T = TypeVar("T")
 
 UNPROVEN_BODY = 2_000_000  # bytes read from a caller who has not shown the secret
 HEALTH = {"status": "UP", "model_class": "apprentice"}
@@ -46,9 +49,8 @@ async def setup(request: Request) -> JSONResponse:
     """A project uses us: remember it, have its registration looked at, name what is served."""
     web = web_of(request)
     connection_id = await web.require_connection(request)
-    body = await read_object(request, web.quick)
-    ref = _project_ref(body)
-    return JSONResponse({"model_version": await set_up(web, connection_id, ref, body)})
+    asked = _read(SetupRequest.from_json, await read_object(request, web.quick))
+    return JSONResponse({"model_version": await set_up(web, connection_id, asked)})
 
 
 @router.post("/predict")
@@ -56,8 +58,7 @@ async def predict(request: Request) -> JSONResponse:
     """Suggestions, one entry for each task."""
     web = web_of(request)
     connection_id = await web.require_connection(request)
-    body = await read_object(request, web.bulk)
-    asked = PredictRequest.parse(body)
+    asked = _read(PredictRequest.from_json, await read_object(request, web.bulk))
     answer = await predicting.answer(web, connection_id, asked)
     if len(asked.tasks) < predicting.BULK:
         return JSONResponse(answer)
@@ -77,7 +78,7 @@ async def webhook(request: Request) -> JSONResponse:
         # Sent like /predict: with the backend's credentials, never with the webhook's header.
         if not (trusted or request.state.authenticated):
             raise RequestError(401, "user and password are wrong or missing")
-        ref = _of_payload(body)
+        ref = _read(ProjectPayload.of_webhook, body).ref
         return JSONResponse({"job": await start_training.start(web, connection.id, ref)})
     if not trusted:
         log.warning("webhook refused", connection=connection.id, reason="wrong or missing secret")
@@ -91,10 +92,7 @@ async def webhook(request: Request) -> JSONResponse:
 
 
 async def _take(web: Web, connection_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    try:
-        event = webhook_events.read_event(body)
-    except ValueError as error:
-        raise RequestError(400, str(error)) from None
+    event = _read(webhook_events.read_event, body)
     if event is None:
         web.metrics.webhooks.labels("other", "ignored").inc()
         return {"status": "ignored: no use for this action"}
@@ -142,8 +140,8 @@ async def train(request: Request) -> JSONResponse:
     """What older servers call instead of the webhook START_TRAINING."""
     web = web_of(request)
     connection_id = await web.require_connection(request)
-    body = await read_object(request, web.bulk)
-    job = await start_training.start(web, connection_id, _project_ref(body))
+    ref = _read(ProjectRef.of_request, await read_object(request, web.bulk))
+    job = await start_training.start(web, connection_id, ref)
     return JSONResponse({"job": job}, status_code=201)
 
 
@@ -161,15 +159,9 @@ async def job_status(request: Request) -> JSONResponse:
     return JSONResponse({"job_status": state})
 
 
-def _project_ref(body: dict[str, Any]) -> ProjectRef:
+def _read(read: Callable[[dict[str, Any]], T], body: dict[str, Any]) -> T:
+    """What the body says; a malformed one is answered with 400."""
     try:
-        return ProjectRef.parse(body.get("project"))
-    except ValueError as error:
-        raise RequestError(400, str(error)) from None
-
-
-def _of_payload(body: dict[str, Any]) -> ProjectRef:
-    try:
-        return ProjectPayload.of_webhook(body).ref
+        return read(body)
     except ValueError as error:
         raise RequestError(400, str(error)) from None

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -17,8 +15,8 @@ from store.projects.projects import Project, change_project, find_project, get_p
 from store.versions.versions import get_version, version_name
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
-from studio.records.fields import text
 from studio.records.projects import ProjectRef
+from studio.records.requests import SetupRequest
 
 log = structlog.get_logger()
 
@@ -26,17 +24,14 @@ PATIENCE = 0.02  # seconds for a look at the store; then what memory holds is go
 REVIVE_SECONDS = 10  # a call that comes sooner after a disconnect was on its way already
 
 
-async def set_up(web: Web, connection_id: str, ref: ProjectRef, body: Mapping[str, Any]) -> str:
+async def set_up(web: Web, connection_id: str, request: SetupRequest) -> str:
     """Remember the project, have its registration repaired now and then.
-
-    `hostname` and `access_token` are not looked at: they are often wrong, and a token must go
-    where the connection says.
 
     Returns:
         The name of the version that is served.
     """
+    ref, label_config = request.project, request.label_config
     key = (connection_id, ref.ls_id, ref.ls_created)
-    label_config = text(body.get("schema"))
     known = web.projects.get(key)
     if known is None or known.gone or (label_config and known.label_config != label_config):
         known = await web.write(lambda db: _register(db, connection_id, ref, label_config))

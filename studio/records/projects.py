@@ -45,8 +45,13 @@ class ProjectRef:
     ls_created: int | None
 
     @classmethod
+    def of_request(cls, body: dict[str, Any]) -> ProjectRef:
+        """Read the project of a request to a backend. Raises StudioNonsense."""
+        return cls.parse(body.get("project"))
+
+    @classmethod
     def parse(cls, value: Any) -> ProjectRef:
-        """Read `"ID.CREATED"`, as `/setup` and `/predict` name a project. Raises StudioNonsense."""
+        """Read `"ID.CREATED"`. Raises StudioNonsense."""
         if type(value) is int:
             value = str(value)
         if not isinstance(value, str):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.protocol.predict_request import PredictRequest, read_questions
+from backend.protocol.predict_request import read_questions
 from services.sync.records import annotation_record, task_record
 from services.sync.webhook_events import Event, read_event
 from store.database.schema import annotation, task
@@ -22,6 +22,7 @@ from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.tasks import TaskRecord, save_tasks
 from studio.config import parse_label_config
 from studio.records.projects import ProjectInfo, ProjectPayload, ProjectRef
+from studio.records.requests import PredictRequest
 from studio.records.tasks import AnnotatedTaskInfo
 from tests.support.web import CONFIG, UID, recorded
 
@@ -78,7 +79,7 @@ def event(config: str, **body: Any) -> Event:
 
 def asked(config: str, body: Any) -> list[TaskRecord]:
     """The task as /predict reads it; none where it is malformed."""
-    request = PredictRequest.parse({"tasks": [body], "project": UID})
+    request = PredictRequest.from_json({"tasks": [body], "project": UID})
     questions, malformed = read_questions(request, parse_label_config(config))
     assert len(questions) + len(malformed) == 1
     return [question.task for question in questions]
