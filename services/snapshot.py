@@ -61,7 +61,7 @@ class Snapshot:
     @property
     def open(self) -> list[Task]:
         """Units of tasks without an annotation, all of whose images are embedded."""
-        waiting = unready(self.tasks, self.space) if self.config.several else ()
+        waiting = unready(self.tasks, self.space) if self.config.multi_image else ()
         return [
             task
             for task in self.tasks

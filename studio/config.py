@@ -18,7 +18,7 @@ from studio.regions import StudioRegion
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedControl:
     """A control tag that is not learned, with the reason."""
 
     name: str
@@ -34,7 +34,7 @@ class LabelConfig:
     """The learned controls of a label config. `reason` says why there are none, else it is None."""
 
     controls: tuple[Control, ...]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedControl, ...] = ()
     reason: str | None = None
 
     def control(self, name: str) -> Control | None:
@@ -52,13 +52,13 @@ class LabelConfig:
         return all(region.from_name not in single for region in regions)
 
     @property
-    def several(self) -> bool:
+    def multi_image(self) -> bool:
         """Whether a task has a list of images."""
-        return any(control.several for control in self.controls)
+        return any(control.multi_image for control in self.controls)
 
     def at(self, *, whole: bool) -> LabelConfig:
         """The controls of all images of a task together (`whole`), or of each image."""
-        if not self.several:
+        if not self.multi_image:
             return self
         kept = tuple(control for control in self.controls if control.per_item != whole)
         return replace(self, controls=kept)
@@ -83,11 +83,11 @@ def parse_label_config(xml: str) -> LabelConfig:
         try:
             control = make(tag)
         except NotLearnedError as exc:
-            skipped.append(Skipped(tag.name, tag.tag, str(exc)))
+            skipped.append(SkippedControl(tag.name, tag.tag, str(exc)))
             continue
         if controls and _shown_by(control) != _shown_by(controls[0]):
             why = f"it labels another image of the task than {controls[0].name!r}"
-            skipped.append(Skipped(tag.name, tag.tag, why))
+            skipped.append(SkippedControl(tag.name, tag.tag, why))
         else:
             controls.append(control)
     reason = None if controls else _why_nothing(skipped)
@@ -96,14 +96,14 @@ def parse_label_config(xml: str) -> LabelConfig:
 
 def _shown_by(control: Control) -> tuple[str, bool]:
     """Which images of a task a control labels."""
-    return control.value_key, control.several
+    return control.value_key, control.multi_image
 
 
 class _UnusableConfigError(Exception):
     pass
 
 
-def _tags(xml: str) -> tuple[list[Tag], list[Skipped]]:
+def _tags(xml: str) -> tuple[list[Tag], list[SkippedControl]]:
     """The control tags that label one image, in the config's order, and the other control tags."""
     if not xml.strip():
         raise _UnusableConfigError("the project has no label config yet")
@@ -128,16 +128,16 @@ def _tags(xml: str) -> tuple[list[Tag], list[Skipped]]:
             "the label config shows no image: only labels of images are learned"
         )
     tags: list[Tag] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedControl] = []
     for name, output in outputs.items():
         to_names = [to_name.strip() for to_name in output["to_name"]]
         kind = str(output["type"])
         if len(to_names) == 1 and to_names[0] in images:
             tags.append(_tag(elements[name], name, elements[to_names[0]], output))
         elif images.intersection(to_names):
-            skipped.append(Skipped(name, kind, "it labels several objects at once"))
+            skipped.append(SkippedControl(name, kind, "it labels several objects at once"))
         else:
-            skipped.append(Skipped(name, kind, "it labels no image"))
+            skipped.append(SkippedControl(name, kind, "it labels no image"))
     return tags, skipped
 
 
@@ -166,7 +166,7 @@ def _path(choice: Any) -> Path:
     return tuple(_class(each) for each in (*above, choice) if _class(each))
 
 
-def _why_nothing(skipped: list[Skipped]) -> str:
+def _why_nothing(skipped: list[SkippedControl]) -> str:
     if not skipped:
         return f"the label config has no tag that is learned: {', '.join(known_tags())}"
     return "nothing in the label config is learned. " + "; ".join(map(str, skipped))

@@ -7,8 +7,8 @@ from studio.controls import Control
 from studio.controls.base import MOST_IMAGES, Regions
 from studio.regions import StudioRegion
 
-ONLY = 0  # the item of a task's only image
-WHOLE = -1  # the item of what is said of all images of a task together
+ONLY_IMAGE = 0  # the item of a task's only image
+ALL_IMAGES = -1  # the item of what is said of all images of a task together
 
 
 def by_item(control: Control, regions: Regions) -> dict[int, Regions]:
@@ -17,7 +17,7 @@ def by_item(control: Control, regions: Regions) -> dict[int, Regions]:
     Regions that name no image that could be are left out.
     """
     if not control.per_item:
-        return {WHOLE if control.several else ONLY: regions}
+        return {ALL_IMAGES if control.multi_image else ONLY_IMAGE: regions}
     name = control.name
     found: dict[int, list[StudioRegion]] = {}
     for region in regions:

@@ -9,7 +9,7 @@ from services.labels.multi_image import JOIN
 from store.store import Store
 from store.tasks.tasks import Task
 from studio.config import LabelConfig
-from studio.items import WHOLE
+from studio.items import ALL_IMAGES
 
 
 def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[Task], Floats]:
@@ -44,10 +44,10 @@ def unit_vectors(
     config: LabelConfig, vectors: Mapping[int, Float16s]
 ) -> list[tuple[int, Float16s]]:
     """(image index, embedding [D]) of each unit of a task, given {image index: [D]}."""
-    if not config.several or not vectors:
+    if not config.multi_image or not vectors:
         return list(vectors.items())
     together = config.at(whole=True).controls
-    rows = [(WHOLE, _mean(list(vectors.values())))] if together else []
+    rows = [(ALL_IMAGES, _mean(list(vectors.values())))] if together else []
     return [*rows, *vectors.items()] if config.at(whole=False).controls else rows
 
 

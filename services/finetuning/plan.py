@@ -124,7 +124,7 @@ def make_plan(
     targets, reasons = [], []
     for control in config.controls:
         labels = data.of_control(control, groups).labels
-        if control.several and not control.per_item:
+        if control.multi_image and not control.per_item:
             reasons.append(f"{control.name}: {TOGETHER}")
         elif labels.reason is None:
             y = _of_all_rows(labels, len(data.tasks))[kept]

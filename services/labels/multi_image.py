@@ -14,7 +14,7 @@ from typing import TypeVar
 from store.tasks.tasks import Task
 from store.tasks.units import TaskId
 from studio.config import LabelConfig
-from studio.items import WHOLE
+from studio.items import ALL_IMAGES
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ JOIN = "+"  # between the keys of images that are looked at together
 
 def learned_of(images: Sequence[Task], config: LabelConfig) -> list[Task]:
     """What is learned of these images, which are in order: a row each, or one for all of a task."""
-    if not config.several:
+    if not config.multi_image:
         return list(images)
     rows: list[Task] = []
     each, together = config.at(whole=False).controls, config.at(whole=True).controls
@@ -43,7 +43,7 @@ def _whole(images: Sequence[Task]) -> Task:
     keys = [image.image_key for image in usable]
     return replace(
         first,
-        item=WHOLE,
+        item=ALL_IMAGES,
         image_key=JOIN.join(map(str, keys)) if keys and None not in keys else None,
         embedded_space=_shared([image.embedded_space for image in usable]),
         next_space=_shared([image.next_space for image in usable]),

@@ -186,7 +186,7 @@ def _taken(
         and task.ls_id not in now.drawn
         and not reserved(now.project.id, task.ls_id)
     ]
-    if now.config.several:  # of what is not all seen, nothing is accepted
+    if now.config.multi_image:  # of what is not all seen, nothing is accepted
         partly = {image.ls_id for image in now.images if not image.usable}
         free = [task for task in free if task.ls_id not in partly]
     state = WANTED if goal.accept_writes else MARKED

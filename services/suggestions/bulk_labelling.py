@@ -27,7 +27,7 @@ from store.versions.versions import START, Version
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.controls import Control
-from studio.items import WHOLE, read_items
+from studio.items import ALL_IMAGES, read_items
 
 PART = 5_000  # tasks answered at a time
 AT_WORK_SECONDS = 1_800  # since the last annotation: somebody may have a chosen task open
@@ -118,7 +118,7 @@ class _Reading:
 
     def row(self, task: Task, suggestion: Suggestion | None) -> Row:
         row = self._row(task, suggestion)
-        each = self.now.config.several and task.item != WHOLE
+        each = self.now.config.multi_image and task.item != ALL_IMAGES
         return replace(row, image=task.item) if each else row
 
     def _row(self, task: Task, suggestion: Suggestion | None) -> Row:
@@ -128,7 +128,7 @@ class _Reading:
             return Row(task.ls_id, ANNOTATED, labels)
         if task.ls_id in self.now.annotated:
             return Row(task.ls_id, SKIPPED, reason="an annotator skipped it, or said nothing")
-        if suggestion is None or (self.now.config.several and not task.usable):
+        if suggestion is None or (self.now.config.multi_image and not task.usable):
             return Row(task.ls_id, MISSING, reason=self._why_not(task))
         asked = self._asked(task)
         labels = self._labels(suggestion, asked, task.item)
@@ -140,7 +140,7 @@ class _Reading:
 
     def _why_not(self, task: Task) -> str:
         """Why there is no suggestion."""
-        if self.now.config.several and task.uri is None:
+        if self.now.config.multi_image and task.uri is None:
             return "the task has no such image"
         several = task.embedded_space == self.now.space  # then another one is missing
         pending = "not all of its images are" if several else "its image is not"
@@ -148,7 +148,7 @@ class _Reading:
 
     def _asked(self, task: Task) -> Sequence[Control]:
         """What is asked of this row."""
-        there = self.now.config.at(whole=task.item == WHOLE).controls
+        there = self.now.config.at(whole=task.item == ALL_IMAGES).controls
         return [control for control in self.learned if control in there]
 
     def _labels(

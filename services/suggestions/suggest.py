@@ -13,7 +13,7 @@ from store.store import Store
 from store.tasks.tasks import Task, task_data
 from store.tasks.units import TaskId
 from studio.config import LabelConfig
-from studio.items import WHOLE, at_item
+from studio.items import ALL_IMAGES, at_item
 from studio.regions import StudioRegion
 
 
@@ -44,10 +44,10 @@ def answers(
 
     Of a task with several images, all are to be there: it is left out while one is not embedded.
     """
-    if config.several:
+    if config.multi_image:
         tasks = [task for task in tasks if task.usable]
     kept, x = load_vectors(store, predictor.space, tasks)
-    if config.several and len(kept) < len(tasks):
+    if config.multi_image and len(kept) < len(tasks):
         there = {task.unit for task in kept}
         waiting = {task.ls_id for task in tasks if task.unit not in there}
         rows = [row for row, task in enumerate(kept) if task.ls_id not in waiting]
@@ -82,11 +82,11 @@ def suggest_together(
         data: [N] of the tasks, where that matters.
     """
     names = [name for name, _ in asked]
-    if not any(control.several or control.per_item for control in config.controls):
+    if not any(control.multi_image or control.per_item for control in config.controls):
         return dict(zip(names, predictor.suggest(config, x, least, data), strict=True))
     found: dict[Name, Suggestion] = {}
     for whole in (True, False):
-        rows = [row for row, (_, item) in enumerate(asked) if (item == WHOLE) == whole]
+        rows = [row for row, (_, item) in enumerate(asked) if (item == ALL_IMAGES) == whole]
         asks = config.at(whole=whole)
         if not rows or not any(map(predictor.learned, asks.controls)):
             continue

@@ -187,7 +187,7 @@ def training_set(store: Store, now: Snapshot) -> TrainingSet:
 
 def _lost_labels(now: Snapshot) -> tuple[str, ...]:
     """What to say when annotations label images that their tasks don't have (any more)."""
-    if not now.config.several:
+    if not now.config.multi_image:
         return ()
     there, tasks = {task.unit for task in now.tasks}, {task.ls_id for task in now.tasks}
     lost = [unit for unit in now.labels if unit not in there and task_of(unit) in tasks]

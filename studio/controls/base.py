@@ -30,7 +30,7 @@ class Control(Protocol):
         """The key of a task's data that holds the image: "image" of `value="$image"`."""
 
     @property
-    def several(self) -> bool:
+    def multi_image(self) -> bool:
         """Whether that key holds a list of images (`valueList`)."""
 
     @property
@@ -116,7 +116,7 @@ class ControlTarget:
     to_name: str
     value_key: str
     kind: str  # the type of its regions, which is mostly the key of their values too
-    several: bool
+    multi_image: bool
     per_item: bool
 
     @classmethod
@@ -131,7 +131,7 @@ class ControlTarget:
             to_name=tag.to_name,
             value_key=tag.image_value[1:],
             kind=tag.tag.lower(),
-            several="valueList" in tag.image_attributes,
+            multi_image="valueList" in tag.image_attributes,
             per_item=tag.flag("perItem"),
         )
 
@@ -158,9 +158,9 @@ class ImageControl:
         return self.target.value_key
 
     @property
-    def several(self) -> bool:
+    def multi_image(self) -> bool:
         """Whether that key holds a list of images."""
-        return self.target.several
+        return self.target.multi_image
 
     @property
     def per_item(self) -> bool:
@@ -194,6 +194,6 @@ class ImageControl:
         Anything but a list is one image, as in the editor.
         """
         value = data.get(self.value_key)
-        listed = value[:MOST_IMAGES] if self.several and isinstance(value, list) else [value]
+        listed = value[:MOST_IMAGES] if self.multi_image and isinstance(value, list) else [value]
         uris = tuple(uri if isinstance(uri, str) and uri.strip() else None for uri in listed)
         return uris or (None,)

@@ -82,7 +82,7 @@ ALL = '<Rating name="all" toName="image"/>'
 
 def test_of_several_images_each_and_all_together_are_learned() -> None:
     config = parse_label_config(view(SEVERAL, EACH, ALL))
-    assert (config.reason, config.skipped, config.several) == (None, (), True)
+    assert (config.reason, config.skipped, config.multi_image) == (None, (), True)
     assert [control.name for control in config.controls] == ["each", "all"]
     assert [control.name for control in config.at(whole=False).controls] == ["each"]
     assert [control.name for control in config.at(whole=True).controls] == ["all"]
@@ -90,7 +90,7 @@ def test_of_several_images_each_and_all_together_are_learned() -> None:
 
 def test_one_image_may_be_asked_about_as_an_item() -> None:
     config = parse_label_config(view(IMAGE, EACH))
-    assert (config.reason, config.several) == (None, False)
+    assert (config.reason, config.multi_image) == (None, False)
     assert config.at(whole=False) is config.at(whole=True) is config
     assert config.images({"picture": "/a.jpg"}) == ("/a.jpg",)
 

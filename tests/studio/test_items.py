@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from studio.config import parse_label_config
-from studio.items import WHOLE, at_item, by_item, read_items
+from studio.items import ALL_IMAGES, at_item, by_item, read_items
 from studio.regions import StudioRegion
 
 CONFIG = parse_label_config(
@@ -36,7 +36,7 @@ def test_each_image_has_its_own_label() -> None:
     ]
     assert read_items(EACH, result) == {0: "a", 2: "b"}
     assert read_items(STARS, result) == {2: 4.0}
-    assert read_items(ALL, result) == {WHOLE: "b"}
+    assert read_items(ALL, result) == {ALL_IMAGES: "b"}
 
 
 def test_a_region_that_names_no_image_is_of_the_first() -> None:
@@ -57,7 +57,7 @@ def test_what_says_nothing_is_no_label() -> None:
 def test_a_suggestion_names_the_image_where_each_is_asked_about() -> None:
     (each,), (together,) = EACH.write("a", 0.5), ALL.write("a", 0.5)
     assert at_item(EACH, each, 3).to_json()["item_index"] == 3
-    assert "item_index" not in at_item(ALL, together, WHOLE).to_json()
+    assert "item_index" not in at_item(ALL, together, ALL_IMAGES).to_json()
 
 
 def test_of_a_single_image_an_item_is_the_first() -> None:

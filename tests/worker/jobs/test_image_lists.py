@@ -13,7 +13,7 @@ from store.predictions.shortlists import get_shortlist
 from store.tasks.tasks import mark_broken, mark_embedded
 from store.tasks.units import unit_of
 from store.work.pending_work import get_work
-from studio.items import WHOLE
+from studio.items import ALL_IMAGES
 from tests.support.serving import serve_newest
 from tests.support.several_images import ALL, EACH, IMAGES, TASKS, Several, right, uri
 from tests.support.workbench import SPACE, region
@@ -176,7 +176,7 @@ def test_the_mean_is_of_the_images_that_can_be_used(several: Several) -> None:
     several.store.database.write(lambda db: mark_broken(db, several.project_id, broken))
     data = training_set(several.store, take_snapshot(several.store, several.project_id))
     known = several.store.embeddings.get(SPACE, ["series1", f"series{unit_of(1, 2)}"])
-    assert data.tasks.tolist() == [unit_of(1, WHOLE)]
+    assert data.tasks.tolist() == [unit_of(1, ALL_IMAGES)]
     mean = np.mean(list(known.values()), axis=0)
     assert np.allclose(data.x[0].astype(np.float32), mean, atol=0.01)
 
