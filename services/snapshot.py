@@ -1,13 +1,13 @@
 """A snapshot of a project: all that learning reads, in one transaction."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from model.active_learning.advice import Advice
-from services.advice import get_advice
+from services.advice import newest_advice
 from services.labels.aggregation import Labels, read_labels
 from services.labels.multi_image import image_counts, learned_of, unready
 from store.predictions.auto_accepts import written_confidences
@@ -94,13 +94,13 @@ class Snapshot:
         tasks.sort(key=lambda task: (self.drawn[task].at, task))
         return {task: self.drawn[task].probability for task in tasks}
 
-    def kept(self) -> list[Choice]:
-        """The unlabelled rest of the shortlist as choices of the next one, in order."""
+    def choices(self, tasks: Iterable[TaskId]) -> list[Choice]:
+        """Tasks that were chosen before as choices of the next shortlist, in order."""
         return [
             Choice(task, RANDOM, self.drawn[task].probability)
             if task in self.drawn
             else Choice(task, "kept", None)
-            for task in self.remaining
+            for task in tasks
         ]
 
     @property
@@ -135,7 +135,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
             shortlist=get_shortlist(db, project_id),
             predictions=latest_predictions(db, project_id),
             unbiased=_unbiased(db, project_id, annotations, drawn),
-            advice=get_advice(db, project_id),
+            advice=newest_advice(db, project_id),
             drawn=drawn,
             received=first_received(db, project_id),
             accepted=_accepted(db, project_id, annotated, annotations),

@@ -8,8 +8,8 @@ from model.active_learning.advice import Advice, Agreement, Choosing, Outlook
 from model.active_learning.auto_accept import FAILED, FEW, ON
 from model.active_learning.learning_curve import labels_for
 from model.statistics.intervals import Estimate
-from services.advice import get_advice
-from services.suggestions.auto_accept import Standing, standing
+from services.advice import advice_of_version, advice_on_served
+from services.suggestions.auto_accept import RuleStatus, accepting_version, rule_status
 from store.predictions.auto_accepts import WITHDRAWN, count_acceptances
 from store.projects.goals import Goal, get_goal
 from store.projects.projects import Project
@@ -35,7 +35,7 @@ class AcceptingStatus:
 
 @dataclass(frozen=True)
 class AdviceStatus:
-    """What the last learning found out. `sentences` say the same for people."""
+    """What the last learning found out; accuracy is the served version's."""
 
     at: float | None
     labels: int
@@ -55,20 +55,19 @@ class AdviceStatus:
 
 def advice_status(db: Connection, project: Project) -> AdviceStatus:
     """What is known of the project, and what is advised."""
-    goal, found = get_goal(db, project.id), get_advice(db, project.id)
-    now = standing(
-        goal, found, parse_label_config(project.label_config), held=project.held_at is not None
-    )
+    goal = get_goal(db, project.id)
+    found = advice_on_served(db, project.id, project.served_version_id)
+    status = _rule_status(db, project, goal)
     counts = count_acceptances(db, project.id)
     accepting = AcceptingStatus(
-        state=now.rule.state,
-        reason=now.reason,
-        threshold=now.rule.threshold,
-        bound=now.rule.bound,
-        audited=now.rule.audited,
-        wrong=now.rule.wrong,
-        needed=now.rule.needed,
-        excluded=now.rule.excluded,
+        state=status.rule.state,
+        reason=status.reason,
+        threshold=status.rule.threshold,
+        bound=status.rule.bound,
+        audited=status.rule.audited,
+        wrong=status.rule.wrong,
+        needed=status.rule.needed,
+        excluded=status.rule.excluded,
         tasks=counts,
     )
     known = found or Advice(0.0, 0, None, None, None)
@@ -87,8 +86,15 @@ def advice_status(db: Connection, project: Project) -> AdviceStatus:
         goal=goal,
         accepting=accepting,
         stop=stop,
-        sentences=tuple(_sentences(known, goal, now, counts, stop)) if found else (),
+        sentences=tuple(_sentences(known, goal, status, counts, stop)) if found else (),
     )
+
+
+def _rule_status(db: Connection, project: Project, goal: Goal) -> RuleStatus:
+    version = accepting_version(db, project)
+    advice = advice_of_version(db, version.id) if version is not None else None
+    config, held = parse_label_config(project.label_config), project.held_at is not None
+    return rule_status(goal, advice.picks if advice else (), config, held=held)
 
 
 def _stop(found: Advice, goal: Goal) -> bool:
@@ -99,7 +105,7 @@ def _stop(found: Advice, goal: Goal) -> bool:
 
 
 def _sentences(
-    found: Advice, goal: Goal, now: Standing, counts: dict[str, int], stop: bool
+    found: Advice, goal: Goal, status: RuleStatus, counts: dict[str, int], stop: bool
 ) -> list[str]:
     said = [_accuracy(found)]
     if found.outlook is not None:
@@ -113,7 +119,7 @@ def _sentences(
     if found.choosing is not None:
         said.append(_choosing(found.choosing))
     if goal.accept_error is not None:
-        said.append(_accepting(goal, now, counts))
+        said.append(_accepting(goal, status, counts))
     if stop:
         said.append("Labelling more seems not to be worth it: consider to stop.")
     return said
@@ -185,10 +191,10 @@ def _choosing(choosing: Choosing) -> str:
     return f"Whether choosing pays can't be told yet {compared}."
 
 
-def _accepting(goal: Goal, now: Standing, counts: dict[str, int]) -> str:
-    rule, target = now.rule, f"{goal.accept_error or 0:.1%}"
-    if now.reason is not None:
-        return f"Nothing is accepted unseen: {now.reason}."
+def _accepting(goal: Goal, status: RuleStatus, counts: dict[str, int]) -> str:
+    rule, target = status.rule, f"{goal.accept_error or 0:.1%}"
+    if status.reason is not None:
+        return f"Nothing is accepted unseen: {status.reason}."
     if rule.state == FEW:
         return (
             f"Nothing is accepted unseen: {rule.audited} random picks are labelled, and at most "

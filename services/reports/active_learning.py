@@ -1,9 +1,10 @@
-"""What a version tells beside itself: how good suggestions are by random picks alone, whether
-choosing pays, what more labels would bring, and whether successive versions still differ.
+"""Advises on active learning: accuracy by random picks alone, the gain of more labels, whether
+choosing pays, and whether successive versions still differ.
 """
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from model.statistics.folds import grouped_folds
 from model.statistics.intervals import Estimate
 from model.training.control import ControlData
 from model.training.subset_learners import Learners
-from services.advice import save_advice
 from services.embedding.vectors import load_vectors
 from services.reports.out_of_fold_answers import HonestAnswer, honest_answers
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
 from services.training.candidate import Candidate
+from services.training.train import Trained
+from services.training.training_set import TrainingSet
 from store.store import Store
 from store.tasks.annotations import AnnotationRecord
 from store.tasks.tasks import Task
@@ -40,48 +42,68 @@ FIXED_SET = 500  # images on which versions are compared
 KEPT = 20  # agreements remembered
 
 
-def advise(
-    store: Store,
-    now: Snapshot,
-    candidate: Candidate,
-    previous: Predictor | None,
-) -> Advice:
-    """Look at a candidate's honest answers, and keep what they tell.
+@dataclass(frozen=True)
+class LabelHistory:
+    """One control's labels, on features that have not seen them, and when they were given."""
 
-    What takes long is measured again only when there are clearly more or fewer labels than then.
+    labels: ControlData
+    labelled_at: Mapping[UnitId, float]  # {unit: seconds since 1970}
+
+    @classmethod
+    def of(cls, trained: Trained, data: TrainingSet) -> "LabelHistory":
+        """The labels of the control that is known least."""
+        return cls(trained.results[trained.hardest].honest, data.labelled_at)
+
+
+def advise(
+    store: Store, snapshot: Snapshot, candidate: Candidate, previous: Predictor | None
+) -> Advice:
+    """Advise by a candidate's out-of-fold answers. Learning curve and strategies stay as measured.
 
     Args:
         previous: the version that was served before it.
     """
-    last = now.advice
+    last = snapshot.advice
     answers = honest_answers(candidate.trained.results)
-    found = _audit(now, answers)
-    outlook, choosing = (None, None) if last is None else (last.outlook, last.choosing)
-    control = candidate.trained.hardest
-    rows = candidate.trained.results[control].honest
-    if outlook is None or not 1 / GROWN < len(now.labels) / outlook.labels < GROWN:
-        learners, order = Learners(rows, seed=0), _in_order(rows, candidate.data.labelled_at)
-        outlook = _outlook(learners, order, now) or outlook
-        choosing = _choosing(learners, order, now, choosing) or choosing
-    agreement = _agreement(store, now, candidate, previous, last)
-    advice = Advice(
-        at=now.read_at,
-        labels=len(now.labels),
-        accuracy=_rounded(found.everything) if found else None,
-        open_accuracy=_rounded(found.rest) if found and found.rest else None,
-        seconds_per_label=seconds_per_label(now.annotations),
-        outlook=outlook,
-        choosing=choosing,
+    audited = _audit(snapshot, answers)
+    agreement = _agreement(store, snapshot, candidate, previous, last)
+    return Advice(
+        at=snapshot.read_at,
+        labels=len(snapshot.labels),
+        accuracy=_rounded(audited.everything) if audited else None,
+        open_accuracy=_rounded(audited.rest) if audited and audited.rest else None,
+        seconds_per_label=seconds_per_label(snapshot.annotations),
+        outlook=last.outlook if last else None,
+        choosing=last.choosing if last else None,
         agreement=agreement,
         stable=stable([item.kappa for item in agreement]),
         picks=[
             AuditedPick(task, answer.confidence, not answer.right, answer.group)
             for task, answer in answers.items()
-            if task in now.drawn
+            if task in snapshot.drawn
         ],
     )
-    store.database.write(lambda db: save_advice(db, now.project.id, advice))
-    return advice
+
+
+def is_measurement_due(advice: Advice) -> bool:
+    """Whether there are clearly more or fewer labels than at the last measurement."""
+    outlook = advice.outlook
+    return outlook is None or not 1 / GROWN < advice.labels / outlook.labels < GROWN
+
+
+def measure_choosing(snapshot: Snapshot, history: LabelHistory, advice: Advice) -> Advice:
+    """Measure what more labels bring and whether choosing pays. Takes seconds.
+
+    Returns:
+        The advice with the new measurements, where the labels are enough for them.
+    """
+    learners = Learners(history.labels, seed=0)
+    order = _in_order(history.labels, history.labelled_at)
+    return replace(
+        advice,
+        outlook=_outlook(learners, order, snapshot) or advice.outlook,
+        choosing=_choosing(learners, order, snapshot, advice.choosing) or advice.choosing,
+    )
 
 
 def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
@@ -90,24 +112,25 @@ def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
     return round(statistics.median(times), 2) if times else None
 
 
-def _audit(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | None:
+def _audit(snapshot: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | None:
     """The accuracy by the drawn tasks; None when none of them is labelled."""
-    known = _known_right(now, answers)
+    known = _known_right(snapshot, answers)
     # What is skipped is neither labelled nor can it be drawn.
     usable = {
         task.ls_id
-        for task in now.tasks
-        if task.image_error is None and (task.ls_id in known or task.ls_id not in now.annotated)
+        for task in snapshot.tasks
+        if task.image_error is None
+        and (task.ls_id in known or task.ls_id not in snapshot.annotated)
     }
-    came = now.received
+    came = snapshot.received
     labelled = sorted(usable & known.keys(), key=lambda t: (came.get(t, 0.0), t))
-    picks = [task for task in labelled if task in now.drawn and task in answers]
+    picks = [task for task in labelled if task in snapshot.drawn and task in answers]
     if not picks:
         return None
     right = np.array([known[task] for task in labelled], np.float64)
     so_far = np.concatenate([[0.0], np.cumsum(right)])
     times = np.array([came.get(task, 0.0) for task in labelled])
-    before = np.searchsorted(times, [now.drawn[task].at for task in picks])
+    before = np.searchsorted(times, [snapshot.drawn[task].at for task in picks])
     draws = Draws(
         np.array([answers[task].right for task in picks], np.bool_),
         before.astype(np.float64),
@@ -118,21 +141,21 @@ def _audit(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | None:
     )
 
 
-def _known_right(now: Snapshot, answers: Mapping[int, HonestAnswer]) -> dict[int, float]:
+def _known_right(snapshot: Snapshot, answers: Mapping[int, HonestAnswer]) -> dict[int, float]:
     """{task: how right suggestions are} where it can't be drawn any more.
 
     What was accepted unseen is as right as the drawn tasks that are as sure: without it, the
     draws from before it was taken would speak for what is left, which is harder.
     """
     known = {task: float(answer.right) for task, answer in answers.items()}
-    least = min(now.accepted.values(), default=0.0)
+    least = min(snapshot.accepted.values(), default=0.0)
     as_sure = [
         answers[task].right
-        for task in now.drawn
+        for task in snapshot.drawn
         if task in answers and answers[task].confidence >= least
     ]
     if as_sure:
-        known |= dict.fromkeys(now.accepted.keys() - known.keys(), float(np.mean(as_sure)))
+        known |= dict.fromkeys(snapshot.accepted.keys() - known.keys(), float(np.mean(as_sure)))
     return known
 
 
@@ -142,11 +165,11 @@ def _in_order(data: ControlData, labelled_at: Mapping[UnitId, float]) -> Ints:
     return order
 
 
-def _outlook(learners: Learners, order: Ints, now: Snapshot) -> Outlook | None:
+def _outlook(learners: Learners, order: Ints, snapshot: Snapshot) -> Outlook | None:
     data = learners.data
     if len(order) < 2 * LEAST_LABELS or len(np.unique(data.groups)) < FOLDS:
         return None
-    drawn = np.array([task_of(UnitId(int(unit))) in now.drawn for unit in data.tasks])
+    drawn = np.array([task_of(UnitId(int(unit))) in snapshot.drawn for unit in data.tasks])
     at_random = int(drawn[order].sum()) >= RANDOM_ENOUGH
     asked = order[drawn[order]] if at_random else order
     folds = grouped_folds(data.strata, data.groups, FOLDS, seed=0)
@@ -156,7 +179,7 @@ def _outlook(learners: Learners, order: Ints, now: Snapshot) -> Outlook | None:
         return None
     labels = len(data.tasks)
     return Outlook(
-        labels=len(now.labels),
+        labels=len(snapshot.labels),
         more=MORE,
         gain=_rounded(curve.gain(labels, MORE)),
         limit=_rounded(curve.limit()),
@@ -166,15 +189,15 @@ def _outlook(learners: Learners, order: Ints, now: Snapshot) -> Outlook | None:
 
 
 def _choosing(
-    learners: Learners, order: Ints, now: Snapshot, last: Choosing | None
+    learners: Learners, order: Ints, snapshot: Snapshot, last: Choosing | None
 ) -> Choosing | None:
     """Chosen labels against drawn ones. Where choosing was given up, it must look better again."""
     tasks = [task_of(unit) for unit in learners.data.tasks.tolist()]
-    first = min((draw.at for draw in now.drawn.values()), default=None)
+    first = min((draw.at for draw in snapshot.drawn.values()), default=None)
     if first is None:
         return None
-    drawn = np.array([tasks[row] in now.drawn for row in order])
-    early = np.array([now.received.get(tasks[row], 0.0) < first for row in order])
+    drawn = np.array([tasks[row] in snapshot.drawn for row in order])
+    early = np.array([snapshot.received.get(tasks[row], 0.0) < first for row in order])
     common, chosen = order[early & ~drawn], order[~early & ~drawn]
     arms = compare_arms(learners.losses, common, chosen, order[drawn], seed=0)
     if arms is None:
@@ -186,16 +209,16 @@ def _choosing(
 
 def _agreement(
     store: Store,
-    now: Snapshot,
+    snapshot: Snapshot,
     candidate: Candidate,
     previous: Predictor | None,
     last: Advice | None,
 ) -> list[Agreement]:
     """With what came before, by the least of all controls, on the same images each time."""
     known = list(last.agreement) if last else []
-    if previous is None or previous.space != now.space:
+    if previous is None or previous.space != snapshot.space:
         return known
-    x = _fixed_set(store, now)
+    x = _fixed_set(store, snapshot)
     values = []
     for name, result in candidate.trained.results.items():
         before = previous.heads.get(name)
@@ -206,15 +229,17 @@ def _agreement(
         values.append(kappa(*both))
     if not values:
         return known
-    return [*known, Agreement(len(now.labels), _r(min(values)))][-KEPT:]
+    return [*known, Agreement(len(snapshot.labels), _r(min(values)))][-KEPT:]
 
 
-def _fixed_set(store: Store, now: Snapshot) -> npt.NDArray[Any]:
+def _fixed_set(store: Store, snapshot: Snapshot) -> npt.NDArray[Any]:
     """Embeddings [M, D] of images that are the same at every version, as far as they are there."""
-    tasks: list[Task] = [t for t in now.tasks if t.image_key and t.embedded_space == now.space]
+    tasks: list[Task] = [
+        t for t in snapshot.tasks if t.image_key and t.embedded_space == snapshot.space
+    ]
     # An image's key is a hash of its bytes: by its order images are as good as drawn at random.
     tasks.sort(key=lambda task: str(task.image_key))
-    return load_vectors(store, now.space, tasks[:FIXED_SET])[1]
+    return load_vectors(store, snapshot.space, tasks[:FIXED_SET])[1]
 
 
 def _rounded(measured: Estimate) -> Estimate:

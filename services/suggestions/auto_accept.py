@@ -1,4 +1,4 @@
-"""Suggestions that are taken without a person looking at each, where a team set an error target.
+"""Accepts suggestions without a person looking at each, where a team has set an error target.
 
 The rule (`model/active_learning/auto_accept.py`) is decided anew at every look, from random picks
 that people have labelled. A tenth of what it takes stays open, so that it goes on being audited.
@@ -19,15 +19,17 @@ import numpy as np
 import structlog
 from sqlalchemy import Connection
 
-from model.active_learning.advice import Advice
+from model.active_learning.advice import AuditedPick
 from model.active_learning.auto_accept import OFF, ON, Audited, Rule, decide
 from model.targets.schema import Value
-from services.advice import get_advice
+from services.advice import advice_of_version
+from services.job_context import JobContext
 from services.labels.answer_groups import group_of
 from services.labels.multi_image import parts_of
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
 from services.suggestions.suggest import answers
+from store.files.artifacts import ArtifactError
 from store.predictions.auto_accepts import (
     MARKED,
     SENT,
@@ -43,10 +45,11 @@ from store.predictions.auto_accepts import (
 from store.predictions.shortlists import get_shortlist
 from store.projects.goals import Goal, get_goal
 from store.projects.key_values import dataclass_key
+from store.projects.projects import Project
 from store.store import Store
 from store.tasks.accept_marks import marked
 from store.tasks.units import TaskId
-from store.versions.versions import REFUSED, Version, newest_version
+from store.versions.versions import REFUSED, Version, get_version, newest_version
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.config import LabelConfig
@@ -61,8 +64,8 @@ RESERVED = 0.1  # of what the rule takes: it stays in the queue
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What the rule says now, and why nothing is accepted where nothing can be."""
+class RuleStatus:
+    """The rule by which suggestions are accepted now, and why none is where none can be."""
 
     rule: Rule
     reason: str | None
@@ -71,20 +74,30 @@ class Standing:
 NOTHING = Rule(OFF, None, None, 0, 0, (), 0)
 
 
-def standing(
-    goal: Goal, advice: Advice | None, config: LabelConfig, *, held: bool = False
-) -> Standing:
-    """Decide the rule from what is remembered of the random picks.
+def accepting_version(db: Connection, project: Project) -> Version | None:
+    """The version whose suggestions are accepted: the newest, or where that is refused the served.
+
+    The newest one is on its way to Label Studio while it isn't served.
+    """
+    newest = newest_version(db, project.id)
+    if newest is None or newest.status != REFUSED:
+        return newest
+    return get_version(db, project.served_version_id) if project.served_version_id else None
+
+
+def rule_status(
+    goal: Goal, picks: Sequence[AuditedPick], config: LabelConfig, *, held: bool = False
+) -> RuleStatus:
+    """Decide the rule by the random picks of the version whose suggestions are accepted.
 
     Args:
-        held: a person chose what is served. The picks tell of newer versions, not of that one.
+        held: a person chose the served version. The picks are those of a newer one.
     """
     if goal.accept_error is None:
-        return Standing(NOTHING, "no error target is set")
+        return RuleStatus(NOTHING, "no error target is set")
     if config.skipped:
         names = ", ".join(repr(item.name) for item in config.skipped)
-        return Standing(NOTHING, f"a person has to fill in {names}, which is not learned")
-    picks = advice.picks if advice is not None else ()
+        return RuleStatus(NOTHING, f"a person has to fill in {names}, which is not learned")
     audited = Audited(
         np.array([pick.confidence for pick in picks], np.float64),
         np.array([pick.wrong for pick in picks], np.bool_),
@@ -93,13 +106,13 @@ def standing(
     rule = decide(audited, goal.accept_error)
     if held:
         why = "the served version was chosen by a person, and the random picks tell of newer ones"
-        return Standing(replace(rule, state=OFF, threshold=None), why)
-    return Standing(rule, None)
+        return RuleStatus(replace(rule, state=OFF, threshold=None), why)
+    return RuleStatus(rule, None)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What tasks were looked at for: as long as it is the same, there is nothing to accept."""
+class PassBasis:
+    """What a pass over the open tasks was based on: from the same basis follows the same."""
 
     version: int | None
     goal: float  # when it was changed, in seconds since 1970
@@ -107,95 +120,118 @@ class Look:
     excluded: list[str]
     broken: list[str]
     stays: float | None
-    tasks: int | None  # None while some can't be looked at yet
+    tasks: int | None  # None while some images aren't embedded yet
 
 
-LAST_LOOK = dataclass_key("accepted", Look)
+LAST_PASS = dataclass_key("accepted", PassBasis)
 
 
-def accept(store: Store, now: Snapshot) -> None:
-    """Take what may be taken of the open tasks, and give up what may not be any more."""
-    project_id = now.project.id
-    key = LAST_LOOK.of(project_id)
+def accept(context: JobContext, snapshot: Snapshot) -> None:
+    """Accept suggestions of open tasks by the rule, and withdraw those that don't keep it.
+
+    It is written in parts, and the basis with the last one: a pass that was interrupted is made
+    again. Raises LeaseLostError.
+    """
+    store, project_id = context.store, snapshot.project.id
     with store.database.read() as db:
-        goal, advice = get_goal(db, project_id), get_advice(db, project_id)
-        counts = count_acceptances(db, project_id)
-        version = newest_version(db, project_id)
-        shortlist = set(get_shortlist(db, project_id))
-        looked = key.get(db)
-    if goal.accept_error is None and not counts:
+        goal, counts = get_goal(db, project_id), count_acceptances(db, project_id)
+        if goal.accept_error is None and not counts:
+            return
+        version = accepting_version(db, snapshot.project)
+        advice = advice_of_version(db, version.id) if version is not None else None
+        last = LAST_PASS.of(project_id).get(db)
+    held = snapshot.project.held_at is not None
+    rule = rule_status(goal, advice.picks if advice else (), snapshot.config, held=held).rule
+    basis = _basis(snapshot, version, goal, rule)
+    if basis == last:
         return
-    held = now.project.held_at is not None
-    rule = standing(goal, advice, now.config, held=held).rule
-    if version is not None and version.status == REFUSED:
-        version = now.served
-    waiting = any(task.usable and task.embedded_space != now.space for task in now.tasks)
-    looking = Look(
+    accepted: list[Acceptance] = []
+    if rule.state == ON and version is not None and version.artifact is not None:
+        accepted = _accepted(store, snapshot, version, rule, goal)
+    broken = _of_groups(store, snapshot, rule.broken) if rule.broken else []
+    withdrawn = _write(context, project_id, accepted, rule, broken, basis)
+    log.info("accepted", state=rule.state, tasks=len(accepted), withdrawn=withdrawn)
+
+
+def _basis(snapshot: Snapshot, version: Version | None, goal: Goal, rule: Rule) -> PassBasis:
+    waiting = any(task.usable and task.embedded_space != snapshot.space for task in snapshot.tasks)
+    return PassBasis(
         version=version.id if version is not None else None,
         goal=goal.changed_at,
         threshold=rule.threshold if rule.state == ON else None,
         excluded=list(rule.excluded),
         broken=list(rule.broken),
         stays=rule.stays if rule.stays < math.inf else None,
-        tasks=len(now.tasks) if not waiting else None,
+        tasks=len(snapshot.tasks) if not waiting else None,
     )
-    if looked == looking:
-        return
-    accepted: list[Acceptance] = []
-    if rule.state == ON and version is not None and version.artifact is not None:
-        accepted = _taken(store, now, version, rule, goal, shortlist)
 
-    broken = _of_groups(store, now, rule.broken) if rule.broken else []
+
+def _write(
+    context: JobContext,
+    project_id: int,
+    accepted: Sequence[Acceptance],
+    rule: Rule,
+    broken: Sequence[TaskId],
+    basis: PassBasis,
+) -> int:
+    """Write a pass in parts: webhooks wait for each. Returns how many are withdrawn."""
+    database = context.store.database
 
     def give_up(db: Connection) -> int:
+        pending_work.check(db, context.lease)
+        LAST_PASS.of(project_id).delete(db)
         delete_unwritten(db, project_id)
         withdrawn = withdraw(db, project_id, rule.stays, broken)
         if withdrawn:
             pending_work.want(db, project_id, WorkKind.PUBLISH)
         return withdrawn
 
-    withdrawn = store.database.write(give_up)
-    for start in range(0, len(accepted), ROWS):
-        part = accepted[start : start + ROWS]
-        store.database.write(partial(add_acceptances, project_id=project_id, accepted=part))
+    def add(db: Connection, part: Sequence[Acceptance]) -> None:
+        pending_work.check(db, context.lease)
+        add_acceptances(db, project_id, part)
 
     def finish(db: Connection) -> None:
-        key.set(db, looking)
+        pending_work.check(db, context.lease)
+        LAST_PASS.of(project_id).set(db, basis)
         if any(item.state == WANTED for item in accepted):
             pending_work.want(db, project_id, WorkKind.PUBLISH)
 
-    store.database.write(finish)
-    log.info("accepted", state=rule.state, tasks=len(accepted), withdrawn=withdrawn)
+    withdrawn = database.write(give_up)
+    for start in range(0, len(accepted), ROWS):
+        database.write(partial(add, part=accepted[start : start + ROWS]))
+    database.write(finish)
+    return withdrawn
 
 
-def _taken(
-    store: Store,
-    now: Snapshot,
-    version: Version,
-    rule: Rule,
-    goal: Goal,
-    shortlist: set[TaskId],
+def _accepted(
+    store: Store, snapshot: Snapshot, version: Version, rule: Rule, goal: Goal
 ) -> list[Acceptance]:
-    predictor = Predictor.load(store, version)
-    if not all(map(predictor.learned, now.config.controls)):
+    try:
+        predictor = Predictor.load(store, version)
+    except ArtifactError as error:
+        log.warning("a version can't be read; nothing of it is accepted", error=str(error))
+        return []
+    if not all(map(predictor.learned, snapshot.config.controls)):
         return []  # half an answer is none
+    with store.database.read() as db:
+        shortlist = set(get_shortlist(db, snapshot.project.id))
     free = [
         task
-        for task in now.open
+        for task in snapshot.open
         if task.ls_id not in shortlist
-        and task.ls_id not in now.drawn
-        and not reserved(now.project.id, task.ls_id)
+        and task.ls_id not in snapshot.drawn
+        and not reserved(snapshot.project.id, task.ls_id)
     ]
-    if now.config.multi_image:  # of what is not all seen, nothing is accepted
-        partly = {image.ls_id for image in now.images if not image.usable}
+    if snapshot.config.multi_image:  # of what is not all seen, nothing is accepted
+        partly = {image.ls_id for image in snapshot.images if not image.usable}
         free = [task for task in free if task.ls_id not in partly]
     state = WANTED if goal.accept_writes else MARKED
     taken: list[Acceptance] = []
     for part in parts_of(free, CHUNK, attrgetter("ls_id")):
-        found = answers(store, now.project, part, predictor, now.config, 0.0)
+        found = answers(store, snapshot.project, part, predictor, snapshot.config, 0.0)
         tasks = [task for task, answer in found.items() if answer.result]
         sure = np.array([found[task].confidence for task in tasks], np.float64)
-        groups = np.array([_group(found[task].result, now.config) for task in tasks], np.str_)
+        groups = np.array([_group(found[task].result, snapshot.config) for task in tasks], np.str_)
         for index in np.flatnonzero(rule.takes(sure, groups)):
             task = tasks[index]
             result = marked(regions_to_json(found[task].result))
@@ -204,14 +240,14 @@ def _taken(
     return taken
 
 
-def _of_groups(store: Store, now: Snapshot, groups: Sequence[str]) -> list[TaskId]:
+def _of_groups(store: Store, snapshot: Snapshot, groups: Sequence[str]) -> list[TaskId]:
     """The tasks of these groups that were written to Label Studio."""
     with store.database.read() as db:
-        written = list_acceptances(db, now.project.id, (SENT, WRITTEN))
+        written = list_acceptances(db, snapshot.project.id, (SENT, WRITTEN))
     return [
         item.task
         for item in written
-        if _group(regions_from_json(item.result), now.config) in groups
+        if _group(regions_from_json(item.result), snapshot.config) in groups
     ]
 
 

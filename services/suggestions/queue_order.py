@@ -19,3 +19,8 @@ def place_after(score: float) -> int:
 def rest_score(confidence: float) -> float:
     """Label Studio's score for all other tasks, after the shortlist. In [0.5, 1]."""
     return 0.5 + 0.5 * min(max(confidence, 0.0), 1.0)
+
+
+def is_listed(score: float) -> bool:
+    """Whether a score is one of the shortlist's."""
+    return score < rest_score(0.0)

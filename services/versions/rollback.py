@@ -9,14 +9,16 @@ import time
 
 from sqlalchemy import Connection
 
+from services.selection.queued_list import QueuedList, queued_list
 from services.snapshot import Snapshot, take_snapshot
-from services.suggestions.prediction_items import rest_items, shortlist_items
+from services.suggestions.prediction_items import prediction_item, rest_items, shortlist_items
 from services.suggestions.predictor import Predictor, Suggestion
 from services.suggestions.suggest import suggest
 from services.training.finetuned_features import tuned_of
 from store.files.artifacts import ArtifactError
 from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import add_publication
+from store.predictions.shortlists import set_shortlist
 from store.projects.embedding_spaces import backbone_of, is_tuned, return_to_space
 from store.projects.projects import Project, change_project, get_project
 from store.store import Store
@@ -123,15 +125,17 @@ def _serve(store: Store, project: Project, version: Version, *, hold: bool) -> N
         predictor = Predictor.load(store, version)
     except ArtifactError as error:
         raise VersionError(f"{version.name} can't be served again: {error}") from error
-    now = take_snapshot(store, project.id)
-    listed = _to_suggest(now)
-    answers = suggest(store, now.project, listed, predictor, now.config)
+    snapshot = take_snapshot(store, project.id)
+    with store.database.read() as db:
+        queued = queued_list(db, project.id, version.id, snapshot.annotated)
+    listed = _to_suggest(snapshot, queued)
+    answers = suggest(store, snapshot.project, listed, predictor, snapshot.config)
     if listed and not answers:
         raise VersionError(
             f"{version.name} needs embeddings of {version.embedding_space}, which are gone: "
             f"choose that backbone for the project again, and wait until its images are read"
         )
-    _write(store, now, version, answers, hold=hold)
+    _write(store, snapshot, version, queued, answers, hold=hold)
 
 
 def _require_backbone(db: Connection, project: Project, version: Version) -> None:
@@ -144,33 +148,45 @@ def _require_backbone(db: Connection, project: Project, version: Version) -> Non
         )
 
 
-def _to_suggest(now: Snapshot) -> list[Task]:
+def _to_suggest(snapshot: Snapshot, queued: QueuedList) -> list[Task]:
     """Tasks that are chosen next, or show a suggestion of any version already."""
-    wanted = {*now.remaining, *now.predictions} - now.annotated
-    return [task for task in now.tasks if task.ls_id in wanted and task.image_error is None]
+    wanted = {*snapshot.remaining, *snapshot.predictions, *queued.scores} - snapshot.annotated
+    return [task for task in snapshot.tasks if task.ls_id in wanted and task.image_error is None]
 
 
 def _write(
-    store: Store, now: Snapshot, version: Version, answers: dict[TaskId, Suggestion], *, hold: bool
+    store: Store,
+    snapshot: Snapshot,
+    version: Version,
+    queued: QueuedList,
+    answers: dict[TaskId, Suggestion],
+    *,
+    hold: bool,
 ) -> None:
-    project_id, space = now.project.id, version.embedding_space
-    choices = [choice for choice in now.kept() if choice.task in answers]
+    project_id, space = snapshot.project.id, version.embedding_space
+    # The version's predictions that Label Studio holds keep their places: the list goes on there.
+    kept = [task for task in queued.scores if task in answers]
+    others = [task for task in snapshot.remaining if task not in queued.predicted]
+    new = snapshot.choices(task for task in others if task in answers)
+    choices = snapshot.choices(kept) + new
+    items = [prediction_item(task, queued.scores[task], answers[task]) for task in kept]
+    items += shortlist_items(new, answers, first=queued.next_place)
     chosen = {choice.task for choice in choices}
-    items = shortlist_items(choices, answers)
-    others = rest_items([task for task in answers if task not in chosen], answers)
+    refreshed = rest_items([task for task in answers if task not in chosen], answers)
     tuned = tuned_of(store, project_id, space)
     base = tuned.base_backbone if tuned else backbone_of(space)
-    held = _held_in(store, now, space) if space != now.space else []
+    held = _held_in(store, snapshot, space) if space != snapshot.space else []
 
     def write(db: Connection) -> None:
-        _require_backbone(db, now.project, version)
+        _require_backbone(db, snapshot.project, version)
         change_project(db, project_id, held_at=time.time() if hold else None)
-        if space != now.space:
+        if space != snapshot.space:
             return_to_space(db, project_id, space, base, held)
             pending_work.want(db, project_id, WorkKind.EMBED)  # what that space lacks
         add_publication(db, project_id, version.id, PublicationReason.VERSION, items)
-        if others:
-            add_publication(db, project_id, version.id, PublicationReason.REFRESH, others)
+        if refreshed:
+            add_publication(db, project_id, version.id, PublicationReason.REFRESH, refreshed)
+        set_shortlist(db, project_id, version.id, choices)
         pending_work.want(db, project_id, WorkKind.PUBLISH)
         # Learning fills the shortlist up under this version.
         pending_work.want(db, project_id, WorkKind.LEARN)
@@ -178,8 +194,8 @@ def _write(
     store.database.write(write)
 
 
-def _held_in(store: Store, now: Snapshot, space: str) -> list[UnitId]:
+def _held_in(store: Store, snapshot: Snapshot, space: str) -> list[UnitId]:
     """The units whose images have an embedding in `space`."""
-    keys = {image.unit: image.image_key for image in now.images if image.image_key}
+    keys = {image.unit: image.image_key for image in snapshot.images if image.image_key}
     there = store.embeddings.get(space, list(keys.values()))
     return [unit for unit, key in keys.items() if key in there]

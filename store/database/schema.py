@@ -273,10 +273,11 @@ goal = Table(  # what a team wants of a project
     Column("changed_at", Double, nullable=False),
 )
 
-advice = Table(  # what the last learning found out about choosing
+advice = Table(  # accuracy by random picks, and whether more labels and choosing pay
     "advice",
     metadata,
-    Column("project_id", ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    _project(),
+    Column("version_id", ForeignKey("version.id", ondelete="CASCADE"), primary_key=True),
     Column("at", Double, nullable=False),
     Column("found", JSON, nullable=False),
 )

@@ -173,6 +173,13 @@ def versions_to_sweep(db: Connection, project_id: int, before: float) -> list[Ve
     return [Version(**row._mapping) for row in rows]
 
 
+def hardest_control(version: Version) -> str | None:
+    """The control with the lowest accuracy; None for a version without heads."""
+    controls = version.metrics.get("controls") or {}
+    values = {name: control["accuracy"]["value"] for name, control in controls.items()}
+    return min(values, key=values.__getitem__, default=None)
+
+
 def change_version(db: Connection, version_id: int, **values: Any) -> None:
     """Set columns of the version."""
     db.execute(update(version).where(version.c.id == version_id).values(**values))

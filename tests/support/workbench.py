@@ -88,6 +88,10 @@ class Workbench:
 
     def run(self, kind: str) -> None:
         """Run a job as a worker would, in this process."""
+        self.begin(kind, self.prepare(kind))
+
+    def prepare(self, kind: str) -> int:
+        """Enqueue a job, as the scheduler does; its generation."""
 
         def prepare(db):
             pending_work.want(db, self.project_id, kind)
@@ -97,7 +101,10 @@ class Workbench:
             add_job(db, self.project_id, kind, generation)
             return generation
 
-        generation = self.store.database.write(prepare)
+        return self.store.database.write(prepare)
+
+    def begin(self, kind: str, generation: int) -> None:
+        """Run an enqueued job in this process."""
         import_module(f"worker.jobs.{kind}").run(self.project_id, generation)
 
 

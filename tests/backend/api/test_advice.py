@@ -13,11 +13,12 @@ from services.advice import save_advice
 from store.predictions.auto_accepts import MARKED, Acceptance, add_acceptances
 from store.projects.projects import Project
 from store.settings import Settings
+from store.versions.versions import Version
 from store.work.pending_work import get_work
 from tests.support.web import LS_ID, Running, serve_version
 
 
-def advised(web: Running, project: Project) -> None:
+def advised(web: Running, project: Project) -> Version:
     found = Advice(
         at=1000.0,
         labels=220,
@@ -36,7 +37,14 @@ def advised(web: Running, project: Project) -> None:
         agreement=[Agreement(210, 0.97), Agreement(220, 0.995)],
         picks=[AuditedPick(i, 0.99, i == 0, "cat") for i in range(200)],
     )
-    web.store.database.write(lambda db: save_advice(db, project.id, found))
+    return save(web, project, found)
+
+
+def save(web: Running, project: Project, advice: Advice) -> Version:
+    """Have a version served, of which this is known."""
+    version = serve_version(web.store, project)
+    web.store.database.write(lambda db: save_advice(db, project.id, version.id, advice))
+    return version
 
 
 def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,7 +101,7 @@ def test_a_goal_that_nothing_is_known_of_is_no_reason_to_stop(
     gain = Estimate(0.001, 0.0, 0.002, 90)
     outlook = Outlook(200, 100, gain, Estimate(0.8, 0.7, 0.9, 90), False, (0.1, 0.5))
     found = Advice(1000.0, 220, None, None, None, outlook, stable=True)
-    web.store.database.write(lambda db: save_advice(db, project.id, found))
+    save(web, project, found)
     base = f"/api/v1/projects/{project.id}"
     assert web.http.get(f"{base}/advice").json()["stop"]
     web.http.put(f"{base}/goal", json={"accuracy": 0.95})
@@ -103,8 +111,7 @@ def test_a_goal_that_nothing_is_known_of_is_no_reason_to_stop(
 
 
 def test_what_is_accepted_is_told_with_its_bound(web: Running, project: Project) -> None:
-    advised(web, project)
-    version = serve_version(web.store, project)
+    version = advised(web, project)
     base = f"/api/v1/projects/{project.id}"
     web.http.put(f"{base}/goal", json={"accept_error": 0.05})
     item = Acceptance(7, version.id, 0.99, [{"id": "apprentice-0"}], MARKED, None, 0.0)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine, event
 
 from backend.views.status import project_status, system_status
-from services.publishing.outdated import start_version
+from services.learning.start_version import start_version
 from store.predictions.shortlists import Choice, set_shortlist
 from tests.support.workbench import Workbench
 

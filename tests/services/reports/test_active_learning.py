@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
-from model.active_learning.advice import Advice, AuditedPick
-from services.advice import get_advice, save_advice
+from model.active_learning.advice import Advice, Agreement, AuditedPick
+from model.statistics.intervals import Estimate
+from services.advice import advice_of_version, newest_advice, save_advice
 from services.snapshot import take_snapshot
 from services.suggestions.auto_accept import reserved
 from store.predictions.auto_accepts import (
@@ -27,15 +28,23 @@ from store.projects.projects import change_project
 from store.tasks.accept_marks import is_accepted, marked
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
-from store.versions.versions import mark_served, newest_version
+from store.versions.advice import KEPT
+from store.versions.versions import HEAD, REFUSED, Version, add_version, mark_served, newest_version
 from tests.support.workbench import SPACE, Workbench, region
 
 
 def advice_of(bench: Workbench) -> Advice:
     with bench.store.database.read() as db:
-        found = get_advice(db, bench.project_id)
+        found = newest_advice(db, bench.project_id)
     assert found is not None
     return found
+
+
+def newest_id(bench: Workbench) -> int:
+    with bench.store.database.read() as db:
+        version = newest_version(db, bench.project_id)
+    assert version is not None
+    return version.id
 
 
 def shortlist_of(bench: Workbench) -> list[int]:
@@ -214,7 +223,7 @@ def sure_picks(bench: Workbench, count: int, wrong: int) -> None:
     names = np.array(["cat", "dog", "fox"])
     picks = [AuditedPick(10_000 + i, 0.995, i < wrong, str(names[i % 3])) for i in range(count)]
     more = replace(found, picks=picks)
-    bench.store.database.write(lambda db: save_advice(db, bench.project_id, more))
+    bench.store.database.write(lambda db: save_advice(db, bench.project_id, newest_id(bench), more))
 
 
 def accepted(bench: Workbench) -> dict[int, str]:
@@ -291,7 +300,7 @@ def test_a_class_that_breaks_the_target_is_taken_back_alone(begun: Workbench) ->
             AuditedPick(10_000 + i, 0.995, i % 3 == 0 and i < 60, str(names[i % 3]))
             for i in range(900)
         ]
-        save_advice(db, begun.project_id, replace(advice_of(begun), picks=picks))
+        save_advice(db, begun.project_id, newest_id(begun), replace(advice_of(begun), picks=picks))
 
     begun.store.database.write(write)
     learn(begun)
@@ -315,7 +324,7 @@ def test_a_stricter_rule_takes_back_what_it_does_not_take_any_more(begun: Workbe
         set_acceptance_state(db, begun.project_id, least, WRITTEN, 5)
         set_acceptance_state(db, begun.project_id, most, WRITTEN, 6)
         picks = [AuditedPick(10_000 + i, 0.96 - i % 2 / 50, i % 2 == 1, "cat") for i in range(300)]
-        save_advice(db, begun.project_id, replace(advice_of(begun), picks=picks))
+        save_advice(db, begun.project_id, newest_id(begun), replace(advice_of(begun), picks=picks))
 
     begun.store.database.write(write)
     learn(begun)  # of the same labels: under the same version
@@ -385,3 +394,63 @@ def test_accepted_annotations_teach_nothing_until_a_person_touches_them(begun: W
     after = take_snapshot(begun.store, begun.project_id)
     assert set(after.labels) - set(before.labels) == {item.task}
     assert not is_accepted([], 1.0, 1.0)
+
+
+def test_a_refused_version_says_nothing_of_the_served_one(begun: Workbench) -> None:
+    label_lists(begun, 2, 12)
+    sure_picks(begun, 300, 0)
+    goal(begun, accept_error=0.05)
+    served = newest_id(begun)
+    before = advice_of(begun)
+    other = replace(
+        before,
+        accuracy=Estimate(0.1, 0.05, 0.2, 300),
+        picks=[replace(pick, wrong=True) for pick in before.picks],
+        agreement=[*before.agreement, Agreement(36, 0.2)],
+    )
+
+    def refuse(db: Connection) -> None:
+        save_advice(db, begun.project_id, refused_version(db, begun, 36).id, other)
+
+    begun.store.database.write(refuse)
+    begun.run("learn")
+    with begun.store.database.read() as db:
+        told = advice_status(db, begun.project)
+        items = list_acceptances(db, begun.project_id)
+    assert told.accuracy == before.accuracy
+    assert (told.accepting.audited, told.accepting.wrong) == (300, 0)
+    assert told.agreement[-1].kappa == 0.2  # of the project's last learning
+    assert len(items) > 20
+    assert {item.version_id for item in items} == {served}
+
+
+def test_advice_of_old_versions_is_deleted_but_the_served_ones(workbench: Workbench) -> None:
+    def write(db: Connection) -> list[int]:
+        made = []
+        for number in range(KEPT + 5):
+            version = refused_version(db, workbench, number)
+            made.append(version.id)
+            if number == 2:
+                change_project(db, workbench.project_id, served_version_id=version.id)
+            save_advice(db, workbench.project_id, version.id, Advice(1.0, number, None, None, None))
+        return made
+
+    made = workbench.store.database.write(write)
+    with workbench.store.database.read() as db:
+        left = [version for version in made if advice_of_version(db, version) is not None]
+    assert left == [made[2], *made[5:]]
+
+
+def refused_version(db: Connection, bench: Workbench, labels: int) -> Version:
+    return add_version(
+        db,
+        bench.project_id,
+        kind=HEAD,
+        status=REFUSED,
+        embedding_space=SPACE,
+        labels=labels,
+        labels_digest=str(labels),
+        metrics={},
+        verdict="",
+        artifact=None,
+    )

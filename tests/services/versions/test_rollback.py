@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
+from services.snapshot import take_snapshot
 from services.versions.rollback import VersionError, promote, rollback
 from store.predictions.publications import (
+    begin_chunk,
+    end_chunk,
     end_publication,
     next_chunk,
     pending_publications,
+    predicted_tasks,
     save_predictions,
+    scores_of,
 )
 from store.projects.projects import change_project, serve
 from store.versions.versions import (
@@ -180,3 +185,63 @@ def test_a_candidate_learned_during_the_rollback_waits_too(three: Workbench) -> 
     three.run("learn")
     publish(three)
     assert served(three) == "apprentice v2"
+
+
+def publish_without_replacing(bench: Workbench) -> None:
+    """As publishing does: a prediction that Label Studio holds is never replaced."""
+
+    def write(db):
+        for publication in pending_publications(db, bench.project_id):
+            version = get_version(db, publication.version_id)
+            given = predicted_tasks(db, bench.project_id, version.id)
+            while (chunk := next_chunk(db, publication.id)) is not None:
+                begin_chunk(db, chunk)
+                new = [item for item in chunk.items if item.task not in given]
+                end_chunk(db, publication, chunk, 0.0, sent=new)
+            end_publication(db, publication.id)
+            if publication.reason == "version":
+                serve(db, bench.project_id, version.id, publication.id)
+                mark_served(db, version)
+
+    bench.store.database.write(write)
+
+
+def test_after_a_rollback_tasks_are_handed_out_in_the_order_of_one_list(
+    workbench: Workbench,
+) -> None:
+    """Predictions of the version's own time stay where they are in Label Studio."""
+    bench = workbench
+    for each in (4, 8, 12):
+        for name in CLASSES:
+            bench.annotate(bench.tasks_of(name, each))
+        bench.run("learn")
+        publish_without_replacing(bench)
+
+    def listed() -> list[int]:
+        now = take_snapshot(bench.store, bench.project_id)
+        return [task for task in now.remaining if task not in now.annotated]
+
+    def handed_out(version: Version) -> list[int]:
+        with bench.store.database.read() as db:
+            scores = scores_of(db, bench.project_id, version.id)
+        annotated = take_snapshot(bench.store, bench.project_id).annotated
+        first = [t for t, score in scores.items() if score < 0.5 and t not in annotated]
+        return sorted(first, key=scores.__getitem__)
+
+    newest = listed()
+    v1 = versions(bench)["apprentice v1"]
+    old = handed_out(v1)
+    assert set(old) - set(newest)
+    assert set(newest) - set(old)
+    rollback(bench.store, bench.project, "v1")
+    publish_without_replacing(bench)
+    assert handed_out(v1) == listed()
+    assert listed()[: len(old)] == old
+    assert set(newest) - set(old) <= set(listed())
+    for _ in range(2):
+        tasks = listed()[:30]
+        bench.annotate({task: bench.truth[task] for task in tasks}, was_cancelled=True)
+        bench.run("learn")
+        publish_without_replacing(bench)
+        assert len(listed()) > 30
+        assert handed_out(v1) == listed()

@@ -20,6 +20,7 @@ from store.projects.key_values import Key
 from store.settings import Settings
 from store.store import Store
 from store.tasks.tasks import Task, list_tasks
+from store.versions.advice import StoredAdvice, newest_advice, version_advice
 
 
 def test_migrations_give_the_schema(store: Store) -> None:
@@ -82,6 +83,36 @@ def test_tasks_of_an_old_database_have_one_image_each(tmp_path: Path) -> None:
         assert index["name"] == "ix_task_project_id_image_key"
         if not again:
             migrate(settings, command.downgrade, "0007")
+
+
+OLD_ADVICE = """
+INSERT INTO connection (id, url, token, secret, created_at) VALUES ('default', 'u', 't', 's', 1);
+INSERT INTO project (id, connection_id, ls_id, ls_created, title, label_config, served_fence)
+    VALUES (1, 'default', 5, 9, 'one', 'c', 0), (2, 'default', 6, 9, 'two', 'c', 0);
+INSERT INTO version (id, project_id, number, kind, status, embedding_space, labels, labels_digest,
+    metrics, verdict, created_at) VALUES (7, 1, 1, 'head', 'served', 's', 4, 'd', '{}', 'v', 1),
+    (8, 1, 2, 'head', 'candidate', 's', 5, 'e', '{}', 'v', 2);
+INSERT INTO advice (project_id, at, found) VALUES (1, 3.0, '{"labels": 5}'), (2, 3.0, '{}');
+"""
+
+
+def test_advice_of_an_old_database_is_the_newest_versions(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    migrate(settings, command.upgrade, "0009")
+    engine = create_engine(settings.database)
+    with engine.begin() as connection:
+        for statement in OLD_ADVICE.split(";\n"):
+            connection.execute(text(statement))
+    engine.dispose()
+    for again in (False, True):
+        store = Store.open(settings, migrate=True)
+        with store.database.read() as db:
+            assert version_advice(db, 7) is None
+            assert version_advice(db, 8) == StoredAdvice(3.0, {"labels": 5})
+            assert newest_advice(db, 2) is None
+        store.close()
+        if not again:
+            migrate(settings, command.downgrade, "0009")
 
 
 def test_a_failing_write_leaves_the_others_of_its_commit(store: Store) -> None:

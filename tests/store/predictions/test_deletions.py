@@ -1,6 +1,6 @@
 """Tasks that were deleted in Label Studio, and what was stored of them."""
 
-from services.publishing.outdated import start_version
+from services.learning.start_version import start_version
 from store.predictions.auto_accepts import WANTED, Acceptance, add_acceptances, list_acceptances
 from store.predictions.deletions import delete_tasks
 from store.predictions.shortlists import RANDOM, Choice, drawn_tasks, set_shortlist

@@ -4,7 +4,7 @@ import random
 
 from sqlalchemy import func, select
 
-from services.publishing.outdated import start_version
+from services.learning.start_version import start_version
 from store.database.schema import selection
 from store.predictions.deletions import delete_tasks
 from store.predictions.shortlists import (

@@ -2,7 +2,7 @@
 
 import time
 
-from services.publishing.outdated import start_version
+from services.learning.start_version import start_version
 from store.predictions.deletions import delete_tasks
 from store.predictions.shortlists import Choice, set_shortlist
 from store.projects.projects import Project, find_project, save_project

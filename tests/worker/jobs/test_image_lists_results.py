@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from model.active_learning.advice import AuditedPick
-from services.advice import get_advice, save_advice
+from services.advice import newest_advice, save_advice
 from services.embedding.similar_images import similar
 from services.reports.ledger import read_ledger
 from services.suggestions.bulk_labelling import apply
@@ -20,6 +20,7 @@ from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.tasks import list_tasks, mark_broken, mark_embedded
 from store.tasks.units import unit_of
 from store.versions.label_reviews import get_review
+from store.versions.versions import newest_version
 from studio.errors import StudioUnreachable
 from tests.support.serving import serve_newest
 from tests.support.several_images import IMAGES, TASKS, Several, uri
@@ -68,9 +69,11 @@ def test_whole_tasks_are_accepted(several: Several, monkeypatch: pytest.MonkeyPa
     sure = [AuditedPick(task, 0.2, wrong=False, group="") for task in range(200)]
 
     def trust(db: Connection) -> None:
-        known = get_advice(db, several.project_id)
+        known = newest_advice(db, several.project_id)
         assert known is not None
-        save_advice(db, several.project_id, replace(known, picks=sure))
+        version = newest_version(db, several.project_id)
+        assert version is not None
+        save_advice(db, several.project_id, version.id, replace(known, picks=sure))
         change_goal(db, several.project_id, accept_error=0.05)
         mark_broken(db, several.project_id, {unit_of(31, 1): "not an image"})
 

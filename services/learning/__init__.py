@@ -1,0 +1,1 @@
+"""Learning from a project's labels: a decision, one transaction that writes it, and follow-ups."""

@@ -1,0 +1,239 @@
+"""Decides what a project's labels change. Nothing is written into the database here."""
+
+from dataclasses import replace
+
+import structlog
+
+from model.evaluation.paired_tests import Verdict
+from model.registry import UnknownNameError
+from services.advice import MEASUREMENT_DUE
+from services.job_context import JobContext
+from services.learning.decision import LearnDecision, Move, NewVersion, Publish, Refill
+from services.learning.start_version import pool_has_grown
+from services.publishing.outdated import outdated
+from services.reports.active_learning import LabelHistory, advise, is_measurement_due
+from services.reports.label_review import review
+from services.reports.ledger_summary import new_summary
+from services.selection.queued_list import NO_LIST, queued_list
+from services.selection.shortlist import OpenList, choose_next, strategy_of
+from services.snapshot import Snapshot, take_snapshot
+from services.suggestions.prediction_items import rest_items, shortlist_items
+from services.suggestions.predictor import Predictor, Suggestion
+from services.suggestions.suggest import suggest
+from services.training.candidate import Candidate
+from services.training.finetuned_features import labelled_set, measurable, unseen_only
+from services.training.gate import judge_anywhere
+from services.training.train import Trained, train
+from services.training.training_set import TrainingSet, extend_holdout
+from store.files.artifacts import ArtifactError
+from store.predictions.publications import predicted_tasks
+from store.projects.embedding_spaces import is_tuned, move_is_ready
+from store.tasks.units import TaskId, task_of
+from store.versions.finetuned_backbones import Tuned
+from store.versions.versions import Version, hardest_control
+
+log = structlog.get_logger()
+
+SEED = 0  # same labels, same version
+WAITS = "it waits for `apprentice promote`, since a person chose what is served"
+
+
+def decide(context: JobContext) -> LearnDecision:
+    """Train on the project's labels, compare with the served version, choose the next tasks."""
+    with context.step("read"):
+        snapshot = take_snapshot(context.store, context.project.id)
+    decision = _Learning(context, snapshot).decide()
+    with context.step("ledger"), context.store.database.read() as db:
+        ledger = new_summary(db, decision.snapshot.project, decision.snapshot.annotations)
+    _, complaint = strategy_of(context.store.settings)
+    reasons = "; ".join(filter(None, (complaint, decision.reason)))
+    return replace(decision, ledger=ledger, reason=reasons or None)
+
+
+class _Learning:
+    """One decision. `project` is as it was read, `snapshot` after its move, if that ends now."""
+
+    def __init__(self, context: JobContext, before: Snapshot) -> None:
+        self.context = context
+        self.store = context.store
+        self.before = before
+        self.snapshot, self.move = self._after_move()
+        self.holdout: frozenset[TaskId] = frozenset()
+
+    def decide(self) -> LearnDecision:
+        snapshot = self.snapshot
+        if snapshot.config.reason is not None or not snapshot.space:
+            return self._decision(reason=snapshot.config.reason)
+        with self.context.step("read"):
+            data, tuned = self._training_set()
+        digest = data.digest(snapshot.config)
+        served = self._load(snapshot.served)
+        versions = (snapshot.newest, snapshot.served)
+        if digest in {version.labels_digest for version in versions if version}:
+            return replace(self._refill(served), history=self._unfinished(data, digest, served))
+        try:
+            with self.context.step("fit"):
+                trained = self._train(data, served)
+        except UnknownNameError as error:
+            return replace(self._refill(served), reason=f"APPRENTICE_HEAD: {error}")
+        if not trained.results:
+            return replace(self._refill(served), reason="; ".join(trained.untrained.values()))
+        with self.context.step("gate"):
+            verdict = judge_anywhere(self.store, trained, data, served, snapshot.served)
+            verdict = self._follow_people(verdict)
+        log.info(
+            "trained",
+            labels=len(data.tasks),
+            accuracy=round(trained.accuracy.value, 4),
+            accepted=verdict.accepted,
+            verdict=verdict.reason,
+        )
+        report = tuned.report if tuned is not None and self.move is Move.FINISH else None
+        reviewed = review(trained.results, snapshot.read_at)
+        return self._new_version(
+            Candidate(trained, data, digest, verdict, reviewed, report), served
+        )
+
+    def _decision(
+        self, *, reason: str | None = None, push: Publish | Refill | None = None
+    ) -> LearnDecision:
+        return LearnDecision(
+            snapshot=self.snapshot,
+            project=self.before.project,
+            move=self.move,
+            reason=reason,
+            holdout=self.holdout,
+            push=push,
+        )
+
+    def _after_move(self) -> tuple[Snapshot, Move]:
+        """The project as it is after its move, if that can end now."""
+        project = self.before.project
+        with self.store.database.read() as db:
+            ready = project.held_at is None and move_is_ready(db, project)
+        if ready and project.next_space is not None:
+            return self.before.moved(project.next_space), Move.FINISH
+        return self.before, Move.NONE
+
+    # Training
+
+    def _training_set(self) -> tuple[TrainingSet, Tuned | None]:
+        labelled, tuned = labelled_set(self.store, self.snapshot)
+        more = extend_holdout(labelled, unseen_only(self.snapshot.unbiased, tuned), seed=SEED)
+        self.holdout = frozenset(map(task_of, more))
+        data = replace(labelled, holdout=labelled.holdout | more)
+        return measurable(self.store, data, tuned), tuned
+
+    def _load(self, version: Version | None) -> Predictor | None:
+        if version is None:
+            return None
+        try:
+            return Predictor.load(self.store, version)
+        except ArtifactError as error:
+            log.warning("the served version can't be read; going on without it", error=str(error))
+            return None
+
+    def _train(self, data: TrainingSet, served: Predictor | None) -> Trained:
+        newest, head = self.snapshot.newest, self.store.settings.head
+        earlier = newest if newest and newest.embedding_space == data.space else None
+        return train(
+            data,
+            self.snapshot.config,
+            seed=SEED,
+            served=served if served and served.space == data.space else None,
+            earlier=earlier.metrics if earlier else None,
+            kinds=None if head == "auto" else (head,),
+        )
+
+    def _follow_people(self, verdict: Verdict) -> Verdict:
+        """Let a person's decision go before the gate's."""
+        project = self.snapshot.project
+        if verdict.accepted and project.held_at is not None:
+            return Verdict(True, f"{verdict.reason}; {WAITS}")
+        following = project.next_backbone or ""
+        if self.move is Move.FINISH and not is_tuned(following):
+            return Verdict(True, f"the backbone was changed to {following}; {verdict.reason}")
+        return verdict
+
+    def _unfinished(
+        self, data: TrainingSet, digest: str, served: Predictor | None
+    ) -> LabelHistory | None:
+        """The labels whose measurement a killed job has left; None where there is none left."""
+        newest = self.snapshot.newest
+        with self.store.database.read() as db:
+            version_id = MEASUREMENT_DUE.of(self.snapshot.project.id).get(db)
+        if newest is None or newest.id != version_id or newest.labels_digest != digest:
+            return None
+        try:
+            with self.context.step("fit"):
+                return LabelHistory.of(self._train(data, served), data)
+        except UnknownNameError:
+            return None
+
+    # What becomes of the new version
+
+    def _new_version(self, candidate: Candidate, served: Predictor | None) -> LearnDecision:
+        snapshot, publishes = self.snapshot, candidate.verdict.accepted
+        publishes = publishes and snapshot.project.held_at is None
+        if self.move is Move.FINISH and not publishes:
+            self.snapshot, self.move = self.before, Move.CANCEL
+        artifact = candidate.keep(self.store, self.snapshot.config, seed=SEED)
+        decision = self._publish(candidate) if publishes else self._refill(served, whole=True)
+        if self.move is Move.CANCEL:
+            return replace(decision, version=NewVersion(candidate, artifact, None))
+        with self.context.step("advise"):
+            advice = advise(self.store, snapshot, candidate, served)
+        due = is_measurement_due(advice)
+        return replace(
+            decision,
+            version=NewVersion(candidate, artifact, advice),
+            history=LabelHistory.of(candidate.trained, candidate.data) if due else None,
+        )
+
+    def _publish(self, candidate: Candidate) -> LearnDecision:
+        """Have the new version served, with a new shortlist."""
+        snapshot, trained = self.snapshot, candidate.trained
+        predictor = trained.predictor(snapshot.space)
+        choices = choose_next(self.context, snapshot, predictor, trained.hardest, seed=SEED)
+        chosen = {choice.task for choice in choices}
+        left = [task for task in snapshot.remaining if task not in chosen]
+        with self.store.database.read() as db:
+            worse = outdated(db, snapshot, trained)
+        old = [task for task in worse if task not in chosen | set(left)]
+        answers = self._suggest(predictor, {*chosen, *left, *old})
+        items = shortlist_items(choices, answers) + rest_items(left, answers)
+        return self._decision(push=Publish(choices, items, rest_items(old, answers)))
+
+    def _refill(self, predictor: Predictor | None, *, whole: bool = False) -> LearnDecision:
+        """Fill the shortlist up under the version that is served, or under the start version.
+
+        Args:
+            predictor: the served version's.
+            whole: choose more tasks, though the list is long enough.
+        """
+        snapshot, served = self.snapshot, self.snapshot.served
+        if served is None and snapshot.newest is not None and not whole:
+            return self._decision()  # its publication is under way
+        if predictor is None or not predictor.heads:
+            predictor = Predictor({}, snapshot.space)
+        half_left = len(snapshot.remaining) >= max(len(snapshot.shortlist), 1) / 2
+        enough = half_left and not pool_has_grown(snapshot)
+        if enough and not whole:
+            return self._decision(push=Refill(served))
+        project_id, annotated = snapshot.project.id, snapshot.annotated
+        with self.store.database.read() as db:
+            shown = predicted_tasks(db, project_id, served.id) if served else set()
+            queued = queued_list(db, project_id, served.id, annotated) if served else NO_LIST
+        hardest = hardest_control(served) if served else None
+        before = OpenList(snapshot.remaining, shown, only_missing=enough)
+        choices = choose_next(self.context, snapshot, predictor, hardest, before, seed=SEED)
+        kept = snapshot.choices(snapshot.remaining)
+        # What never got there under this version is pushed with the others.
+        new = [choice for choice in kept if choice.task not in shown] + choices
+        answers = self._suggest(predictor, {choice.task for choice in new})
+        items = shortlist_items(new, answers, first=queued.next_place)
+        return self._decision(push=Refill(served, kept + choices, items, len(snapshot.open)))
+
+    def _suggest(self, predictor: Predictor, tasks: set[TaskId]) -> dict[TaskId, Suggestion]:
+        listed = [task for task in self.snapshot.tasks if task.ls_id in tasks]
+        return suggest(self.store, self.snapshot.project, listed, predictor, self.snapshot.config)
