@@ -1,18 +1,9 @@
-"""Fine-tunes a backbone on all labels, from its pretrained weights.
+"""Fine-tunes a backbone on labelled images. Importing this package doesn't import torch."""
 
-`finetune` does all of it; `terms` is what goes in and comes out. Importing this imports no torch.
-"""
-
-from model.finetuning.engine import finetune
-from model.finetuning.terms import (
-    Cancelled,
-    CannotFinetuneError,
-    Evaluation,
-    Finetuned,
-    Options,
-    Progress,
-    Target,
-)
+from model.finetuning.options import Options, Target
+from model.finetuning.pipeline import finetune
+from model.finetuning.progress import Cancelled, Progress
+from model.finetuning.results import CannotFinetuneError, Evaluation, Finetuned
 
 __all__ = [
     "Cancelled",

@@ -1,6 +1,6 @@
-"""Running a prepared job: here, or by torchrun in one process a GPU.
+"""Runs a fine-tuning in this process, or by torchrun in one process for each GPU.
 
-Those processes run `python -m model.finetuning.launch FOLDER`, told by torchrun who they are.
+torchrun starts `python -m model.finetuning.launch FOLDER` in each process.
 """
 
 import json
@@ -18,29 +18,32 @@ from typing import IO
 import torch
 
 from model.embedding.devices import available_cpus, resolve_device
-from model.finetuning.job import Job
+from model.finetuning.progress import Callbacks, Cancelled, Progress
+from model.finetuning.results import CannotFinetuneError
 from model.finetuning.run import Run
-from model.finetuning.shared import Team
-from model.finetuning.terms import Cancelled, CannotFinetuneError, Progress
-from model.finetuning.training import Talk
+from model.finetuning.specification import Specification
+from model.finetuning.training.distributed import ProcessGroup
 from model.processes import exit_with_the_parent
 
 POLL_SECONDS = 0.2  # how often `stop` is asked while other processes work
-END_SECONDS = 1.0  # that they have to end by themselves
-LAST_WORDS = 4000  # characters of what they said that an error repeats
+END_SECONDS = 1.0  # from SIGTERM to SIGKILL
+LOG_TAIL = 4000  # characters of their log in an error
 
 
 def run_alone(
-    job: Job, folder: Path, report: Callable[[Progress], None], stop: Callable[[], bool]
+    specification: Specification,
+    folder: Path,
+    report: Callable[[Progress], None],
+    stop: Callable[[], bool],
 ) -> None:
-    """The job in this process; its threads and random numbers are as before afterwards."""
+    """Run it in this process; torch's threads and random state are restored afterwards."""
     threads = torch.get_num_threads()
-    on_gpu = resolve_device(job.options.device) == "cuda"
+    on_gpu = resolve_device(specification.options.device) == "cuda"
     try:
         if not on_gpu:
-            torch.set_num_threads(job.options.threads or available_cpus())
+            torch.set_num_threads(specification.options.threads or available_cpus())
         with torch.random.fork_rng():
-            Run(job, folder, Talk(report, stop), Team())()
+            Run(specification, folder, Callbacks(report, stop), ProcessGroup())()
     finally:
         torch.set_num_threads(threads)
         if on_gpu:
@@ -50,17 +53,20 @@ def run_alone(
 def run_together(
     folder: Path, processes: int, report: Callable[[Progress], None], stop: Callable[[], bool]
 ) -> None:
-    """The job in several processes. Raises Cancelled, CannotFinetuneError, RuntimeError."""
+    """Run it in several processes.
+
+    Raises Cancelled, CannotFinetuneError, and RuntimeError when a process failed.
+    """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", "-m", "model.finetuning.launch", str(folder)]
     # They end when the writing end of this pipe does, also by a kill of this process.
-    watched, held = os.pipe()
-    errors = (folder / "processes.log").open("w+")
+    reading_end, writing_end = os.pipe()
+    log = (folder / "processes.log").open("w+")
     child = subprocess.Popen(
         command,
-        stdin=watched,
+        stdin=reading_end,
         stdout=subprocess.PIPE,
-        stderr=errors,
+        stderr=log,
         text=True,
         start_new_session=True,
         # On busy processors threads that spin while they wait take the time that the others need.
@@ -70,17 +76,17 @@ def run_together(
         assert child.stdout is not None, "it was asked for"
         _relay(child, child.stdout, report, stop)
         if child.returncode:
-            errors.seek(0)
-            said = errors.read()
-            refusal = [s for s in said.splitlines() if CannotFinetuneError.__name__ in s]
+            log.seek(0)
+            output = log.read()
+            refusal = [line for line in output.splitlines() if CannotFinetuneError.__name__ in line]
             if refusal:
                 raise CannotFinetuneError(refusal[-1].partition(": ")[2])
-            raise RuntimeError(f"Fine-tuning in {processes} processes failed: {said[-LAST_WORDS:]}")
+            raise RuntimeError(f"Fine-tuning in {processes} processes failed: {output[-LOG_TAIL:]}")
     finally:
-        os.close(watched)
-        os.close(held)
+        os.close(reading_end)
+        os.close(writing_end)
         _end(child)
-        errors.close()
+        log.close()
 
 
 def _relay(
@@ -89,7 +95,7 @@ def _relay(
     report: Callable[[Progress], None],
     stop: Callable[[], bool],
 ) -> None:
-    """Pass on what the first process reports until all have ended."""
+    """Pass on the progress that the first process prints, until all have ended."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def read() -> None:
@@ -124,23 +130,25 @@ def _end(child: "subprocess.Popen[str]") -> None:
         child.stdout.close()
 
 
-def _say(progress: Progress) -> None:
-    print(json.dumps(asdict(progress)), flush=True)  # noqa: T201 - it is how the parent hears
+def _print_progress(progress: Progress) -> None:
+    print(json.dumps(asdict(progress)), flush=True)  # noqa: T201 - the parent reads it
 
 
 def main(folder: Path) -> None:
-    """One of the processes that torchrun started."""
+    """Run one of the processes that torchrun started."""
     exit_with_the_parent()
-    job = Job.load(folder)
-    device = resolve_device(job.options.device)
-    team = Team.join(device)
+    specification = Specification.load(folder)
+    device = resolve_device(specification.options.device)
+    group = ProcessGroup.join(device)
     if device == "cpu":
-        torch.set_num_threads(max(1, (job.options.threads or available_cpus()) // team.size))
-    talk = Talk(_say if team.first else lambda _: None, lambda: False)
+        torch.set_num_threads(
+            max(1, (specification.options.threads or available_cpus()) // group.size)
+        )
+    callbacks = Callbacks(_print_progress if group.is_first else lambda _: None, lambda: False)
     try:
-        Run(job, folder, talk, team)()
+        Run(specification, folder, callbacks, group)()
     finally:
-        team.leave()
+        group.destroy()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A prepared job from its stored images to the tuned file, in one process or in several."""
+"""Runs a fine-tuning from its decoded images to the result file, in each of its processes."""
 
 import json
 import time
@@ -13,124 +13,138 @@ from safetensors.numpy import save_file
 from model.backbones import build_module, get_backbone
 from model.backbones.families.tuned import write_tuned
 from model.embedding.devices import resolve_device, resolve_precision
-from model.finetuning import checkpoint
-from model.finetuning.choosing import Choice, choose
 from model.finetuning.data.batches import Batches, sampling_weights
-from model.finetuning.data.images import stored_images
-from model.finetuning.data.view import View, whole_view
-from model.finetuning.job import OUTPUTS, RESULT, TUNED, Job
-from model.finetuning.memory import Parts
+from model.finetuning.data.device_images import DeviceImages, full_image_spec
+from model.finetuning.data.image_store import open_stored_images
+from model.finetuning.data.micro_batches import MicroBatches
 from model.finetuning.network import lora
+from model.finetuning.network.initial_heads import initial_head_layers
 from model.finetuning.network.layers import choose_method, freeze, learning_rate
-from model.finetuning.network.losses import Truth
+from model.finetuning.network.losses import TargetTensors
 from model.finetuning.network.network import HeadLayer, Network
-from model.finetuning.network.start import start_layers
-from model.finetuning.shared import Team
-from model.finetuning.steps import Stepper
-from model.finetuning.terms import (
-    CannotFinetuneError,
-    Evaluation,
-    Method,
-    Progress,
-)
-from model.finetuning.training import Talk, Training, Trial, weights
+from model.finetuning.options import Method
+from model.finetuning.progress import Callbacks, Progress
+from model.finetuning.results import CannotFinetuneError, Evaluation
+from model.finetuning.specification import OUTPUTS, RESULT, TUNED, Specification
+from model.finetuning.training import checkpoint
+from model.finetuning.training.distributed import ProcessGroup
+from model.finetuning.training.loop import TrainingLoop, use_weights
+from model.finetuning.training.stepper import Stepper
+from model.finetuning.training.validation import Validator
+from model.finetuning.training.weight_interpolation import Interpolation, best_interpolation
 
 START = "start"
 
-# Rows computed at a time. On a CPU small parts are the fastest, and a cancel waits for one.
-CPU_PART, GPU_PART = 8, 64
-EVALUATION_PARTS = 4  # as many times more without gradients
+# Rows of a micro-batch. On a CPU small ones are the fastest, and cancelling waits for one.
+CPU_MICRO_BATCH, GPU_MICRO_BATCH = 8, 64
+EVALUATION_FACTOR = 4  # micro-batches are as many times larger without gradients
 SMALL_SET, SMALL_BATCH, BATCH = 2000, 16, 32  # rows, and the default batches below and above
-# Passes: enough to look at this many images, within these bounds.
-LOOKS, FEWEST_EPOCHS, MOST_EPOCHS = 6000, 4, 30
+# Epochs: enough to train on this many images, within these bounds.
+IMAGES_SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 6000, 4, 30
 
 
 class Run:
-    """The job in this process."""
+    """A fine-tuning in this process."""
 
-    def __init__(self, job: Job, folder: Path, talk: Talk, team: Team) -> None:
-        self._job, self._folder, self._talk, self._team = job, folder, talk, team
-        options = job.options
+    def __init__(
+        self, specification: Specification, folder: Path, callbacks: Callbacks, group: ProcessGroup
+    ) -> None:
+        self._specification, self._folder = specification, folder
+        self._callbacks, self._group = callbacks, group
+        options = specification.options
         device = resolve_device(options.device)
-        spec = get_backbone(job.backbone, job.backbones)
-        pixels, readable = stored_images(spec, job.count, folder)
-        backbone = build_module(spec, job.backbones).eval().to(torch.device(device))
+        spec = get_backbone(specification.backbone, specification.backbones)
+        pixels, readable = open_stored_images(spec, specification.count, folder)
+        backbone = build_module(spec, specification.backbones).eval().to(torch.device(device))
         self._backbone = backbone.to(memory_format=torch.channels_last)
-        self._spec = whole_view(self._backbone, spec)
+        self._spec = full_image_spec(self._backbone, spec)
         bfloat16 = resolve_precision(options.precision, device) == "bfloat16"
-        self._view = View(pixels, self._spec, torch.device(device), bfloat16)
-        labelled = np.any([t.known() for t in job.targets], axis=0)
-        self._training = readable & labelled & ~job.validation
-        self._validation = np.nonzero(readable & job.validation)[0]
-        self._parts = Parts(options.micro_batch or (GPU_PART if device == "cuda" else CPU_PART))
+        self._images = DeviceImages(pixels, self._spec, torch.device(device), bfloat16)
+        labelled = np.any([t.labelled() for t in specification.targets], axis=0)
+        self._training = readable & labelled & ~specification.validation
+        self._validation = np.nonzero(readable & specification.validation)[0]
+        self._micro_batches = MicroBatches(
+            options.micro_batch or (GPU_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH)
+        )
 
     def __call__(self) -> None:
-        """Tune, choose, and write the result into the folder."""
+        """Train, interpolate the weights, and write the result into the folder."""
         network, start, method = self._network()
-        truths = tuple(Truth.of(t, self._training, self._view.device) for t in self._job.targets)
-        evaluation_parts = Parts(self._parts.size * EVALUATION_PARTS)
-        trial = Trial(self._view, truths, self._validation, evaluation_parts)
-        stepper, training = self._prepared(network, truths, trial, method)
+        target_tensors = tuple(
+            TargetTensors.of(t, self._training, self._images.device)
+            for t in self._specification.targets
+        )
+        evaluation_batches = MicroBatches(self._micro_batches.size * EVALUATION_FACTOR)
+        validator = Validator(self._images, target_tensors, self._validation, evaluation_batches)
+        stepper, training = self._prepared(network, target_tensors, validator, method)
         training.run()
-        if not self._team.first:
+        if not self._group.is_first:
             return
-        with weights(stepper, training.best):
+        with use_weights(stepper, training.best):
             lora.merge_adapters(network.backbone)
             step = training.best_at.step if training.best_at else stepper.steps
-            choice = choose(network, start, trial, step, self._counter("choosing"))
-            self._write(network, choice, truths, method, training.history)
+            best = best_interpolation(network, start, validator, step, self._counter("choosing"))
+            self._write(network, best, target_tensors, method, training.history)
 
     def _prepared(
-        self, network: Network, truths: tuple[Truth, ...], trial: Trial, method: Method
-    ) -> tuple[Stepper, Training]:
-        options, rows = self._job.options, np.nonzero(self._training)[0]
+        self,
+        network: Network,
+        target_tensors: tuple[TargetTensors, ...],
+        validator: Validator,
+        method: Method,
+    ) -> tuple[Stepper, TrainingLoop]:
+        options, rows = self._specification.options, np.nonzero(self._training)[0]
         size = options.batch_size or (SMALL_BATCH if len(rows) < SMALL_SET else BATCH)
-        balance = sampling_weights(self._job.targets, rows, options.balance)
+        balance = sampling_weights(self._specification.targets, rows, options.balance)
         batches = Batches(rows, balance, size, options.seed)
-        epochs = options.epochs or min(max(LOOKS / len(rows), FEWEST_EPOCHS), MOST_EPOCHS)
+        epochs = options.epochs or min(max(IMAGES_SEEN / len(rows), FEWEST_EPOCHS), MOST_EPOCHS)
         stepper = Stepper(
             network,
-            truths,
-            self._view,
+            target_tensors,
+            self._images,
             options,
-            self._team,
+            self._group,
             rate=learning_rate(options, network.backbone, method),
             steps=max(1, round(epochs * batches.steps_per_epoch)),
-            parts=self._parts,
+            micro_batches=self._micro_batches,
         )
-        training = Training(stepper, batches, trial, options, self._team, self._folder, self._talk)
+        training = TrainingLoop(
+            stepper, batches, validator, options, self._group, self._folder, self._callbacks
+        )
         return stepper, training
 
     def _network(self) -> tuple[Network, dict[str, torch.Tensor], Method]:
-        """The network ready to train, its weights at the start, and what is trained of it."""
+        """Return the network ready to train, its initial weights, and the method."""
         backbone = self._backbone
         layers = self._start_layers(backbone)
-        network = Network(backbone, layers).to(self._view.device)
+        network = Network(backbone, layers).to(self._images.device)
         start = {n: v.detach().clone() for n, v in network.state_dict().items()}
-        method = choose_method(self._job.options.method, backbone, int(self._training.sum()))
-        torch.manual_seed(self._job.options.seed)  # of the adapters' start
+        method = choose_method(
+            self._specification.options.method, backbone, int(self._training.sum())
+        )
+        torch.manual_seed(self._specification.options.seed)  # of the adapters' initial weights
         freeze(backbone, method)
         return network, start, method
 
     def _start_layers(self, backbone: torch.nn.Module) -> dict[str, HeadLayer]:
-        """The heads to start from, fitted by the first process and read by the others."""
+        """Return the initial head layers, fitted by the first process and read by the others."""
         path = self._folder / f"{START}.safetensors"
-        if self._team.first and checkpoint.read(path) is None:
+        if self._group.is_first and checkpoint.read(path) is None:
             rows = np.nonzero(self._training)[0]
             if not len(rows):
                 raise CannotFinetuneError("There is no labelled image to fine-tune on.")
             count = self._counter("features")
-            parts = Parts(self._parts.size * EVALUATION_PARTS)
-            features = np.zeros((self._job.count, self._spec.dim), np.float32)
-            features[rows] = self._view.outputs(
-                backbone, rows, parts, lambda done: count(done, len(rows))
+            micro_batches = MicroBatches(self._micro_batches.size * EVALUATION_FACTOR)
+            features = np.zeros((self._specification.count, self._spec.dim), np.float32)
+            features[rows] = self._images.outputs(
+                backbone, rows, micro_batches, lambda done: count(done, len(rows))
             ).numpy()
-            layers = start_layers(
-                self._job.targets,
+            layers = initial_head_layers(
+                self._specification.targets,
                 features,
                 self._training,
-                self._job.heads,
-                seed=self._job.options.seed,
+                self._specification.heads,
+                seed=self._specification.options.seed,
             )
             tensors = {
                 f"{number}.{part}": value
@@ -139,38 +153,39 @@ class Run:
             }
             powers = {name: layer.power for name, layer in layers.items()}
             checkpoint.write(path, tensors, {"powers": powers})
-        self._team.wait()
-        found = checkpoint.read(path)
-        assert found is not None, "the first process wrote it"
-        tensors, facts = found
+        self._group.barrier()
+        saved = checkpoint.read(path)
+        assert saved is not None, "the first process wrote it"
+        tensors, facts = saved
         layers = {}
-        for number, target in enumerate(self._job.targets):
+        for number, target in enumerate(self._specification.targets):
             layer = HeadLayer(self._spec.dim, target.width, facts["powers"][target.name])
-            layer.load_state_dict(checkpoint.part(tensors, f"{number}."))
+            layer.load_state_dict(checkpoint.without_prefix(tensors, f"{number}."))
             layers[target.name] = layer
         return layers
 
     def _write(
         self,
         network: Network,
-        choice: Choice,
-        truths: tuple[Truth, ...],
+        best: Interpolation,
+        target_tensors: tuple[TargetTensors, ...],
         method: Method,
         history: list[Evaluation],
     ) -> None:
-        told = np.full(self._job.count, -1)
-        told[self._validation] = np.arange(len(self._validation))
-        places = told[self._job.validation]  # of each validation row among the readable ones
+        position = np.full(self._specification.count, -1)
+        position[self._validation] = np.arange(len(self._validation))
+        # Of each validation row among those that could be read; -1 for the others.
+        positions = position[self._specification.validation]
         outputs = {}
-        for number, truth in enumerate(truths):
-            stated = truth.stated(choice.outputs[truth.target.name])
-            each = np.full((len(places), truth.target.width), np.nan, np.float32)
-            each[places >= 0] = stated[places[places >= 0]]
-            outputs[str(number)] = each
+        for number, tensors in enumerate(target_tensors):
+            values = tensors.unstandardised(best.outputs[tensors.target.name])
+            rows = np.full((len(positions), tensors.target.width), np.nan, np.float32)
+            rows[positions >= 0] = values[positions[positions >= 0]]
+            outputs[str(number)] = rows
         facts = {
             "method": method,
-            "share": choice.evaluation.share,
-            "seed": self._job.options.seed,
+            "share": best.evaluation.share,
+            "seed": self._specification.options.seed,
             "labels": int(self._training.sum()),
         }
         digest = write_tuned(self._folder / TUNED, network.backbone.state_dict(), self._spec, facts)
@@ -178,20 +193,20 @@ class Run:
         result = {
             "digest": digest,
             "method": method,
-            "history": [asdict(e) for e in (*history, *choice.tried, choice.evaluation)],
+            "history": [asdict(e) for e in (*history, *best.tried, best.evaluation)],
         }
         (self._folder / RESULT).with_suffix(".new").write_text(json.dumps(result))
         (self._folder / RESULT).with_suffix(".new").replace(self._folder / RESULT)
 
     def _counter(self, phase: str) -> Callable[[int, int], None]:
-        """What reports images that are done, and may raise Cancelled."""
+        """Return a function that reports the number of images done, and may raise Cancelled."""
         began = time.monotonic()
 
-        def count(done: int, of: int) -> None:
-            self._talk.check()
+        def count(done: int, total: int) -> None:
+            self._callbacks.check()
             seconds = max(time.monotonic() - began, 1e-9)
             rate = done / seconds
-            left = (of - done) / rate if rate else None
-            self._talk.report(Progress(done, of, None, rate, left, phase))
+            left = (total - done) / rate if rate else None
+            self._callbacks.report(Progress(done, total, None, rate, left, phase))
 
         return count

@@ -1,1 +1,1 @@
-"""Images for fine-tuning: loading, batches, augmentation."""
+"""Training images: decoding, augmentation, batches."""

@@ -1,7 +1,7 @@
-"""Augmentation of a batch at once, on the device: what may vary without changing the answer.
+"""Augments a batch of images at once, on the device.
 
-Which changes are harmless is known to whoever knows the task, so a preset is chosen by name: a
-mirrored 2 or a "left" that points right is another thing.
+Which changes keep the label depends on the task (a mirrored digit is no digit), so a preset is
+chosen by name.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is varied, each evenly at random."""
+    """The ranges of an augmentation; each parameter is drawn uniformly."""
 
-    shift: float = 0.0  # up to this share of the side, beyond what the crop leaves
-    zoom: tuple[float, float] = (1.0, 1.0)  # side of the part that is looked at, in crops
+    shift: float = 0.0  # share of the side, beyond the margin of the crop
+    zoom: tuple[float, float] = (1.0, 1.0)  # side of the visible part, 1 = the crop
     turn: float = 0.0  # up to this many degrees
     mirror: bool = False  # left and right
     upside_down: bool = False
@@ -36,8 +36,8 @@ PRESETS = {
 }
 
 
-def middle(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The middle [N, 3, h, w] of bytes [N, 3, H, W], in 0 to 1: what the backbone is served."""
+def centre_crop(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The centre [N, 3, h, w] of bytes [N, 3, H, W], in 0 to 1, as without augmentation."""
     top, left = (
         round((have - want) / 2) for have, want in zip(pixels.shape[2:], size, strict=True)
     )
@@ -45,67 +45,75 @@ def middle(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
-    """What was drawn for each image of a batch."""
+class AugmentationParameters:
+    """The parameters that were drawn for the N images of a batch."""
 
-    places: torch.Tensor  # [N, 2, 3] from places in the output to places in the stored image
-    gain: torch.Tensor  # [N, 1, 1, 1] of the contrast
-    lift: torch.Tensor  # [N, 1, 1, 1] of the brightness
+    affine: torch.Tensor  # [N, 2, 3] affine: output coordinates to coordinates in the stored image
+    contrast: torch.Tensor  # [N, 1, 1, 1] factor
+    brightness: torch.Tensor  # [N, 1, 1, 1] factor of the mean
 
-    def part(self, which: Sequence[int]) -> "Draws":
-        """Those of some of the images."""
+    def part(self, which: Sequence[int]) -> "AugmentationParameters":
+        """The parameters of some of the images."""
         chosen = list(which)
-        return Draws(self.places[chosen], self.gain[chosen], self.lift[chosen])
+        return AugmentationParameters(
+            self.affine[chosen], self.contrast[chosen], self.brightness[chosen]
+        )
 
 
-def draw(
+def draw_parameters(
     count: int,
     stored: tuple[int, int],
     size: tuple[int, int],
-    how: Augmentation,
+    augmentation: Augmentation,
     generator: torch.Generator,
-) -> Draws:
-    """For `count` images of height and width `stored`, looked at as `size`, on the CPU."""
-    places = _geometry(count, stored, size, how, generator)
-    gain, lift = (1 + how.light * _even(generator, count, 1, 1, 1) for _ in range(2))
-    return Draws(places, gain, lift)
+) -> AugmentationParameters:
+    """Draw parameters, on the CPU, for `count` images of (height, width) `stored` cut to `size`."""
+    affine = _geometry(count, stored, size, augmentation, generator)
+    contrast, brightness = (
+        1 + augmentation.light * _uniform(generator, count, 1, 1, 1) for _ in range(2)
+    )
+    return AugmentationParameters(affine, contrast, brightness)
 
 
-def varied(pixels: torch.Tensor, size: tuple[int, int], draws: Draws) -> torch.Tensor:
-    """Bytes [N, 3, H, W] as a varied part [N, 3, h, w] of them, in 0 to 1.
+def augmented(
+    pixels: torch.Tensor, size: tuple[int, int], parameters: AugmentationParameters
+) -> torch.Tensor:
+    """Bytes [N, 3, H, W] as an augmented crop [N, 3, h, w], in 0 to 1.
 
-    One bilinear sampling does all of the geometry; what lies outside is mirrored in.
+    One bilinear sampling does all of the geometry; outside the image it is mirrored.
     """
     x = pixels.float() / 255
-    theta = draws.places.to(x)
+    theta = parameters.affine.to(x)
     grid = functional.affine_grid(theta, [len(pixels), 3, *size], align_corners=False)
     x = functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
-    return ((x - mean) * draws.gain.to(x) + mean * draws.lift.to(x)).clamp(0, 1)
+    return ((x - mean) * parameters.contrast.to(x) + mean * parameters.brightness.to(x)).clamp(0, 1)
 
 
 def _geometry(
     count: int,
     have: tuple[int, int],
     size: tuple[int, int],
-    how: Augmentation,
+    augmentation: Augmentation,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Matrices [N, 2, 3]; places are −1 to 1 from edge to edge, x before y."""
+    """Affine matrices [N, 2, 3] of coordinates from −1 to 1, edge to edge, x before y."""
     crop = torch.tensor([size[1] / have[1], size[0] / have[0]])  # x, y
-    low, high = how.zoom
-    zoom = low + (high - low) * (_even(generator, count, 1) + 1) / 2
-    angle = _even(generator, count) * torch.pi / 180 * how.turn
-    # Sampling between pixels blurs what is fine: half of the images keep theirs as they are served.
+    low, high = augmentation.zoom
+    zoom = low + (high - low) * (_uniform(generator, count, 1) + 1) / 2
+    angle = _uniform(generator, count) * torch.pi / 180 * augmentation.turn
+    # Sampling between pixels blurs fine structures: half of the images are shifted by whole pixels.
     sharp = torch.randint(2, (count,), generator=generator) == 1
     zoom[sharp], angle[sharp] = 1.0, 0.0
-    shift = _even(generator, count, 2) * ((1 - crop * zoom).clamp(min=0) + 2 * how.shift * crop)
+    shift = _uniform(generator, count, 2) * (
+        (1 - crop * zoom).clamp(min=0) + 2 * augmentation.shift * crop
+    )
     whole = _whole_pixels(shift, have, size)
     shift = torch.where(sharp.view(count, 1), whole, shift)
-    if how.quarter_turns and have[0] == have[1]:
+    if augmentation.quarter_turns and have[0] == have[1]:
         angle = angle + torch.pi / 2 * torch.randint(4, (count,), generator=generator)
     flips = torch.ones(count, 2)
-    for axis, wanted in ((0, how.mirror), (1, how.upside_down)):
+    for axis, wanted in ((0, augmentation.mirror), (1, augmentation.upside_down)):
         if wanted:
             flips[:, axis] = torch.randint(2, (count,), generator=generator) * 2.0 - 1
     cos, sin = angle.cos(), angle.sin()
@@ -120,11 +128,12 @@ def _geometry(
 def _whole_pixels(
     shift: torch.Tensor, have: tuple[int, int], size: tuple[int, int]
 ) -> torch.Tensor:
-    """The shift [N, 2] that puts pixels onto pixels, near this one."""
+    """The nearest shift [N, 2] by whole pixels."""
     scale = torch.tensor([float(have[1]), float(have[0])]) / 2
     edge = torch.tensor([float(have[1] - size[1]), float(have[0] - size[0])]) / 2
     return ((shift * scale + edge).round() - edge) / scale
 
 
-def _even(generator: torch.Generator, *shape: int) -> torch.Tensor:
+def _uniform(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    """Uniform random numbers in [−1, 1)."""
     return torch.rand(*shape, generator=generator) * 2 - 1

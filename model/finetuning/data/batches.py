@@ -1,5 +1,4 @@
-"""Which rows each step sees: a function of the seed and the step alone, so that nothing of it needs
-to be kept for a restart."""
+"""The batch of each step: a function of seed and step alone, so that a restart needs no state."""
 
 import math
 from collections.abc import Sequence
@@ -10,25 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Bools, Float64s, Indices
-from model.finetuning.terms import Target
+from model.finetuning.options import Target
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Epochs of the training rows, cut into batches."""
+    """Shuffled epochs of the training rows, cut into batches."""
 
-    rows: Indices  # that are trained on
-    weights: Float64s  # how often each is seen an epoch, 1 on average
+    rows: Indices  # [n] of the training set
+    weights: Float64s  # [n] expected draws an epoch, 1 on average
     size: int  # rows a step
     seed: int
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last batch of an epoch is filled up from the next one."""
+        """Steps an epoch; its last batch is filled up from the next epoch."""
         return max(1, round(len(self.rows) / self.size))
 
     def at(self, step: int) -> Indices:
-        """The rows of a step, from 0."""
+        """The rows [size] of a step, from 0."""
         size = min(self.size, len(self.rows))
         begin, end = step * size, (step + 1) * size
         parts = []
@@ -38,7 +37,7 @@ class Batches:
         return np.concatenate(parts)
 
     def _epoch(self, epoch: int) -> Indices:
-        """Each row as often as its weight says, rounded up or down; shuffled.
+        """Shuffled rows, each as often as its weight, rounded up or down.
 
         Systematic resampling: with equal weights every row comes exactly once.
         """
@@ -52,17 +51,17 @@ class Batches:
 
 
 def sampling_weights(targets: Sequence[Target], rows: Indices, balance: float) -> Float64s:
-    """How often each of `rows` [n] is drawn, 1 on average: (class size) ** −balance.
+    """Sampling weights [n] of `rows`, 1 on average: (class size) ** −balance.
 
-    Of several classes of an image the rarest counts, of several targets their mean.
+    An image of several classes gets the weight of the rarest; several targets are averaged.
     """
-    each = [_of_target(t, rows, balance) for t in targets if t.kind != "number" and balance]
+    each = [_target_weights(t, rows, balance) for t in targets if t.kind != "number" and balance]
     mean = np.mean(each, axis=0) if each else np.ones(len(rows))
     weights: Float64s = mean * (len(rows) / mean.sum())
     return weights
 
 
-def _of_target(target: Target, rows: Indices, balance: float) -> Float64s:
+def _target_weights(target: Target, rows: Indices, balance: float) -> Float64s:
     y: NDArray[Any] = np.asarray(target.y)[rows]
     if target.kind == "single":
         shown: Bools = np.zeros((len(rows), target.width), bool)

@@ -1,1 +1,1 @@
-"""The network that is fine-tuned: layers, adapters, losses."""
+"""The fine-tuned network: trained layers, adapters, heads, losses."""

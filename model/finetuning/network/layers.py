@@ -1,4 +1,4 @@
-"""What of a backbone is trained, and how fast: by the order of its layers from image to feature."""
+"""Chooses which layers of a backbone are trained, and their learning rates."""
 
 import re
 from typing import Any
@@ -7,7 +7,8 @@ from torch import nn
 
 from model.finetuning.network import lora
 from model.finetuning.network.network import Network
-from model.finetuning.terms import CannotFinetuneError, Method, Options
+from model.finetuning.options import Method, Options
+from model.finetuning.results import CannotFinetuneError
 
 # Below this many labels a transformer gets adapters, and a convolutional net its last blocks.
 LORA_LABELS = 1000
@@ -23,7 +24,7 @@ DEPTH_UNIT = 12  # blocks that `Options.layer_decay` is meant for, as in ViT-B
 
 
 def is_transformer(backbone: nn.Module) -> bool:
-    """Whether most of its weights are matrices, not kernels."""
+    """Whether most of the weights are matrices, not convolution kernels."""
     matrices = sum(m.weight.numel() for m in backbone.modules() if isinstance(m, nn.Linear))
     attention = sum(
         p.numel()
@@ -36,8 +37,8 @@ def is_transformer(backbone: nn.Module) -> bool:
 
 
 def choose_method(method: Method, backbone: nn.Module, labels: int) -> Method:
-    """What "auto" means for this backbone and so many labelled training rows."""
-    if method == "lora" and not lora.adaptable(backbone):
+    """Return the method; "auto" depends on the backbone and the number of labelled images."""
+    if method == "lora" and not lora.adaptable_weights(backbone):
         raise CannotFinetuneError(
             "This backbone has no matrices that adapters (LoRA) suit: choose the method full, "
             "stages or last."
@@ -45,26 +46,29 @@ def choose_method(method: Method, backbone: nn.Module, labels: int) -> Method:
     if method != "auto":
         return method
     if is_transformer(backbone):
-        return "lora" if labels < LORA_LABELS and lora.adaptable(backbone) else "full"
+        return "lora" if labels < LORA_LABELS and lora.adaptable_weights(backbone) else "full"
     return "last" if labels < LAST_LABELS else "full"
 
 
 def layer_groups(backbone: nn.Module) -> list[list[str]]:
-    """Names of parameters by layer, in the order in which the module defines them.
+    """Group the names of parameters by layer, in the order of the module's definition.
 
-    A layer is what comes before a number and the numbers after it: "blocks.3.1", "layer2.0",
+    A layer's name is the part before a number and the numbers after it: "blocks.3.1", "layer2.0",
     "features.12", "conv1".
     """
     groups: dict[str, list[str]] = {}
     for name, _ in backbone.named_parameters():
-        name_of_layer = re.match(r"(?:[^.]*?\.)*?[^.]*\d[^.]*(?:\.\d+)?(?=\.)|[^.]+", name)
-        assert name_of_layer is not None, "every name has a first part"
-        groups.setdefault(name_of_layer[0], []).append(name)
+        layer_name = re.match(r"(?:[^.]*?\.)*?[^.]*\d[^.]*(?:\.\d+)?(?=\.)|[^.]+", name)
+        assert layer_name is not None, "every name has a first part"
+        groups.setdefault(layer_name[0], []).append(name)
     return list(groups.values())
 
 
 def freeze(backbone: nn.Module, method: Method) -> None:
-    """Leave trainable what the method trains. CannotFinetuneError when there is nothing."""
+    """Freeze all but the layers that the method trains.
+
+    Raises CannotFinetuneError when the backbone has no weights.
+    """
     if not any(True for _ in backbone.parameters()):
         raise CannotFinetuneError("This backbone can't be fine-tuned: it has no weights to train.")
     if method == "lora":
@@ -77,7 +81,7 @@ def freeze(backbone: nn.Module, method: Method) -> None:
 
 
 def learning_rate(options: Options, backbone: nn.Module, method: Method) -> float:
-    """Of the layers next to the head."""
+    """Return the learning rate of the layers next to the head."""
     if options.learning_rate is not None:
         return options.learning_rate
     if method != "lora" and is_transformer(backbone):
@@ -86,7 +90,7 @@ def learning_rate(options: Options, backbone: nn.Module, method: Method) -> floa
 
 
 def parameter_groups(network: Network, rate: float, options: Options) -> list[dict[str, Any]]:
-    """For AdamW: each parameter with its rate, and weight decay for matrices and kernels alone.
+    """Make AdamW's parameter groups: a rate each, weight decay for matrices and kernels alone.
 
     The rate falls with the distance from the head (layer-wise decay; Clark et al., ELECTRA, 2020),
     for any depth as much over the whole of it as over the twelve blocks of a ViT-B. Adapters all
@@ -98,14 +102,14 @@ def parameter_groups(network: Network, rate: float, options: Options) -> list[di
     decay = options.layer_decay
     if decay is None:
         decay = TRANSFORMER_DECAY if is_transformer(network.backbone) else CONVOLUTIONAL_DECAY
-    found = []
+    groups_of_adamw = []
     for name, parameter in network.backbone.named_parameters():
         if parameter.requires_grad:
             adapter = ".parametrizations." in f".{name}"
-            below = 0.0 if adapter else DEPTH_UNIT * (last - depth[name]) / last
-            found.append(_group(parameter, rate * decay**below, options))
-    found += [_group(p, options.head_rate, options) for p in network.heads.parameters()]
-    return found
+            distance = 0.0 if adapter else DEPTH_UNIT * (last - depth[name]) / last
+            groups_of_adamw.append(_group(parameter, rate * decay**distance, options))
+    groups_of_adamw += [_group(p, options.head_rate, options) for p in network.heads.parameters()]
+    return groups_of_adamw
 
 
 def _group(parameter: nn.Parameter, rate: float, options: Options) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Low-rank adapters: of every matrix in a transformer's blocks only a product B·A is trained.
+"""Low-rank adapters (LoRA): of a weight matrix only an added product B·A is trained.
 
 Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022. As a parametrization of
 the weight itself it works wherever the weight is used, also inside fused attention.
@@ -12,11 +12,11 @@ from torch.nn.utils import parametrize
 
 RANK = 8
 ALPHA = 16  # the product counts ALPHA / RANK
-SMALLEST = 64  # sides of the matrices that are worth it
+SMALLEST = 64  # sides of the matrices that get adapters
 
 
-class LowRank(nn.Module):
-    """What is added to a frozen weight [out, in]; nothing at first."""
+class LowRankUpdate(nn.Module):
+    """A trained low-rank update of a frozen weight [out, in]; zero at first."""
 
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__()
@@ -30,9 +30,9 @@ class LowRank(nn.Module):
         return weight + (ALPHA / RANK) * (self.up @ self.down)
 
 
-def adaptable(backbone: nn.Module) -> list[tuple[nn.Module, str]]:
-    """The weights that adapters suit: matrices of linear layers and of attention."""
-    found: list[tuple[nn.Module, str]] = []
+def adaptable_weights(backbone: nn.Module) -> list[tuple[nn.Module, str]]:
+    """List (module, name) of the matrices of linear layers and of attention."""
+    weights: list[tuple[nn.Module, str]] = []
     for module in backbone.modules():
         for name in ("weight", "in_proj_weight"):
             weight = getattr(module, name, None)
@@ -41,19 +41,19 @@ def adaptable(backbone: nn.Module) -> list[tuple[nn.Module, str]]:
                 and isinstance(weight, nn.Parameter)
                 and min(weight.shape) >= SMALLEST
             ):
-                found.append((module, name))
-    return found
+                weights.append((module, name))
+    return weights
 
 
 def add_adapters(backbone: nn.Module) -> None:
-    """Freeze the backbone and give its matrices adapters, the only thing that is trained."""
+    """Freeze the backbone and add adapters to its matrices; only they are trained."""
     backbone.requires_grad_(False)
-    for module, name in adaptable(backbone):
-        parametrize.register_parametrization(module, name, LowRank(getattr(module, name)))
+    for module, name in adaptable_weights(backbone):
+        parametrize.register_parametrization(module, name, LowRankUpdate(getattr(module, name)))
 
 
 def merge_adapters(backbone: nn.Module) -> None:
-    """Add what the adapters learned to the weights and remove them."""
+    """Merge the adapters into the weights."""
     for module in list(backbone.modules()):
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[arg-type]

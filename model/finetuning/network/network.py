@@ -1,4 +1,4 @@
-"""The backbone with a linear layer for each target, on features normalised as heads do it."""
+"""The backbone with a linear layer for each target, on normalised features."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,12 @@ from model.heads.linear import LinearHead
 
 # Added to features before a power below one: the slope at zero would be infinite.
 EPSILON = 1e-3
-# What a class without labels starts below the others.
+# Logit by which the bias of a class without labels starts below the others'.
 UNSEEN = 3.0
 
 
 class HeadLayer(nn.Module):
-    """`LinearHead` as a layer: features [N, D] to outputs [N, C]."""
+    """A `LinearHead` as a layer: features [N, D] to outputs [N, C]."""
 
     def __init__(self, dim: int, width: int, power: float) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class HeadLayer(nn.Module):
 
     @classmethod
     def of(cls, head: LinearHead) -> "HeadLayer":
-        """The layer that gives a fitted head's logits, classes without labels just below."""
+        """Make a layer with the weights of a fitted head."""
         dim, width = head.weight.shape
         layer = cls(dim, width, head.power)
         bias = torch.tensor(head.bias)
@@ -51,7 +51,7 @@ class Network(nn.Module):
     def __init__(self, backbone: nn.Module, heads: Mapping[str, HeadLayer]) -> None:
         super().__init__()
         self.backbone = backbone
-        # By number: a control's name may hold anything.
+        # By index: a control's name may contain any character.
         self.names = tuple(heads)
         self.heads = nn.ModuleList(heads.values())
 
@@ -62,10 +62,10 @@ class Network(nn.Module):
             return {n: h(features) for n, h in zip(self.names, self.heads, strict=True)}
 
     def train(self, mode: bool = True) -> "Network":
-        """As every module's, but batch norms keep the statistics that they were trained with.
+        """Set the mode as in every module, but keep batch norms in eval mode.
 
-        Those of a few images at a time are worse than those of the pretraining, and with them the
-        tuned backbone would compute something else than it was tuned as.
+        The statistics of small batches are worse than those of the pretraining, and the network
+        would differ between training and inference.
         """
         super().train(mode)
         for module in self.modules():
@@ -74,6 +74,6 @@ class Network(nn.Module):
         return self
 
 
-def trained(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, by name."""
+def trainable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Return {name: parameter} of the parameters that are trained."""
     return {name: p for name, p in network.named_parameters() if p.requires_grad}

@@ -1,4 +1,4 @@
-"""What fine-tuning is made of: batches, augmentation, layers, memory, and going part of the way."""
+"""Batches, augmentation, layers, micro-batches and weight interpolation of fine-tuning."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ from PIL import Image
 
 from model.backbones import BackboneSpec
 from model.finetuning import Target
-from model.finetuning.choosing import between
-from model.finetuning.data.augmentation import PRESETS, draw, middle, varied
+from model.finetuning.data.augmentation import PRESETS, augmented, centre_crop, draw_parameters
 from model.finetuning.data.batches import Batches, sampling_weights
-from model.finetuning.data.images import store_images, stored_images
-from model.finetuning.data.view import View
-from model.finetuning.memory import Parts, is_out_of_memory
+from model.finetuning.data.device_images import DeviceImages
+from model.finetuning.data.image_store import open_stored_images, store_images
+from model.finetuning.data.micro_batches import MicroBatches, is_out_of_memory
 from model.finetuning.network.layers import layer_groups, parameter_groups
-from model.finetuning.network.losses import Truth
+from model.finetuning.network.losses import TargetTensors
 from model.finetuning.network.network import HeadLayer, Network
-from model.finetuning.shared import Team
-from model.finetuning.steps import Stepper
-from model.finetuning.terms import Options
+from model.finetuning.options import Options
+from model.finetuning.training.distributed import ProcessGroup
+from model.finetuning.training.stepper import Stepper
+from model.finetuning.training.weight_interpolation import interpolate
 
 CPU = torch.device("cpu")
 
@@ -62,13 +62,13 @@ def half_dark() -> torch.Tensor:
 )
 def test_what_may_be_mirrored_is(preset: str, mirrored: bool, upside_down: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    draws = draw(64, (40, 40), (32, 32), PRESETS[preset], generator)
+    parameters = draw_parameters(64, (40, 40), (32, 32), PRESETS[preset], generator)
 
-    images = varied(half_dark(), (32, 32), draws)
+    images = augmented(half_dark(), (32, 32), parameters)
     darker_left = images[..., :16].mean((1, 2, 3)) < images[..., 16:].mean((1, 2, 3))
     assert bool((~darker_left).any()) is mirrored
     turned = half_dark().transpose(2, 3)
-    images = varied(turned, (32, 32), draws)
+    images = augmented(turned, (32, 32), parameters)
     darker_above = images[:, :, :16].mean((1, 2, 3)) < images[:, :, 16:].mean((1, 2, 3))
     assert bool((~darker_above).any()) is upside_down
 
@@ -77,22 +77,24 @@ def test_without_variation_the_geometry_is_the_middle() -> None:
     pixels = torch.from_numpy(
         np.random.default_rng(0).integers(0, 256, (4, 3, 40, 40), dtype=np.uint8)
     )
-    draws = draw(4, (40, 40), (32, 32), PRESETS["none"], torch.Generator())
-    draws.places[:, :, 2] = 0.0  # not moved
+    parameters = draw_parameters(4, (40, 40), (32, 32), PRESETS["none"], torch.Generator())
+    parameters.affine[:, :, 2] = 0.0  # not moved
 
-    expected = middle(pixels, (32, 32))
+    expected = centre_crop(pixels, (32, 32))
     torch.testing.assert_close(expected, pixels[:, :, 4:36, 4:36] / 255)
-    torch.testing.assert_close(varied(pixels, (32, 32), draws), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(augmented(pixels, (32, 32), parameters), expected, atol=1e-4, rtol=0)
 
 
 def test_half_of_the_images_are_only_moved() -> None:
     random = np.random.default_rng(0)
     pixels = torch.from_numpy(random.integers(0, 256, (1, 3, 40, 40), dtype=np.uint8))
-    draws = draw(64, (40, 40), (32, 32), PRESETS["gentle"], torch.Generator().manual_seed(0))
-    draws.gain[:], draws.lift[:] = 1, 1
+    parameters = draw_parameters(
+        64, (40, 40), (32, 32), PRESETS["gentle"], torch.Generator().manual_seed(0)
+    )
+    parameters.contrast[:], parameters.brightness[:] = 1, 1
     known = set(pixels[0, 0].flatten().tolist())
 
-    images = varied(pixels.expand(64, -1, -1, -1), (32, 32), draws)[:, 0] * 255
+    images = augmented(pixels.expand(64, -1, -1, -1), (32, 32), parameters)[:, 0] * 255
     exact = (images - images.round()).abs().amax((1, 2)) < 0.01
     assert 20 < int(exact.sum()) < 44
     assert {int(v) for v in images[exact].round().flatten().tolist()} <= known
@@ -103,12 +105,14 @@ def test_a_turn_keeps_shapes(stored: tuple[int, int]) -> None:
     rows, columns = torch.meshgrid(*(torch.arange(side) for side in stored), indexing="ij")
     disc = (rows - stored[0] / 2 + 0.5) ** 2 + (columns - stored[1] / 2 + 0.5) ** 2 < 10**2
     pixels = (disc[None, None] * 255).to(torch.uint8).expand(8, 3, *stored)
-    draws = draw(8, stored, stored, PRESETS["photo"], torch.Generator().manual_seed(1))
+    parameters = draw_parameters(
+        8, stored, stored, PRESETS["photo"], torch.Generator().manual_seed(1)
+    )
     still = torch.tensor([0.0, 0.0, 1.0]).view(1, 1, 3) == 1
-    draws.places[still.expand_as(draws.places)] = 0.0  # turned and zoomed, not moved
-    draws.gain[:], draws.lift[:] = 1, 1
+    parameters.affine[still.expand_as(parameters.affine)] = 0.0  # turned and zoomed, not moved
+    parameters.contrast[:], parameters.brightness[:] = 1, 1
 
-    for image, place in zip(varied(pixels, stored, draws), draws.places, strict=True):
+    for image, place in zip(augmented(pixels, stored, parameters), parameters.affine, strict=True):
         area = float(image[0].sum())
         zoom = float(torch.linalg.det(place[:, :2].double()))
         assert area == pytest.approx(314 / abs(zoom), rel=0.08)
@@ -125,13 +129,13 @@ def test_memory_that_does_not_suffice_halves_the_parts() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
         done.append(list(rows))
 
-    parts = Parts(16)
+    micro_batches = MicroBatches(16)
     attempts = 0
-    while not parts.run(list(range(10)), each):  # type: ignore[arg-type]
+    while not micro_batches.run(list(range(10)), each):  # type: ignore[arg-type]
         done.clear()
         attempts += 1
 
-    assert (attempts, parts.size) == (2, 2)
+    assert (attempts, micro_batches.size) == (2, 2)
     assert [row for part in done for row in part] == list(range(10))
 
 
@@ -140,7 +144,7 @@ def test_no_memory_for_one_row_is_an_error() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     with pytest.raises(torch.OutOfMemoryError):
-        Parts(1).run([0], each)
+        MicroBatches(1).run([0], each)
 
 
 def test_the_allocator_of_the_cpu_is_understood() -> None:
@@ -215,28 +219,28 @@ def test_half_of_the_way_is_the_mean() -> None:
     start = {"w": torch.zeros(3), "count": torch.tensor(1)}
     end = {"w": torch.tensor([2.0, 4.0, -6.0]), "count": torch.tensor(5)}
 
-    half = between(start, end, 0.5)
+    half = interpolate(start, end, 0.5)
     assert half["w"].tolist() == [1, 2, -3]
     assert half["count"] == 5
-    assert between(start, end, 0.0)["w"].tolist() == [0, 0, 0]
+    assert interpolate(start, end, 0.0)["w"].tolist() == [0, 0, 0]
 
 
 def test_the_start_is_whole_even_where_the_end_ran_away() -> None:
     start = {"w": torch.ones(3)}
 
-    assert between(start, {"w": torch.full((3,), torch.nan)}, 0.0)["w"].tolist() == [1, 1, 1]
+    assert interpolate(start, {"w": torch.full((3,), torch.nan)}, 0.0)["w"].tolist() == [1, 1, 1]
 
 
 def test_outputs_that_ran_away_are_worse_than_any_others() -> None:
-    truth = Truth.of(
+    tensors = TargetTensors.of(
         Target("kind", "single", ("a", "b"), np.array([0, 1, 1])), np.ones(3, bool), CPU
     )
     rows = torch.arange(3)
     wrong = torch.tensor([[0.0, 9.0], [9.0, 0.0], [9.0, 0.0]])
-    assert truth.error(wrong, rows)[0] == 1
+    assert tensors.error(wrong, rows)[0] == 1
     mostly_nan = torch.tensor([[9.0, 0.0], [torch.nan, 0.0], [torch.nan, 0.0]])
-    assert truth.error(mostly_nan, rows) == (np.inf, np.inf)
-    assert truth.error(wrong[:0], rows[:0]) is None
+    assert tensors.error(mostly_nan, rows) == (np.inf, np.inf)
+    assert tensors.error(wrong[:0], rows[:0]) is None
 
 
 def test_a_weight_that_the_network_does_not_use_is_no_obstacle_to_going_on() -> None:
@@ -254,12 +258,21 @@ def test_a_weight_that_the_network_does_not_use_is_no_obstacle_to_going_on() -> 
         network = Network(Partly(), {"kind": HeadLayer(4, 2, 1.0)})
         pixels = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
         spec = BackboneSpec("test:partly", 4, 8, 1.0, (0.5,) * 3, (0.5,) * 3, "bilinear", "0" * 64)
-        truth = Truth.of(
+        tensors = TargetTensors.of(
             Target("kind", "single", ("a", "b"), np.array([0, 1, 0, 1])), np.ones(4, bool), CPU
         )
-        view = View(pixels, spec, CPU, False)
+        images = DeviceImages(pixels, spec, CPU, False)
         options = Options(device="cpu")
-        return Stepper(network, [truth], view, options, Team(), rate=1e-2, steps=9, parts=Parts(4))
+        return Stepper(
+            network,
+            [tensors],
+            images,
+            options,
+            ProcessGroup(),
+            rate=1e-2,
+            steps=9,
+            micro_batches=MicroBatches(4),
+        )
 
     batch = np.arange(4)
     whole = stepper()
@@ -288,7 +301,7 @@ def test_pixels_that_are_gone_are_decoded_again(tmp_path: Path) -> None:
         store_images(
             range(3), load, spec, tmp_path, workers=1, report=lambda _: None, stop=lambda: False
         )
-        pixels, readable = stored_images(spec, 3, tmp_path)
+        pixels, readable = open_stored_images(spec, 3, tmp_path)
         assert readable.all()
         assert pixels[:, 0, 0, 0].tolist() == [1, 2, 3]
         return sorted(loaded)

@@ -1,4 +1,4 @@
-"""Where and how images are computed: device, precision, and the pixels on their way there."""
+"""Moves stored images to the device and runs the network on them."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -11,17 +11,17 @@ from torch import nn
 
 from model.arrays import Ints
 from model.backbones import BackboneSpec
-from model.finetuning.data.augmentation import middle
-from model.finetuning.data.images import stored_spec
-from model.finetuning.memory import Parts
+from model.finetuning.data.augmentation import centre_crop
+from model.finetuning.data.image_store import stored_spec
+from model.finetuning.data.micro_batches import MicroBatches
 from model.finetuning.network.layers import is_transformer
 
 
-def whole_view(backbone: nn.Module, spec: BackboneSpec) -> BackboneSpec:
-    """How the tuned network reads images: all of a square one, at the scale that it knows.
+def full_image_spec(backbone: nn.Module, spec: BackboneSpec) -> BackboneSpec:
+    """The spec of the fine-tuned backbone: it reads the whole square, without the centre crop.
 
     What annotators judge by may lie at the edge that the crop of the pretraining cuts off. A
-    network that takes only its own size keeps the crop.
+    network that takes only its own input size keeps the crop.
     """
     whole = stored_spec(spec)
     parameter = next(backbone.parameters(), None)
@@ -36,8 +36,8 @@ def whole_view(backbone: nn.Module, spec: BackboneSpec) -> BackboneSpec:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """The stored pixels as a network on `device` sees them."""
+class DeviceImages:
+    """Stored images, normalised and in batches on `device`."""
 
     stored: NDArray[np.uint8]  # [N, H, W, 3]
     spec: BackboneSpec
@@ -46,27 +46,27 @@ class View:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of what the backbone reads."""
+        """Height and width of the backbone's input."""
         return self.spec.shape
 
     @property
     def stored_size(self) -> tuple[int, int]:
-        """Height and width of what is stored."""
+        """Height and width of the stored images."""
         return self.stored.shape[1], self.stored.shape[2]
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Mixed precision where it was chosen: weights stay float32."""
+        """A context of mixed precision, if that was chosen; weights stay float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def pixels(self, rows: Ints) -> torch.Tensor:
-        """Bytes [n, 3, H, W] of stored rows, channels last, on the device."""
+        """uint8 [n, 3, H, W] of stored rows, channels last, on the device."""
         pixels = torch.from_numpy(np.asarray(self.stored[rows]))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         return pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [n, 3, h, w] in 0 to 1 as the backbone was trained to read them."""
+        """Normalise images [n, 3, h, w] in 0 to 1 by the backbone's mean and deviation."""
         mean, std = (
             torch.tensor(v, device=self.device).view(1, 3, 1, 1)
             for v in (self.spec.mean, self.spec.std)
@@ -77,27 +77,30 @@ class View:
         self,
         network: Callable[[torch.Tensor], torch.Tensor],
         rows: Ints,
-        parts: Parts,
+        micro_batches: MicroBatches,
         before_part: Callable[[int], None],
     ) -> torch.Tensor:
-        """float32 [n, …] of the network for the rows' images as they are served, on the CPU.
+        """float32 [n, …] of the network for the rows' images, without augmentation, on the CPU.
 
-        `before_part` gets how many are done, and may raise.
+        `before_part` is called before each micro-batch with the number of images done; it may
+        raise.
         """
-        found: list[torch.Tensor] = []
+        batches: list[torch.Tensor] = []
 
         def part(positions: Sequence[int]) -> None:
             before_part(positions[0])
             with torch.inference_mode(), self.autocast():
                 pixels = self.pixels(rows[list(positions)])
-                found.append(network(self.normalised(middle(pixels, self.size))).float().cpu())
+                batches.append(
+                    network(self.normalised(centre_crop(pixels, self.size))).float().cpu()
+                )
 
-        while not parts.run(range(len(rows)), part):
-            found.clear()
+        while not micro_batches.run(range(len(rows)), part):
+            batches.clear()
             self.release()
-        return torch.cat(found)
+        return torch.cat(batches)
 
     def release(self) -> None:
-        """Give back what the device's allocator holds unused."""
+        """Free the device memory that torch's allocator caches."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,7 +1,4 @@
-"""Every image decoded once, into a file of bytes that all epochs, processes and restarts read.
-
-The file is mapped into memory: it is kept there while there is room, and never needs to fit.
-"""
+"""Decodes each image once, into a memory-mapped file for all epochs, processes and restarts."""
 
 import math
 import os
@@ -20,18 +17,21 @@ from PIL import Image
 from model.arrays import Bools
 from model.backbones import BackboneSpec
 from model.embedding.preprocessing import ROUNDING, prepare
-from model.finetuning.terms import Cancelled, CannotFinetuneError
+from model.finetuning.progress import Cancelled
+from model.finetuning.results import CannotFinetuneError
 
 T = TypeVar("T")
 
 WAITING, READ, UNREADABLE = 0, 1, 2
-IN_FLIGHT = 32  # images that are being decoded or wait to be
-SAVE_SECONDS = 5.0  # between notes of what is there: a kill costs no more than that
+IN_FLIGHT = 32  # images that are decoded at a time, or wait
+SAVE_SECONDS = 5.0  # between saves of the state: a kill costs that much work
 
 
 def stored_spec(spec: BackboneSpec) -> BackboneSpec:
-    """What of an image is stored: where the backbone reads the middle of a square, all of the
-    square at the same scale, so that an augmentation can move in it."""
+    """The spec for the stored images: without the centre crop, so that augmentation can shift.
+
+    Only for backbones with a square centre crop; else `spec` itself.
+    """
     height, width = spec.shape
     if spec.crop_pct >= 1 or spec.crop_mode != "center" or height != width:
         return spec
@@ -49,33 +49,33 @@ def store_images(
     report: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> None:
-    """Decode what of `items` is not in the folder yet; `report` gets how many are done.
+    """Decode the images of `items` that aren't in the folder yet.
 
-    An image that can't be loaded is left out for good. Raises Cancelled, and CannotFinetuneError
-    when the disk is too small.
+    `report` gets the number of decoded images. An image that can't be loaded isn't tried again.
+    Raises Cancelled, and CannotFinetuneError when the disk is too small.
     """
     state_file = folder / "images.state"
     shape = (len(items), *stored_spec(spec).shape, 3)
-    pixels, kept = _open(folder / "images.u8", shape)
-    if not kept:
-        state_file.unlink(missing_ok=True)  # it would speak of pixels that are gone
+    pixels, existed = _open(folder / "images.u8", shape)
+    if not existed:
+        state_file.unlink(missing_ok=True)  # it is of pixels that are gone
     state = _state(state_file, len(items))
     saved = time.monotonic()
 
     def save() -> None:
-        # The pixels first: a state must not speak of what isn't there.
+        # The pixels first: no state may mark missing pixels as read.
         pixels.flush()
         state_file.with_suffix(".new").write_bytes(state.tobytes())
         state_file.with_suffix(".new").replace(state_file)
 
     todo = iter(np.nonzero(state == WAITING)[0])
     running: dict[Future[NDArray[np.uint8]], int] = {}
-    wide = stored_spec(spec)
+    uncropped = stored_spec(spec)
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
                 while len(running) < IN_FLIGHT and (row := next(todo, None)) is not None:
-                    running[pool.submit(_read, items[row], load, wide)] = int(row)
+                    running[pool.submit(_read, items[row], load, uncropped)] = int(row)
                 if not running:
                     break
                 done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
@@ -98,8 +98,10 @@ def store_images(
             save()
 
 
-def stored_images(spec: BackboneSpec, count: int, folder: Path) -> tuple[NDArray[np.uint8], Bools]:
-    """The mapped pixels [N, H, W, 3] and which rows [N] could be read."""
+def open_stored_images(
+    spec: BackboneSpec, count: int, folder: Path
+) -> tuple[NDArray[np.uint8], Bools]:
+    """Open the mapped pixels [N, H, W, 3], and whether each image [N] could be read."""
     shape = (count, *stored_spec(spec).shape, 3)
     pixels = np.memmap(folder / "images.u8", np.uint8, "r", shape=shape)
     return pixels, _state(folder / "images.state", count) == READ
@@ -110,12 +112,12 @@ def _read(item: T, load: Callable[[T], Image.Image], spec: BackboneSpec) -> NDAr
 
 
 def _state(path: Path, count: int) -> NDArray[np.uint8]:
-    found = np.frombuffer(path.read_bytes(), np.uint8) if path.exists() else np.empty(0, np.uint8)
-    return found.copy() if len(found) == count else np.full(count, WAITING, np.uint8)
+    saved = np.frombuffer(path.read_bytes(), np.uint8) if path.exists() else np.empty(0, np.uint8)
+    return saved.copy() if len(saved) == count else np.full(count, WAITING, np.uint8)
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> tuple[np.memmap[Any, np.dtype[np.uint8]], bool]:
-    """The mapped file, and whether it was there already."""
+    """Map the file; also whether it existed already."""
     size = math.prod(shape)
     if path.exists() and path.stat().st_size == size:
         return np.memmap(path, np.uint8, "r+", shape=shape), True

@@ -1,4 +1,4 @@
-"""One run of fine-tuning in its folder, as the processes that share it read it."""
+"""The specification of a fine-tuning, saved in its folder for all processes that share it."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Bools
-from model.finetuning.terms import Options, Target
+from model.finetuning.options import Options, Target
 from model.heads import Head, head_from_arrays
 
 SPECIFICATION, ARRAYS = "job.json", "job.npz"
@@ -19,8 +19,8 @@ TUNED, OUTPUTS, RESULT = "tuned.safetensors", "outputs.safetensors", "result.jso
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """What to tune on what."""
+class Specification:
+    """The backbone, targets, validation rows and options of a fine-tuning."""
 
     backbone: str
     backbones: Path | None  # the folder that `get_backbone` takes
@@ -31,13 +31,13 @@ class Job:
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.validation)
 
     def save(self, folder: Path, items: Sequence[object]) -> None:
-        """Write it to the folder, emptied if another job's work is in there.
+        """Write it to the folder, which is emptied first if it holds another specification.
 
-        The same job is one of equal answers, options, backbone and items, by their `repr`.
+        Two are the same if labels, options, backbone and the items' `repr` are equal.
         """
         arrays: dict[str, NDArray[Any]] = {"validation": self.validation}
         for number, target in enumerate(self.targets):
@@ -67,25 +67,27 @@ class Job:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The job that was saved in the folder."""
-        said = json.loads((folder / SPECIFICATION).read_text())
+        """Read the specification that was saved in the folder."""
+        saved = json.loads((folder / SPECIFICATION).read_text())
         with np.load(folder / ARRAYS) as arrays:
             targets = tuple(
                 Target(name, kind, tuple(classes), arrays[f"y{number}"])
-                for number, (name, kind, classes) in enumerate(said["targets"])
+                for number, (name, kind, classes) in enumerate(saved["targets"])
             )
             numbers = {target.name: number for number, target in enumerate(targets)}
             heads = {
-                name: head_from_arrays(kind, tuple(classes), _of(arrays, f"head{numbers[name]}."))
-                for name, (kind, classes) in said["heads"].items()
+                name: head_from_arrays(
+                    kind, tuple(classes), _with_prefix(arrays, f"head{numbers[name]}.")
+                )
+                for name, (kind, classes) in saved["heads"].items()
             }
             validation = arrays["validation"]
-        backbones = Path(said["backbones"]) if said["backbones"] else None
-        options = Options(**said["options"])
-        return cls(said["backbone"], backbones, targets, validation, options, heads)
+        backbones = Path(saved["backbones"]) if saved["backbones"] else None
+        options = Options(**saved["options"])
+        return cls(saved["backbone"], backbones, targets, validation, options, heads)
 
 
-def _of(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+def _with_prefix(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {n.removeprefix(prefix): arrays[n] for n in arrays if n.startswith(prefix)}
 
 

@@ -1,9 +1,9 @@
-"""Running out of memory: how it is recognised, and what is done then."""
+"""Micro-batches that are halved when memory runs out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-_SAID = (
+_MESSAGES = (
     "out of memory",
     "can't allocate memory",
     "CUDNN_STATUS_NOT_SUPPORTED",
@@ -12,22 +12,25 @@ _SAID = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch would help: as torch, CUDA and cuDNN say it, nothing else."""
-    # torch.OutOfMemoryError is a RuntimeError that says so.
+    """Whether a smaller batch would help: an out-of-memory error of torch, CUDA or cuDNN."""
+    # torch.OutOfMemoryError is a RuntimeError with one of the messages.
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in _MESSAGES)
     )
 
 
 @dataclass
-class Parts:
-    """How many rows are computed at a time; half as many whenever the memory doesn't suffice."""
+class MicroBatches:
+    """Runs a batch in micro-batches of `size` rows, halved whenever memory runs out."""
 
     size: int
 
     def run(self, rows: Sequence[int], each: Callable[[Sequence[int]], None]) -> bool:
-        """`each` of the rows' parts. False if the memory didn't suffice: with smaller parts then,
-        do it again from the start. Raises the error when a part of one row is too large."""
+        """Call `each` with every micro-batch of `rows`.
+
+        Returns False when memory ran out: `size` is smaller then, and the caller starts again.
+        Raises the error when a micro-batch of one row is too large.
+        """
         try:
             for start in range(0, len(rows), self.size):
                 each(rows[start : start + self.size])

@@ -1,7 +1,7 @@
-"""Where fine-tuning starts: heads fitted on the pretrained features (the first half of LP-FT).
+"""Fits the initial head layers on the pretrained features, the first half of LP-FT.
 
-Kumar et al., Fine-Tuning can Distort Pretrained Features, ICLR 2022: a random head's gradients
-would first spoil the features.
+Kumar et al., Fine-Tuning can Distort Pretrained Features, ICLR 2022: the gradients of a random head
+would distort the features first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,8 @@ import numpy as np
 
 from model.arrays import Bools, Float32s, Float64s, Indices
 from model.finetuning.network.network import HeadLayer
-from model.finetuning.terms import CannotFinetuneError, Target
+from model.finetuning.options import Target
+from model.finetuning.results import CannotFinetuneError
 from model.heads import Head, fit
 from model.heads.features import fitting_power, normalise
 from model.heads.linear import LinearHead
@@ -19,7 +20,7 @@ from model.heads.linear import LinearHead
 PENALTIES = tuple(10.0 ** (step / 2) for step in range(-4, 9))
 
 
-def start_layers(
+def initial_head_layers(
     targets: Sequence[Target],
     features: Float32s,
     training: Bools,
@@ -27,28 +28,32 @@ def start_layers(
     *,
     seed: int,
 ) -> dict[str, HeadLayer]:
-    """A layer for each target: of the head in `heads` where it fits, else fitted on `features`
-    [N, D] of the `training` rows [N]. CannotFinetuneError when there is nothing to tell apart.
+    """Return {target: layer} of heads fitted on the `training` rows [N] of `features` [N, D].
+
+    A head in `heads` that fits is taken instead.
+
+    Raises:
+        CannotFinetuneError: all labels are equal.
     """
     layers = {}
-    varied = False
+    any_differ = False
     for target in targets:
-        rows = training & target.known()
-        varied |= _answers(target, rows) > 1
+        rows = training & target.labelled()
+        any_differ |= _distinct_labels(target, rows) > 1
         given = heads.get(target.name)
         if _fits(given, target, features.shape[1]):
             assert isinstance(given, LinearHead), "it fits"
             layers[target.name] = HeadLayer.of(given)
         else:
             layers[target.name] = HeadLayer.of(_fitted(target, features, rows, seed))
-    if not varied:
+    if not any_differ:
         raise CannotFinetuneError(
             "Fine-tuning needs images of at least two different answers: label some more."
         )
     return layers
 
 
-def _answers(target: Target, rows: Bools) -> int:
+def _distinct_labels(target: Target, rows: Bools) -> int:
     y = np.asarray(target.y)[rows]
     if target.kind == "multi":
         return int(max((len(np.unique(c[np.isfinite(c) & (c >= 0)])) for c in y.T), default=0))
@@ -94,7 +99,7 @@ def _logistic(x: Float32s, y: Indices, classes: tuple[str, ...], seed: int) -> L
 
 
 def _ridge(x: Float32s, y: Float64s, power: float) -> LinearHead:
-    """Ridge regression on standardised answers, its strength by leave-one-out error."""
+    """Ridge regression on standardised labels; the penalty of least leave-one-out error."""
     weight, bias = np.zeros((x.shape[1], 1), np.float32), np.zeros(1, np.float32)
     if len(np.unique(y)) > 1:
         standard = (y - y.mean()) / y.std()

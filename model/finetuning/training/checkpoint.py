@@ -1,4 +1,4 @@
-"""State in safetensors files that replace each other whole, so that a kill leaves the last one."""
+"""Writes and reads checkpoints: safetensors files, replaced atomically."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-    """Tensors and facts (plain JSON) into one file: all of it or, after a kill, none."""
+    """Write tensors and `facts`, plain JSON, into one file, atomically."""
     scratch = path.with_suffix(".new")
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     save_file(plain, scratch, metadata={"facts": json.dumps(facts, sort_keys=True)})
@@ -22,7 +22,7 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, A
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """What was written; None when there is nothing, or nothing whole."""
+    """Read tensors and facts; None when there is no file, or none that can be read."""
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -31,11 +31,11 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         return None
 
 
-def part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors whose name begins with `prefix`, without it."""
+def without_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose name begins with `prefix`, without it."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The reverse of `part`."""
+    """Return the tensors with `prefix` before their names."""
     return {prefix + name: tensor for name, tensor in tensors.items()}

@@ -1,0 +1,1 @@
+"""The training loop of fine-tuning: steps, validation, checkpoints, averaging."""
