@@ -1,0 +1,212 @@
+"""Pushes publications to Label Studio, and never a prediction twice.
+
+A chunk that was tried before is compared with what Label Studio holds; only the difference is sent.
+"""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import Connection
+
+from services.job_context import TIME_BOX, JobContext
+from services.publishing.model_version import show_version
+from services.publishing.rate_limit import leisure_at
+from store.predictions.deletions import delete_tasks
+from store.predictions.pending_answers import mark_answered
+from store.predictions.publication_reason import PublicationReason
+from store.predictions.publications import (
+    Chunk,
+    PredictionItem,
+    Publication,
+    begin_chunk,
+    end_chunk,
+    end_publication,
+    is_superseded,
+    next_chunk,
+    pending_publications,
+    predicted_tasks,
+    published_tasks,
+    was_begun,
+)
+from store.projects.key_values import WEB_STARTED
+from store.projects.projects import serve
+from store.versions.versions import Version, get_version, mark_served
+from store.work import pending_work
+from studio.client import StudioClient
+from studio.config import parse_label_config
+from studio.errors import StudioRejected
+from studio.records.annotations import NewPrediction
+from studio.regions import regions_from_json
+
+log = structlog.get_logger()
+
+
+def can_wait(publication: Publication) -> bool:
+    """Whether a publication is pushed only while nothing else needs Label Studio's time."""
+    return publication.reason in (PublicationReason.REFRESH, PublicationReason.APPLY)
+
+
+def _replaces_empty(publication: Publication) -> bool:
+    return publication.reason in (PublicationReason.PENDING_ANSWER, PublicationReason.APPLY)
+
+
+class Pusher:
+    """Pushes the pending publications of one project, for at most a time box."""
+
+    def __init__(self, context: JobContext, studio: StudioClient) -> None:
+        self.context = context
+        self.store = context.store
+        self.database = context.store.database
+        self.project = context.project
+        self.studio = studio
+        self.config = parse_label_config(self.project.label_config)
+
+    def push_all(self) -> bool:
+        """Push pending publications in order, refreshing last. Returns whether any is left."""
+        while True:
+            with self.database.read() as db:
+                pending = pending_publications(db, self.project.id)
+            if not pending:
+                return False
+            publication = min(pending, key=lambda each: (can_wait(each), each.id))
+            if not self._push(publication):
+                return True
+
+    def _push(self, publication: Publication) -> bool:
+        with self.database.read() as db:
+            version = get_version(db, publication.version_id)
+        assert version is not None, "a publication refers to its version"
+        while True:
+            with self.database.read() as db:
+                if is_superseded(db, publication.id):
+                    return True
+                chunk = next_chunk(db, publication.id)
+            if chunk is None:
+                break
+            if self.context.seconds >= TIME_BOX or (
+                can_wait(publication) and not self._at_leisure()
+            ):
+                return False
+            self._push_chunk(publication, version, chunk)
+        self._complete(publication, version)
+        return True
+
+    def _at_leisure(self) -> bool:
+        """Whether refreshing delays nothing: one chunk at a time, while there is time to spare."""
+        if self.studio.seconds_spent > 0.5:
+            return False
+        with self.database.read() as db:
+            share = self.store.settings.studio_share
+            return leisure_at(db, self.project.id, share) <= time.time()
+
+    def _push_chunk(self, publication: Publication, version: Version, chunk: Chunk) -> None:
+        def begin(db: Connection) -> None:
+            pending_work.check(db, self.context.lease)
+            begin_chunk(db, chunk)
+
+        self.database.write(begin)
+        spent = self.studio.seconds_spent
+        items = list(chunk.items)
+        again = publication.reason is PublicationReason.VERSION and self._was_pushed(
+            publication, version
+        )
+        if again or chunk.attempts > 0 or _replaces_empty(publication):
+            items = self._missing(items, version, replace_empty=_replaces_empty(publication))
+        elif publication.reason is not PublicationReason.VERSION:
+            items = self._not_answered(items, version)
+        new = {item.task for item in items}
+        existing = [item for item in chunk.items if item.task not in new]
+        try:
+            self._import(items, version)
+        except StudioRejected as error:
+            log.info("push refused; looking for deleted tasks", error=str(error))
+            items = self._still_there(items)
+            self._import(items, version)
+        seconds = self.studio.seconds_spent - spent
+        self.database.write(
+            lambda db: end_chunk(db, publication, chunk, seconds, sent=items, existing=existing)
+        )
+
+    def _was_pushed(self, publication: Publication, version: Version) -> bool:
+        """Whether Label Studio may hold predictions of it: another publication was begun."""
+        with self.database.read() as db:
+            begun = was_begun(db, version.id, publication.id)
+        return begun or version.published_at is not None
+
+    def _import(self, items: Sequence[PredictionItem], version: Version) -> None:
+        predictions = [
+            NewPrediction(i.task, tuple(regions_from_json(i.result)), i.score, version.name)
+            for i in items
+        ]
+        # What the bulk import would drop goes one by one, which takes longer.
+        together = [p for p in predictions if self.config.bulk(p.result)]
+        created = self.studio.import_predictions(self.project.ls_id, together)
+        for prediction in predictions:
+            if not self.config.bulk(prediction.result):
+                self.studio.create_prediction(prediction)
+                created += 1
+        if created != len(items):
+            log.warning(
+                "Label Studio dropped predictions without a word: does the label config match?",
+                sent=len(items),
+                created=created,
+            )
+
+    def _not_answered(
+        self, items: Sequence[PredictionItem], version: Version
+    ) -> list[PredictionItem]:
+        """The items that /predict has not answered for meanwhile.
+
+        Our own records say so, unless the web process was started since and may have taken some of
+        them with it when it ended: asking Label Studio takes a second in a project of thousands.
+        """
+        with self.database.read() as db:
+            started = WEB_STARTED.get(db)
+            given = predicted_tasks(db, self.project.id, version.id)
+        if started is None or version.published_at is None or started > version.published_at:
+            return self._missing(items, version, replace_empty=False)
+        return [item for item in items if item.task not in given]
+
+    def _missing(
+        self, items: Sequence[PredictionItem], version: Version, *, replace_empty: bool
+    ) -> list[PredictionItem]:
+        """The items that Label Studio does not hold yet under this version."""
+        tasks = {item.task for item in items}
+        existing = [
+            prediction
+            for prediction in self.studio.predictions(project=self.project.ls_id)
+            if prediction.model_version == version.name and prediction.task in tasks
+        ]
+        there = {prediction.task for prediction in existing}
+        if replace_empty:
+            for prediction in existing:
+                if not prediction.result:
+                    self.studio.delete_prediction(prediction.id)
+                    there.discard(prediction.task)
+        return [item for item in items if item.task not in there]
+
+    def _still_there(self, items: Sequence[PredictionItem]) -> list[PredictionItem]:
+        there = set(self.studio.task_ids(self.project.ls_id))
+        gone = {item.task for item in items} - there
+        self.database.write(lambda db: delete_tasks(db, self.project.id, gone))
+        return [item for item in items if item.task in there]
+
+    def _complete(self, publication: Publication, version: Version) -> None:
+        self.context.check()
+        if publication.reason is PublicationReason.VERSION:
+            show_version(self.studio, self.project, version.name)
+
+        def write(db: Connection) -> None:
+            pending_work.check(db, self.context.lease)
+            end_publication(db, publication.id)
+            if publication.reason is PublicationReason.VERSION and serve(
+                db, self.project.id, version.id, publication.id
+            ):
+                mark_served(db, version)
+            if publication.reason is PublicationReason.PENDING_ANSWER:
+                mark_answered(db, self.project.id, published_tasks(db, publication.id))
+
+        self.database.write(write)
+        if publication.reason is PublicationReason.VERSION:
+            log.info("serving", version=version.name)
