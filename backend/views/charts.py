@@ -12,9 +12,6 @@ from model.active_learning.simulation import Round
 COLOURS = ("#1f6feb", "#8b949e", "#d29922", "#2da44e", "#cf222e", "#8250df", "#0a7d8c", "#bf3989")
 WIDTH, HEIGHT = 860, 480
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 20, 48  # pixels around the plot
-# Half a 95% interval of a mean is this many standard errors, by the number of runs (Student's t).
-STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-MANY = (1.96, 2.37, 2.82)  # of more runs: a + b/ν + c/ν², ν = runs − 1 (Abramowitz, Stegun, 26.7.5)
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,12 @@ class Point:
 
 
 def mean_curve(curves: Sequence[Curve]) -> list[Point]:
-    """The mean of runs of one strategy, as far as all of them go; no interval of a single run."""
+    """The mean of runs of one strategy, as far as all of them go; no interval of a single run.
+
+    The 95% intervals are by Student's t.
+    """
+    from scipy.stats import t as students_t  # with `apprentice simulate` alone, which fits heads
+
     length = min(len(curve.rounds) for curve in curves)
     points = []
     for number in range(length):
@@ -46,14 +48,9 @@ def mean_curve(curves: Sequence[Curve]) -> list[Point]:
         half = 0.0
         if len(values) > 1:
             error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-            half = _student(len(values)) * error
+            half = float(students_t.ppf(0.975, len(values) - 1)) * error
         points.append(Point(curves[0].rounds[number].labels, mean, mean - half, mean + half))
     return points
-
-
-def _student(runs: int) -> float:
-    known = STUDENT.get(runs)
-    return sum(c / (runs - 1) ** power for power, c in enumerate(MANY)) if known is None else known
 
 
 def area(rounds: Sequence[Round]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.choosing.world import Simulated
 from model.active_learning.accuracy_audit import audit
-from model.evaluation.cross_validation import accuracy
+from model.statistics.intervals import wilson_interval
 
 BAR = 93.0  # % of the runs
 
@@ -40,7 +40,7 @@ def one(seed: int) -> tuple[list[bool], list[float], int]:
     said, _ = project.answers(rest)
     of_rest = said == project.y[rest]
     truth = (right.sum() + of_rest.sum()) / total
-    naive = accuracy(right)
+    naive = wilson_interval(right)
     assert found.rest is not None
     pairs = [(found.everything, truth), (found.rest, of_rest.mean()), (naive, truth)]
     covered = [m.low <= t <= m.high for m, t in pairs]

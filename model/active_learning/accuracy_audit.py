@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.arrays import Bools, Floats
-from model.statistics.bounds import mean_interval
+from model.statistics.confidence_sequences import mean_interval
 from model.statistics.intervals import LEVEL, Estimate
 
 

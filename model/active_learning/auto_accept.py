@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Bools, Floats
-from model.statistics.bounds import is_below, least_items, upper_bound
+from model.statistics.confidence_sequences import items_needed, upper_bound, upper_bound_is_below
 
 ALPHA = 0.05  # probability that suggestions with too many errors are ever taken
 EACH = ALPHA / 2  # of one threshold's bound
@@ -77,13 +77,13 @@ class Rule:
 
 def decide(audited: Audited, target: float) -> Rule:
     """The rule for a `target` share of wrong suggestions, in (0, 1)."""
-    needed = least_items(target, EACH)
+    needed = items_needed(target, EACH)
     tried: tuple[str, float] | None = None
     for threshold in THRESHOLDS:
         sure = audited.part(audited.confidence >= threshold)
         if len(sure.wrong) < needed:
             continue
-        held = is_below(sure.wrong, target, alpha=EACH)
+        held = upper_bound_is_below(sure.wrong, target, alpha=EACH)
         if held or tried is None:
             tried = (ON if held else FAILED), threshold
         if not held:
@@ -121,7 +121,7 @@ def _excluded(sure: Audited, target: float, needed: int) -> tuple[str, ...]:
     for name in np.unique(sure.group):
         wrong = sure.wrong[sure.group == name]
         if len(wrong) >= needed:
-            fails = not is_below(wrong, target, alpha=EACH)
+            fails = not upper_bound_is_below(wrong, target, alpha=EACH)
         else:
             fails = wrong.sum() > max(target * len(wrong), 1)
         if fails:

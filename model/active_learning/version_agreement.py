@@ -15,20 +15,24 @@ STABLE = 0.99
 
 
 def kappa(first: Sequence[Value], second: Sequence[Value]) -> float:
-    """κ of two models' answers for the same images: 1 when equal, 0 when no better than chance.
+    """Cohen's κ of two models' predictions for the same N images: 1 if equal, 0 as by chance.
 
-    Of numbers, whole answers are compared too: they should be rounded as a person would see them.
+    Numbers count as equal only if they are the same, so they should be rounded before.
+
+    Raises:
+        ValueError: the lengths differ, or N is 0.
     """
     if len(first) != len(second) or not first:
         raise ValueError("Agreement is told of the same images, and of one at least.")
+    # By numpy: each learn job forks anew, and importing scikit-learn would take it seconds.
     codes: dict[Value, int] = {}
     a = np.array([codes.setdefault(value, len(codes)) for value in first])
     b = np.array([codes.setdefault(value, len(codes)) for value in second])
-    seen = float(np.mean(a == b))
-    of_a = np.bincount(a, minlength=len(codes)) / len(a)
-    of_b = np.bincount(b, minlength=len(codes)) / len(b)
-    by_chance = float(of_a @ of_b)
-    return 1.0 if by_chance >= 1 else (seen - by_chance) / (1 - by_chance)
+    observed = float(np.mean(a == b))
+    share_a = np.bincount(a, minlength=len(codes)) / len(a)
+    share_b = np.bincount(b, minlength=len(codes)) / len(b)
+    by_chance = float(share_a @ share_b)
+    return 1.0 if by_chance >= 1 else (observed - by_chance) / (1 - by_chance)
 
 
 def stable(kappas: Sequence[float], *, models: int = 3) -> bool:

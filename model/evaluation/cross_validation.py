@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from model.arrays import Bools, Float32s, Floats, Ints
 from model.heads import Head, choose_kind, fit
 from model.statistics.folds import grouped_folds
-from model.statistics.intervals import share as accuracy
 
-__all__ = ["accuracy", "fold_by_fold", "out_of_fold_logits"]
+__all__ = ["fold_by_fold", "out_of_fold_logits"]
 
 FOLDS = 5
 

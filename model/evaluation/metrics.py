@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Bools, Float32s, Float64s, Floats, Int64s, Ints
-from model.statistics.intervals import Estimate, bootstrapped_mean, interval, resamples, share
+from model.statistics.intervals import (
+    Estimate,
+    bootstrapped_mean,
+    interval,
+    resamples,
+    wilson_interval,
+)
 
 LISTED_CLASSES = 100  # in `plain()`: of more, those with the lowest recall
 
@@ -102,7 +108,7 @@ def single_label(
     right = predicted == y
     times = resamples(len(y), seed=seed, groups=groups)
     return SingleMetrics(
-        accuracy=share(right),
+        accuracy=wilson_interval(right),
         balanced_accuracy=_balanced(y, right, times),
         classes=tuple(
             ClassMetrics(
@@ -149,7 +155,7 @@ def multi_label(
     ]
     return MultiMetrics(
         agreement=interval(float(agreed.sum() / each.sum()), drawn, int(each.sum())),
-        exact=share((right | ~known).all(axis=1)),
+        exact=wilson_interval((right | ~known).all(axis=1)),
         mean_average_precision=_mean_average_precision(orders, len(y)),
         classes=tuple(
             ClassMetrics(
@@ -178,7 +184,7 @@ def numbers(
     return NumberMetrics(
         mean_absolute_error=bootstrapped_mean(errors, times),
         of_guessing=float(np.abs(y - np.median(y)).mean()),
-        within=None if half_width is None else share(errors <= half_width),
+        within=None if half_width is None else wilson_interval(errors <= half_width),
     )
 
 
@@ -230,7 +236,7 @@ def _mean_average_precision(orders: list[tuple[float, Float64s] | None], n: int)
 
 
 def _share_of(hits: int, n: int) -> Estimate | None:
-    return share(np.arange(n) < hits) if n else None
+    return wilson_interval(np.arange(n) < hits) if n else None
 
 
 def _listed(classes: tuple[ClassMetrics, ...]) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Intervals, bounds, calibration and groups: statistics in plain arrays."""
+"""Confidence intervals, calibration, folds and near-duplicates, on plain arrays."""

@@ -1,4 +1,4 @@
-"""From logits to probabilities that can be believed: one temperature. And how far they can.
+"""Temperature scaling of logits, and the calibration error.
 
 Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
 """
@@ -10,15 +10,15 @@ import numpy as np
 
 from model.arrays import Bools, Float32s, Floats, Ints
 
-LOWEST, HIGHEST = 0.05, 20.0  # temperatures that are considered
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 
-# Heads choose their strength by the log-loss of held-out rows, which leaves the temperature near 1.
-# A Cauchy prior of this scale on log(temperature) says so: 200 rows move it little within their own
-# noise, while what is really off is found as if there were no prior.
+# Heads choose their penalty by the log-loss of held-out rows, which leaves the temperature near 1.
+# The scale of a Cauchy prior on log(temperature): it damps the noise of 200 rows and hardly changes
+# a temperature that is far off.
 PRIOR_SCALE = 0.05
 MIN_ROWS = 5
 BINS = 15  # of the calibration error, with equally many rows each
-COARSE = 13  # temperatures that are tried first, 1 among them
+COARSE = 13  # temperatures of the grid search, 1 among them
 STEPS = 15  # of the golden-section search between them: within 0.1%
 
 _GOLDEN = (5**0.5 - 1) / 2
@@ -34,10 +34,10 @@ def softmax(logits: Floats, *, temperature: float = 1.0) -> Float32s:
 
 
 def fit_temperature(logits: Floats, y: Ints) -> float:
-    """The temperature of least log-loss for logits [N, C] that were out of fold, truth y [N].
+    """The temperature of least log-loss for out-of-fold logits [N, C] and class indices y [N].
 
-    Rows whose true class has −inf, or that hold NaN, say nothing about it and are left out; with
-    fewer than MIN_ROWS left it is 1.
+    Rows with NaN, or with −inf for the true class, are left out; with fewer than MIN_ROWS left it
+    is 1.
     """
     logits = np.asarray(logits, np.float64)
     truth = logits[np.arange(len(y)), y]
@@ -53,21 +53,21 @@ def fit_temperature(logits: Floats, y: Ints) -> float:
         each = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
         return float(each.sum()) + _prior(log_temperature)
 
-    return float(np.exp(_least(loss)))
+    return float(np.exp(_minimise(loss)))
 
 
 def sigmoid(logits: Floats, *, temperature: float = 1.0) -> Float32s:
-    """Probabilities of logits, each of its own; −inf gives exactly 0."""
+    """Probabilities of logits of any shape, each by itself; −inf gives exactly 0."""
     scaled = np.asarray(logits, np.float32) / np.float32(temperature)
     probabilities: Float32s = np.exp(-np.logaddexp(np.float32(0), -scaled))
     return probabilities
 
 
 def fit_sigmoid_temperature(logits: Floats, y: Floats) -> float:
-    """The temperature of least log-loss for logits [N, C] of classes that don't exclude each other.
+    """The temperature of least log-loss for multi-label, out-of-fold logits [N, C].
 
-    `y` [N, C] is 1 where the class is there, 0 where not, NaN where nobody knows. Logits must be
-    out of fold. With fewer than MIN_ROWS known and finite ones it is 1.
+    `y` [N, C] is 1 where a row has the class, 0 where not, NaN where it isn't labelled. With fewer
+    than MIN_ROWS labelled rows of finite logits it is 1.
     """
     logits, y = np.asarray(logits, np.float64), np.asarray(y, np.float64)
     usable = np.isfinite(logits) & ~np.isnan(y)
@@ -79,16 +79,16 @@ def fit_sigmoid_temperature(logits: Floats, y: Floats) -> float:
         each = np.logaddexp(0, signed / np.exp(log_temperature))
         return float(each.sum()) + _prior(log_temperature)
 
-    return float(np.exp(_least(loss)))
+    return float(np.exp(_minimise(loss)))
 
 
 def calibration_error(confidence: Floats, right: Bools, *, bins: int = BINS) -> float:
-    """Expected calibration error of N confidences, its bias taken off as far as that can be.
+    """The debiased expected calibration error of confidences [N], `right` [N] being correctness.
 
-    The mean over bins of equally many rows of |share of right answers − mean confidence|. Even a
-    perfect model has gaps in bins of a finite size. As Kumar, Liang, Ma (Verified Uncertainty
-    Calibration, NeurIPS 2019) do in their code for this norm, what a gap grows by when as much
-    noise again is added, of the normal distribution, is subtracted. NaN of no rows.
+    The mean over bins of equally many rows of |accuracy − mean confidence|. Even a perfect model
+    has gaps in bins of a finite size. As in the code of Kumar, Liang, Ma (Verified Uncertainty
+    Calibration, NeurIPS 2019) for this norm, the growth of a gap when the same normal noise is
+    added once more is subtracted. NaN of no rows.
     """
     if len(confidence) == 0:
         return float("nan")
@@ -111,29 +111,29 @@ def _mean_of_folded(mean: float, deviation: float) -> float:
 
 
 def _prior(log_temperature: float) -> float:
-    """Minus the log of the prior, but for a constant."""
+    """Minus the log of the prior, up to a constant."""
     return float(np.log1p((log_temperature / PRIOR_SCALE) ** 2))
 
 
-def _least(loss: Callable[[float], float]) -> float:
-    """The log of the temperature of least loss."""
-    tried = np.linspace(np.log(LOWEST), np.log(HIGHEST), COARSE)
-    best = int(np.argmin([loss(float(value)) for value in tried]))
-    low, high = tried[max(best - 1, 0)], tried[min(best + 1, COARSE - 1)]
+def _minimise(loss: Callable[[float], float]) -> float:
+    """The log of the temperature of least loss: a grid search, then a golden-section search."""
+    grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), COARSE)
+    best = int(np.argmin([loss(float(value)) for value in grid]))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, COARSE - 1)]
     return _golden_section(loss, float(low), float(high))
 
 
 def _golden_section(loss: Callable[[float], float], low: float, high: float) -> float:
-    """Where `loss` is least between `low` and `high`, if it falls and then rises."""
+    """The minimum of `loss` between `low` and `high`, if it falls and then rises."""
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    of_left, of_right = loss(left), loss(right)
+    loss_left, loss_right = loss(left), loss(right)
     for _ in range(STEPS):
-        if of_left < of_right:
-            high, right, of_right = right, left, of_left
+        if loss_left < loss_right:
+            high, right, loss_right = right, left, loss_left
             left = high - _GOLDEN * (high - low)
-            of_left = loss(left)
+            loss_left = loss(left)
         else:
-            low, left, of_left = left, right, of_right
+            low, left, loss_left = left, right, loss_right
             right = low + _GOLDEN * (high - low)
-            of_right = loss(right)
+            loss_right = loss(right)
     return (low + high) / 2

@@ -1,4 +1,4 @@
-"""Splitting rows into folds: near-duplicates together, each class spread evenly."""
+"""Splits rows into cross-validation folds, by groups and stratified by class."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,11 @@ from model.arrays import Indices, Ints
 
 
 def grouped_folds(y: Ints, groups: NDArray[np.generic], folds: int, *, seed: int) -> Indices:
-    """The fold [N] of each row: 0 … at most `folds` − 1, none empty.
+    """Assign each of N rows to a fold, 0 … at most `folds` − 1, none empty: [N].
 
-    Rows of one group share a fold. Groups are dealt out in turn, rarest class first and the largest
-    groups of a class first, each to the fold that has the fewest of its class and then the fewest
-    rows.
+    Rows of one group share a fold. Groups are assigned in turn, the rarest class first and the
+    largest groups of a class first, each to the fold with the fewest rows of its class, then with
+    the fewest rows. `y` [N] are class indices, `groups` [N] any values.
     """
     _, group = np.unique(groups, return_inverse=True)
     labels, label = np.unique(y, return_inverse=True)
@@ -27,8 +27,8 @@ def grouped_folds(y: Ints, groups: NDArray[np.generic], folds: int, *, seed: int
     size = np.zeros(folds, np.intp)
     fold_of = np.zeros(count, np.intp)
     for index in order:
-        of_class = filled[:, main_class[index]]
-        fold = int(np.lexsort((size, of_class))[0])
+        class_rows = filled[:, main_class[index]]
+        fold = int(np.lexsort((size, class_rows))[0])
         fold_of[index] = fold
         filled[fold] += members[index]
         size[fold] += members[index].sum()

@@ -1,4 +1,4 @@
-"""Near-duplicate groups: images that must not stand on both sides of an evaluation."""
+"""Groups near-duplicate images, which must not be in both training and test rows."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import numpy as np
 from model.arrays import Floats, Int64s
 
 # Cosine. Different images of one texture were seen at 0.995, JPEGs saved again at 0.993 and 0.997:
-# embeddings alone can't tell all of them apart, and tying different images together costs more.
+# embeddings alone can't separate them, and joining different images costs more.
 THRESHOLD = 0.997
-MOST_COMPARED = 5_000  # rows; above, only equal keys tie images together
+MOST_COMPARED = 5_000  # rows; above, only images of equal keys are joined
 BLOCK = 1_000  # rows compared at a time
-LEAST_OWNERS = 10  # of images, from which on one can be said to be everybody's
+LEAST_OWNERS = 10  # from which on an image that most of them have joins none
 
 
 def near_duplicate_groups(
@@ -19,13 +19,13 @@ def near_duplicate_groups(
     keys: Sequence[str],
     owners: Sequence[int] | None = None,
 ) -> Int64s:
-    """[N] group numbers: equal where images are the same or nearly so, directly or by a chain.
+    """Return group numbers [N], equal for images that are nearly the same, directly or by a chain.
 
     Args:
         x: embeddings [N, D].
         keys: [N] hashes of the images' bytes.
-        owners: [N] whose images they are: those of one owner are in one group. An image that more
-            than half of the owners have, a colour chart perhaps, ties no owners together.
+        owners: [N] the tasks of the images: those of one task are in one group. An image that more
+            than half of the tasks have, such as a colour chart, joins no tasks.
     """
     first: dict[str, int] = {}
     parent = np.array([first.setdefault(key, row) for row, key in enumerate(keys)], np.int64)
@@ -49,7 +49,7 @@ def near_duplicate_groups(
     parent = np.arange(len(keys))
     for row, (group, owner) in enumerate(zip(groups.tolist(), owners, strict=True)):
         if count < LEAST_OWNERS or 2 * len(having[group]) <= count:
-            _join(parent, row, group)  # a group is called by one of its rows
+            _join(parent, row, group)  # a group's number is one of its rows
         _join(parent, row, own.setdefault(owner, row))
     return _groups(parent)
 

@@ -10,12 +10,11 @@ import numpy.typing as npt
 from model.annotators.ballot import Ballot
 from model.annotators.soft_labels import Settled, settle, unsettled
 from model.arrays import Bools, Floats, Int64s
-from model.evaluation.cross_validation import accuracy
 from model.evaluation.head_selection import Selection, select
 from model.evaluation.out_of_fold import out_of_fold_outputs
 from model.heads import Head, fit, fit_labels, fit_number
 from model.heads.labels import rarest_class
-from model.statistics.intervals import Estimate
+from model.statistics.intervals import Estimate, wilson_interval
 from model.targets.encoding import Encoded, names_in, unknown_names, value_of
 from model.targets.registry import CalibratedNumber, Learned
 from model.targets.schema import TargetSchema, Value
@@ -165,7 +164,7 @@ def fit_control(
         outputs,
         predicted,
         correct,
-        accuracy(correct),
+        wilson_interval(correct),
         measures(learned, unseen.labels, outputs, predicted, unseen.groups, seed=seed),
         honest,
         honest_outputs,

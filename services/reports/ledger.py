@@ -14,8 +14,14 @@ from enum import StrEnum
 import numpy as np
 from sqlalchemy import Connection
 
-from model.statistics.group_comparison import LEAST, more_often, time_saved, typical, usable
-from model.statistics.intervals import Estimate, share
+from model.statistics.group_comparison import (
+    LEAST,
+    difference_of_shares,
+    geometric_mean,
+    time_saved,
+    without_breaks,
+)
+from model.statistics.intervals import Estimate, wilson_interval
 from model.targets.encoding import form_of, names_in
 from model.targets.schema import Value
 from services.labels.aggregation import read_label
@@ -253,15 +259,15 @@ def _class_tallies(entries: Sequence[_Entry]) -> list[ClassTally]:
 
 
 def _pace(entries: Sequence[_Entry]) -> Pace | None:
-    helped = usable([entry.seconds for entry in entries if entry.outcome is not None])
-    blind = usable([entry.seconds for entry in entries if entry.blind])
+    helped = without_breaks([entry.seconds for entry in entries if entry.outcome is not None])
+    blind = without_breaks([entry.seconds for entry in entries if entry.blind])
     enough = len(blind) >= LEAST
-    alone = blind if enough else usable([e.seconds for e in entries if e.outcome is None])
+    alone = blind if enough else without_breaks([e.seconds for e in entries if e.outcome is None])
     saved = time_saved(helped, alone)
     if saved is None:
         return None
     against = "blind" if enough else "unsuggested"
-    return Pace(typical(helped), typical(alone), saved, against)
+    return Pace(geometric_mean(helped), geometric_mean(alone), saved, against)
 
 
 def _sway(entries: Sequence[_Entry]) -> Sway | None:
@@ -269,5 +275,5 @@ def _sway(entries: Sequence[_Entry]) -> Sway | None:
     blind = [entry.agrees for entry in entries if entry.blind and entry.agrees is not None]
     if min(len(shown), len(blind)) < LEAST:
         return None
-    shares = share(np.array(shown, np.bool_)), share(np.array(blind, np.bool_))
-    return Sway(*shares, more_often(*shares))
+    shares = wilson_interval(np.array(shown, np.bool_)), wilson_interval(np.array(blind, np.bool_))
+    return Sway(*shares, difference_of_shares(*shares))

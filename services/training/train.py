@@ -6,9 +6,8 @@ from typing import cast
 
 import numpy as np
 
-from model.evaluation.cross_validation import accuracy
 from model.evaluation.head_selection import Selection
-from model.statistics.intervals import Estimate
+from model.statistics.intervals import Estimate, wilson_interval
 from model.targets.registry import pack
 from model.targets.schema import Value
 from model.training.control import ControlData, ControlResult, fit_control
@@ -34,7 +33,7 @@ class Trained:
     @property
     def accuracy(self) -> Estimate:
         """Over all controls together: the share of answers that need no change."""
-        return accuracy(np.concatenate([r.correct for r in self.results.values()]))
+        return wilson_interval(np.concatenate([r.correct for r in self.results.values()]))
 
     @property
     def hardest(self) -> str:

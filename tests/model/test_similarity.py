@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from model.similarity import best, coarse_cosines, cosines, quantise
-from model.statistics.group_comparison import LEAST, more_often, time_saved
-from model.statistics.intervals import share
 
 
 def test_the_coarse_scan_holds_the_exact_best() -> None:
@@ -33,21 +31,3 @@ def test_fewer_rows_than_wanted_and_none() -> None:
     assert best(np.array([0.5, 0.9], np.float32), 10).tolist() == [1, 0]
     assert len(best(np.empty(0, np.float32), 10)) == 0
     assert len(coarse_cosines(*quantise(np.empty((0, 4))), np.ones(4))) == 0
-
-
-def test_the_interval_of_saved_time_covers_the_truth() -> None:
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(400):
-        helped = rng.lognormal(np.log(3), 0.6, 60)
-        alone = rng.lognormal(np.log(5), 0.6, 20)
-        saved = time_saved(helped, alone)
-        covered += saved.low <= 2 <= saved.high
-    assert 0.92 < covered / 400 < 0.98
-    assert time_saved(np.ones(LEAST - 1), np.ones(50)) is None
-
-
-def test_newcombes_example() -> None:
-    # 56 of 70 against 48 of 80: 0.2, 0.0524 to 0.3339 (Newcombe 1998, table II).
-    found = more_often(share(np.arange(70) < 56), share(np.arange(80) < 48))
-    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from model.evaluation.cross_validation import accuracy, out_of_fold_logits
+from model.evaluation.cross_validation import out_of_fold_logits
 from model.heads import fit
 from model.statistics.folds import grouped_folds
+from model.statistics.intervals import wilson_interval
 
 DIGITS = load_digits()
 X = DIGITS.data.astype(np.float16)
@@ -93,19 +94,19 @@ def test_the_interval_is_wilsons() -> None:
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ]:
-        result = accuracy(np.arange(n) < right)
+        result = wilson_interval(np.arange(n) < right)
         assert (result.value, result.n) == (right / n, n)
         assert (round(result.low, 4), round(result.high, 4)) == (low, high)
 
 
 def test_all_right_leaves_doubt_below_and_none_above() -> None:
-    result = accuracy(np.ones(30, bool))
+    result = wilson_interval(np.ones(30, bool))
 
     assert result.high == 1.0
     assert 0.85 < result.low < 0.9
-    assert accuracy(np.ones(30, bool), level=0.8).low > result.low
+    assert wilson_interval(np.ones(30, bool), level=0.8).low > result.low
 
 
 def test_no_answers_have_no_accuracy() -> None:
     with pytest.raises(ValueError, match="unknown"):
-        accuracy(np.zeros(0, bool))
+        wilson_interval(np.zeros(0, bool))

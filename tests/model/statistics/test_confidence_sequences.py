@@ -7,7 +7,13 @@ import pytest
 
 from model.active_learning.accuracy_audit import Draws, audit
 from model.active_learning.auto_accept import EACH, FAILED, FEW, ON, Audited, decide
-from model.statistics.bounds import is_below, least_items, lower_bound, mean_interval, upper_bound
+from model.statistics.confidence_sequences import (
+    items_needed,
+    lower_bound,
+    mean_interval,
+    upper_bound,
+    upper_bound_is_below,
+)
 
 
 def answers(wrong: int, total: int) -> np.ndarray:
@@ -34,15 +40,15 @@ def test_of_nothing_everything_is_possible() -> None:
 def test_no_error_takes_a_few_more_items_than_a_single_look_would(
     target: float, least: int
 ) -> None:
-    needed = least_items(target, 0.05)
+    needed = items_needed(target, 0.05)
     assert least < needed < 1.2 * least
-    assert is_below(np.zeros(needed), target, alpha=0.05)
-    assert not is_below(np.zeros(needed - 1), target, alpha=0.05)
+    assert upper_bound_is_below(np.zeros(needed), target, alpha=0.05)
+    assert not upper_bound_is_below(np.zeros(needed - 1), target, alpha=0.05)
 
 
 def test_a_tiny_target_is_answered_at_once() -> None:
     began = time.monotonic()
-    needed = least_items(1e-6, EACH)
+    needed = items_needed(1e-6, EACH)
     assert time.monotonic() - began < 1
     assert upper_bound(np.zeros(needed), alpha=EACH) <= 1.2e-6
     assert 3.6e6 < needed < 4.5e6
@@ -53,7 +59,7 @@ def test_looking_after_every_item_rarely_misleads() -> None:
     misled = 0
     for _ in range(100):
         wrong = rng.random(300) < 0.1
-        misled += any(is_below(wrong[:n], 0.1, alpha=0.05) for n in range(1, 301))
+        misled += any(upper_bound_is_below(wrong[:n], 0.1, alpha=0.05) for n in range(1, 301))
     assert misled <= 9  # 5 are expected at most; 10 and more come once in 35 times
 
 
@@ -86,7 +92,7 @@ def test_the_loosest_threshold_that_keeps_the_target_is_taken() -> None:
 
 
 def test_too_few_picks_accept_nothing() -> None:
-    needed = least_items(0.05, EACH)
+    needed = items_needed(0.05, EACH)
     for count, state in ((0, FEW), (needed - 1, FEW), (needed, ON)):
         rule = decide(audited(np.full(count, 0.99), np.zeros(count)), 0.05)
         assert (rule.state, rule.needed) == (state, needed)
