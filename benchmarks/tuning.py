@@ -14,7 +14,7 @@ from backend.demo.run import DemoSession
 from benchmarks.harness import Options, at_rest, demo, jobs, ours, wait
 from benchmarks.report import Bar, Outcome, percentile, spread
 from benchmarks.traffic import Bodies, Call, Reply, on_schedule
-from services.versions.training_requests import TrainingKind, cancel, wish_for
+from services.versions.training_requests import TrainingKind, cancel, request_training
 from store.work.work_kind import WorkKind
 
 LABELS = 150
@@ -32,7 +32,9 @@ def run(options: Options) -> Outcome:
         wait(lambda: at_rest(session), "all images are embedded", 300)
         idle = _ask(session, seconds)
         project = session.project.id
-        session.store.database.write(lambda db: wish_for(db, project, TrainingKind.FINETUNE))
+        session.store.database.write(
+            lambda db: request_training(db, project, TrainingKind.FINETUNE)
+        )
         wait(lambda: "training: step" in _message(session), "the fine-tuning trains", 300)
         tuning = _ask(session, seconds)
         still = _message(session)

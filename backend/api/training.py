@@ -8,7 +8,12 @@ from pydantic import Field
 from backend.app_state import project_or_404
 from backend.http.request_bodies import Body, RequestError
 from services.embedding.backbone_names import DEFAULT, WrongBackboneError, check_backbone_name
-from services.versions.training_requests import TrainingKind, cancel, change_backbone, wish_for
+from services.versions.training_requests import (
+    TrainingKind,
+    cancel,
+    change_backbone,
+    request_training,
+)
 
 router = APIRouter(prefix="/api/v1/projects/{project_id}")
 
@@ -51,7 +56,7 @@ class BackboneAnswer:
 async def train(request: Request, project_id: int, asked: TrainWish) -> TrainAnswer:
     """Train as soon as a worker is free."""
     web, project = await project_or_404(request, project_id)
-    wish = await web.write(lambda db: wish_for(db, project.id, asked.kind))
+    wish = await web.write(lambda db: request_training(db, project.id, asked.kind))
     web.sweeper.wake()
     return TrainAnswer(wish.job, wish.kind)
 

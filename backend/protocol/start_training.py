@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from backend.app_state import Web
 from backend.http.request_bodies import RequestError
 from services.finetuning.policy import LEAST_ASKED, is_possible
-from services.versions.training_requests import TrainingKind, next_job, wish_for
+from services.versions.training_requests import TrainingKind, next_job, request_training
 from store.projects.projects import Project, find_project
 from store.tasks.annotations import annotated_tasks
 from store.work.jobs import get_job
@@ -36,9 +36,9 @@ async def start(web: Web, connection_id: str, ref: ProjectRef) -> str:
     found = project
 
     def wish(db: Connection) -> str:
-        job = wish_for(db, found.id, TrainingKind.HEAD).job
+        job = request_training(db, found.id, TrainingKind.HEAD).job
         if _finetunes(db, found):
-            wish_for(db, found.id, TrainingKind.FINETUNE)
+            request_training(db, found.id, TrainingKind.FINETUNE)
         return job
 
     if web.trainings.passes(found.id):

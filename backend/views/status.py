@@ -10,7 +10,7 @@ from backend.views.advice import advice_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
 from model.statistics.intervals import Estimate
 from services.labels.labelled_tasks import count_labelled_tasks
-from services.reports.ledger_summary import Summary, kept_summary
+from services.reports.ledger_summary import Summary, stored_summary
 from store.predictions.pending_answers import tasks_with_pending_answer
 from store.predictions.shortlists import count_open_choices
 from store.projects.connections import list_connections
@@ -178,7 +178,7 @@ def _project_status(
         held=project.held_at is not None,
         not_learned=_not_learned(project),
         advice=advice_status(db, project).sentences,
-        suggestions=kept_summary(db, project.id),
+        suggestions=stored_summary(db, project.id),
     )
 
 

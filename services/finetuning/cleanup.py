@@ -1,4 +1,4 @@
-"""Fine-tuned backbones that nothing needs any more: their weights and embeddings are deleted.
+"""Deletes the weights and embeddings of fine-tuned backbones that no version needs.
 
 Each is tens of megabytes, and 2.5 KB an image of embeddings. What is served, moved to, pushed or
 waits as a candidate is kept, so is what `rollback` without a name returns to, and whatever was in
@@ -36,7 +36,7 @@ BATCH = 2_000  # embeddings deleted at a time: 5 MB, nobody waits long for the d
 PRECISIONS = ("float32", "bfloat16")  # that a space can be of
 
 
-def clear_tuned(context: JobContext) -> None:
+def delete_unused_backbones(context: JobContext) -> None:
     """Delete what is left of backbones that nothing needs, for at most the job's time box.
 
     What can't be deleted now is tried again by the next job.
@@ -44,7 +44,11 @@ def clear_tuned(context: JobContext) -> None:
     store = context.store
     before = time.time() - store.settings.keep_versions_hours * 3600
     with store.database.read() as db:
-        old = [known for known in list_uncleared(db, context.project.id) if _is_old(known, before)]
+        old = [
+            backbone
+            for backbone in list_uncleared(db, context.project.id)
+            if _is_old(backbone, before)
+        ]
     try:
         if old:
             for backbone in store.database.write(lambda db: _retire(db, context, before)):
@@ -54,8 +58,8 @@ def clear_tuned(context: JobContext) -> None:
         log.warning("a fine-tuned backbone couldn't be deleted", error=str(error))
 
 
-def _is_old(known: Tuned, before: float) -> bool:
-    return known.retired_at is not None or known.created_at < before
+def _is_old(backbone: Tuned, before: float) -> bool:
+    return backbone.retired_at is not None or backbone.created_at < before
 
 
 def _is_tuning(db: Connection) -> bool:
@@ -64,15 +68,15 @@ def _is_tuning(db: Connection) -> bool:
 
 
 def _retire(db: Connection, context: JobContext, before: float) -> list[Tuned]:
-    """Those that are to be deleted; from now on nothing can be served with them."""
+    """Retire the backbones that are to be deleted: nothing can be served with them any more."""
     pending_work.check(db, context.lease)
     if _is_tuning(db):
         return []
     project_id = context.project.id
-    known = list_uncleared(db, project_id, lock=True)
+    uncleared = list_uncleared(db, project_id, lock=True)
     needed = _needed(db, project_id, before)
     going = []
-    for backbone in known:
+    for backbone in uncleared:
         if backbone.backbone in needed or not _is_old(backbone, before):
             continue
         going.append(backbone)
@@ -111,7 +115,7 @@ def _spaces(backbone: str) -> list[str]:
 
 
 def _forget_space(db: Connection, project_id: int, space: str) -> None:
-    """No task is held to be embedded there: a fine-tuning may give the same space once more."""
+    """Unset the space of its tasks: a fine-tuning may give the same space once more."""
     for column in (task.c.embedded_space, task.c.next_space):
         db.execute(
             update(task)
@@ -120,18 +124,18 @@ def _forget_space(db: Connection, project_id: int, space: str) -> None:
         )
 
 
-def _clear(context: JobContext, known: Tuned) -> None:
+def _clear(context: JobContext, backbone: Tuned) -> None:
     store = context.store
     with store.database.read() as db:
-        shared = is_shared(db, known)
-    if not shared and not _delete(context, known.backbone):
+        shared = is_shared(db, backbone)
+    if not shared and not _delete(context, backbone.backbone):
         return
-    store.database.write(lambda db: mark_cleared(db, known))
-    log.info("fine-tuned backbone deleted", backbone=known.backbone[: len(TUNED) + 12])
+    store.database.write(lambda db: mark_cleared(db, backbone))
+    log.info("fine-tuned backbone deleted", backbone=backbone.backbone[: len(TUNED) + 12])
 
 
 def _delete(context: JobContext, backbone: str) -> bool:
-    """Delete its embeddings, then its weights. Whether all is gone."""
+    """Delete a backbone's embeddings, then its weights. Returns whether all is gone."""
     for space in _spaces(backbone):
         while context.store.embeddings.drop(space, BATCH) == BATCH:
             if context.seconds > TIME_BOX:
@@ -141,7 +145,7 @@ def _delete(context: JobContext, backbone: str) -> bool:
 
 
 def _clear_orphans(context: JobContext, before: float) -> None:
-    """Weights of a fine-tuning that was cancelled just before its end, or deleted elsewhere."""
+    """Delete weights without a row: of a cancelled run, or of one that was deleted elsewhere."""
     here = [name for name, at in local_finetuned(context.store.settings).items() if at < before]
     if not here:
         return

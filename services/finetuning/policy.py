@@ -1,4 +1,4 @@
-"""When a backbone is fine-tuned without being asked: when the numbers say that it may pay."""
+"""Decides when a backbone is fine-tuned without a person's request."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -34,7 +34,7 @@ class Attempt:
 ATTEMPT = dataclass_key("finetune", Attempt)
 
 
-def note_attempt(db: Connection, project_id: int, attempt: Attempt) -> None:
+def save_attempt(db: Connection, project_id: int, attempt: Attempt) -> None:
     """Remember an attempt, so that the next one waits for more labels."""
     ATTEMPT.of(project_id).set(db, attempt)
 
@@ -68,10 +68,10 @@ def is_possible(db: Connection, project: Project) -> bool:
     return find_spec("torch") is not None and base_backbone(project) is not None
 
 
-def wish_where_it_may_pay(
+def request_finetuning_where_it_may_pay(
     db: Connection, settings: Settings, project_id: int, labels: int, accuracy: float, unread: int
 ) -> None:
-    """Have the backbone fine-tuned, after heads of this accuracy were fitted, if it may pay.
+    """Request fine-tuning after heads of this accuracy were fitted, if it may pay.
 
     Not while many of the labelled images are `unread`: it would learn from the few others.
     """

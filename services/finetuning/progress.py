@@ -1,4 +1,4 @@
-"""How far a fine-tuning is, in one line for people."""
+"""Writes a fine-tuning's progress into its job, in one line for people."""
 
 import time
 
@@ -12,7 +12,7 @@ PHASES = {"images": (0.0, 0.05), "features": (0.05, 0.1), "training": (0.1, 0.85
 CHOOSING = (0.85, 0.9)
 
 
-class ShownProgress:
+class ProgressWriter:
     """Writes the engine's reports into the job's row."""
 
     def __init__(self, context: JobContext) -> None:

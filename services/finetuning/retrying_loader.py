@@ -1,4 +1,4 @@
-"""Loading images for a job that uses each of them for good: a passing fault mustn't cost one."""
+"""Loads images, retrying transient errors."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ WAITS = (0.5, 2.0, 5.0)  # seconds between tries of one image
 MOST_FAULTS = 0.02  # share of the images that may stay out of reach
 
 
-class PatientLoader:
+class RetryingLoader:
     """Loads images, several times where it must. Safe to share between threads.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Trying out a fine-tuned backbone: heads on it, measured on labels that it has not seen."""
+"""Evaluates a fine-tuned backbone by heads on labels that it has not seen."""
 
 from typing import Any
 
@@ -29,9 +29,9 @@ EMBED_SECONDS = 3_600.0  # for the labelled images alone
 
 def embed_labelled(context: JobContext, embedder: Embedder) -> None:
     """Embed the labelled images by the tuned backbone; the project doesn't use it yet."""
-    now = take_snapshot(context.store, context.project.id)
-    tasks = {*map(task_of, now.labels)}
-    labelled = [image for image in now.images if image.ls_id in tasks and image.usable]
+    snapshot = take_snapshot(context.store, context.project.id)
+    tasks = {*map(task_of, snapshot.labels)}
+    labelled = [image for image in snapshot.images if image.ls_id in tasks and image.usable]
     loader = image_loader(context.store, context.project.connection_id)
     until = context.seconds + EMBED_SECONDS
     try:
@@ -40,25 +40,25 @@ def embed_labelled(context: JobContext, embedder: Embedder) -> None:
         loader.close()
 
 
-def try_out(
-    store: Store, now: Snapshot, plan: Plan, space: str, report: dict[str, Any], *, seed: int
+def evaluate_backbone(
+    store: Store, snapshot: Snapshot, plan: Plan, space: str, report: dict[str, Any], *, seed: int
 ) -> Candidate:
     """Fit heads in the tuned space, and let the gate compare them with what is served.
 
     Args:
-        now: the project; its labelled tasks have embeddings in `space` too.
+        snapshot: the project; its labelled tasks have embeddings in `space` too.
         report: how the backbone was tuned.
 
     Raises:
         CannotFinetuneError: no head can be fitted.
     """
-    version = now.served
+    version = snapshot.served
     served = Predictor.load(store, version) if version else None
-    data = training_set(store, now.moved(space))
-    data = as_tuned(store, now.project.id, data, plan.backbone, plan.seen, plan.held)
+    data = training_set(store, snapshot.moved(space))
+    data = as_tuned(store, snapshot.project.id, data, plan.backbone, plan.seen, plan.held)
     head = store.settings.head
     kinds = None if head == "auto" else (head,)
-    trained = train(data, now.config, seed=seed, served=None, kinds=kinds)
+    trained = train(data, snapshot.config, seed=seed, served=None, kinds=kinds)
     if not trained.results:
         raise CannotFinetuneError("; ".join(trained.untrained.values()))
     verdict = judge_anywhere(store, trained, data, served, version)
@@ -68,5 +68,5 @@ def try_out(
         accepted=verdict.accepted,
         verdict=verdict.reason,
     )
-    reviewed = review(trained.results, now.read_at)
-    return Candidate(trained, data, data.digest(now.config), verdict, reviewed, report)
+    reviewed = review(trained.results, snapshot.read_at)
+    return Candidate(trained, data, data.digest(snapshot.config), verdict, reviewed, report)

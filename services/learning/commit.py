@@ -3,11 +3,11 @@
 from sqlalchemy import Connection
 
 from services.advice import MEASUREMENT_DUE, save_advice
-from services.finetuning.policy import wish_where_it_may_pay
+from services.finetuning.policy import request_finetuning_where_it_may_pay
 from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, Publish, Refill
 from services.learning.start_version import start_version
-from services.reports.ledger_summary import keep_summary
+from services.reports.ledger_summary import save_summary
 from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import add_publication
 from store.predictions.shortlists import set_shortlist
@@ -36,7 +36,7 @@ def commit(context: JobContext, decision: LearnDecision) -> None:
         if decision.holdout:
             assign_holdout(db, project_id, decision.holdout)
         if decision.ledger is not None:
-            keep_summary(db, project_id, decision.ledger)
+            save_summary(db, project_id, decision.ledger)
         version = _add_version(db, decision)
         if decision.push is not None:
             _push(db, decision, version)
@@ -107,6 +107,6 @@ def _change_backbone(db: Connection, settings: Settings, decision: LearnDecision
     elif decision.version is not None and snapshot.config.at(whole=False).controls:
         accuracy = decision.version.candidate.trained.accuracy.value
         labels, unread = len(snapshot.labels), snapshot.unread
-        wish_where_it_may_pay(db, settings, project_id, labels, accuracy, unread)
+        request_finetuning_where_it_may_pay(db, settings, project_id, labels, accuracy, unread)
     if is_tuned(snapshot.space):  # pretrained features of what is labelled, and will be
         pending_work.want(db, project_id, WorkKind.EMBED)

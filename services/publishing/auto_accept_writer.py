@@ -1,4 +1,4 @@
-"""Accepted suggestions on their way to Label Studio as annotations, and back out of it.
+"""Writes accepted suggestions to Label Studio as annotations, and deletes withdrawn ones.
 
 Label Studio takes annotations of tasks that are there one by one. The row says `sent` before the
 call begins: after a crash the task is read, and an annotation with our mark is taken for ours.
@@ -62,19 +62,19 @@ def _left_to_people(db: Connection, project_id: int) -> set[TaskId]:
 
 def _write(context: JobContext, studio: StudioClient, item: Acceptance, peoples: bool) -> None:
     database, project_id, task = context.store.database, context.project.id, item.task
-    ours = None
+    annotation_id = None
     if item.state == SENT:
-        ours = _untouched(studio.get_task(task).annotations)
-    if ours is None and peoples:
+        annotation_id = _untouched(studio.get_task(task).annotations)
+    if annotation_id is None and peoples:
         _forget(context, item)  # a person is, or is to be, faster
         return
-    if ours is None:
+    if annotation_id is None:
         if not database.write(
             lambda db: set_acceptance_state(db, project_id, task, SENT, was=item.state)
         ):
             return  # it was given up meanwhile
-        ours = studio.create_annotation(task, regions_from_json(item.result)).id
-    written = ours
+        annotation_id = studio.create_annotation(task, regions_from_json(item.result)).id
+    written = annotation_id
     # What was withdrawn meanwhile stays so, and is deleted next.
     database.write(
         lambda db: set_acceptance_state(db, project_id, task, WRITTEN, written, was=SENT)
@@ -82,18 +82,18 @@ def _write(context: JobContext, studio: StudioClient, item: Acceptance, peoples:
 
 
 def _delete(context: JobContext, studio: StudioClient, item: Acceptance) -> None:
-    found = _untouched(studio.get_task(item.task).annotations)
-    if found is not None:
-        studio.delete_annotation(found)
+    annotation_id = _untouched(studio.get_task(item.task).annotations)
+    if annotation_id is not None:
+        studio.delete_annotation(annotation_id)
     _forget(context, item)
 
 
 def _untouched(annotations: Sequence[AnnotationInfo]) -> int | None:
     """The annotation with our mark that no person has changed."""
-    for known in annotations:
-        times = known.created_at.timestamp(), known.updated_at.timestamp()
-        if is_accepted(regions_to_json(known.result), *times):
-            return known.id
+    for annotation in annotations:
+        times = annotation.created_at.timestamp(), annotation.updated_at.timestamp()
+        if is_accepted(regions_to_json(annotation.result), *times):
+            return annotation.id
     return None
 
 

@@ -17,8 +17,8 @@ def outdated(db: Connection, snapshot: Snapshot, trained: Trained) -> list[TaskI
     for task, version_id in snapshot.predictions.items():
         if version_id not in worse:
             version = get_version(db, version_id)
-            known = version.metrics.get("accuracy") if version else None
-            gain = trained.accuracy.value - (known["value"] if known else 0.0)
+            accuracy = version.metrics.get("accuracy") if version else None
+            gain = trained.accuracy.value - (accuracy["value"] if accuracy else 0.0)
             worse[version_id] = gain >= CLEARLY_BETTER
         if worse[version_id] and task not in snapshot.annotated:
             tasks.append(task)

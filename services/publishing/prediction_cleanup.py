@@ -1,4 +1,4 @@
-"""Old versions: their predictions leave Label Studio a day after a newer one took over.
+"""Deletes old versions' predictions in Label Studio, a day after a newer version is served.
 
 Deleting a prediction that an annotation refers to nulls its `parent_prediction`, and deleting one
 that an annotator has open makes the submit fail. So only predictions go that nothing refers to and
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 BATCH = 20  # deletions in one job: each takes about 0.2 s of Label Studio's time
 
 
-def sweep_old_versions(context: JobContext, studio: StudioClient) -> bool:
+def delete_old_predictions(context: JobContext, studio: StudioClient) -> bool:
     """Delete a few outdated predictions. Returns whether more wait."""
     store, project = context.store, context.project
     before = time.time() - store.settings.keep_versions_hours * 3600

@@ -1,4 +1,4 @@
-"""Our share of Label Studio's time, as a token bucket: short bursts are free, hours are not.
+"""Limits our share of Label Studio's time by a token bucket: bursts are free, hours are not.
 
 The bucket holds up to a minute's share. What a push took is drawn from it, and while it is
 overdrawn, publishing rests until it has filled up again.
@@ -37,8 +37,8 @@ def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
     """
     now = time.time()
     key = BUCKET.of(project_id)
-    known = key.get(db) or Bucket(CAPACITY_SECONDS * share, now)
-    filled = known.level + share * max(now - known.at, 0.0)
+    bucket = key.get(db) or Bucket(CAPACITY_SECONDS * share, now)
+    filled = bucket.level + share * max(now - bucket.at, 0.0)
     level = min(filled, CAPACITY_SECONDS * share) - spent
     key.set(db, Bucket(level, now))
     return now + max(-level, 0.0) / share
@@ -46,8 +46,8 @@ def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
 
 def leisure_at(db: Connection, project_id: int, share: float) -> float:
     """The time (seconds since 1970) from which there is enough for what can wait."""
-    known = BUCKET.of(project_id).get(db)
-    if known is None:
+    bucket = BUCKET.of(project_id).get(db)
+    if bucket is None:
         return 0.0
-    lacking = LEISURE * CAPACITY_SECONDS * share - known.level
-    return known.at + lacking / share
+    lacking = LEISURE * CAPACITY_SECONDS * share - bucket.level
+    return bucket.at + lacking / share

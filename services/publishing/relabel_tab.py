@@ -1,4 +1,4 @@
-"""Labels to look at again, as a tab of Label Studio's Data Manager.
+"""Shows doubtful labels in a tab of Label Studio's Data Manager.
 
 The open edition's label stream never hands out a task again to someone who annotated it, whatever
 its overlap; in a tab, people open the tasks one after another and correct what is wrong.
@@ -73,7 +73,7 @@ class Offer:
 OFFER = dataclass_key("relabel", Offer)
 
 
-def offer_again(context: JobContext, studio: StudioClient) -> None:
+def update_relabel_tab(context: JobContext, studio: StudioClient) -> None:
     """Bring the tab in line with the last review, where that changed."""
     store, project = context.store, context.project
     key, now = OFFER.of(project.id), time.time()

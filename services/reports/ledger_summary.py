@@ -1,4 +1,4 @@
-"""The ledger in a line, for the status page: kept at each learning."""
+"""A summary of the ledger for the status page, made at each learning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ class Summary:
 SUMMARY = dataclass_key("ledger", Summary)
 
 
-def summary(ledger: Ledger) -> Summary:
-    """What the status page says of it."""
+def summarize(ledger: Ledger) -> Summary:
+    """Summarize the ledger for the status page."""
     total, pace = ledger.total, ledger.total.pace
     return Summary(
         annotations=ledger.annotations,
@@ -52,34 +52,34 @@ def summary(ledger: Ledger) -> Summary:
 def new_summary(
     db: Connection, project: Project, annotations: Sequence[AnnotationRecord]
 ) -> Summary | None:
-    """The summary of today, if `annotations` have changed enough since the last; else None."""
-    known, count = SUMMARY.of(project.id).get(db), len(annotations)
-    if known is not None and abs(count - known.annotations) < GROWTH * count:
+    """Summarize anew if `annotations` have changed enough since the last summary; else None."""
+    last, count = SUMMARY.of(project.id).get(db), len(annotations)
+    if last is not None and abs(count - last.annotations) < GROWTH * count:
         return None
-    return summary(read_ledger(db, project, annotations))
+    return summarize(read_ledger(db, project, annotations))
 
 
-def keep_summary(db: Connection, project_id: int, kept: Summary) -> None:
-    """Keep it for the status page, which is made anew every few seconds."""
-    SUMMARY.of(project_id).set(db, kept)
+def save_summary(db: Connection, project_id: int, summary: Summary) -> None:
+    """Store the summary for the status page, which is made anew every few seconds."""
+    SUMMARY.of(project_id).set(db, summary)
 
 
-def kept_summary(db: Connection, project_id: int) -> Summary | None:
-    """The one that was kept; None while nothing was ever suggested."""
-    found = SUMMARY.of(project_id).get(db)
-    return found if found and found.suggested else None
+def stored_summary(db: Connection, project_id: int) -> Summary | None:
+    """The stored summary; None while nothing was ever suggested."""
+    stored = SUMMARY.of(project_id).get(db)
+    return stored if stored and stored.suggested else None
 
 
-def suggestions_in_words(found: Summary) -> str:
+def suggestions_in_words(summary: Summary) -> str:
     """The summary in a sentence for people."""
-    fates = {"kept": found.kept, "edited": found.edited, "rejected": found.rejected}
-    parts = [f"{count / found.suggested:.0%} {name}" for name, count in fates.items()]
-    text = f"{', '.join(parts)} of {found.suggested}"
-    if found.saved is not None:
-        others = "blind tasks" if found.against == "blind" else "tasks without, a hint only"
-        by, way = f"{abs(found.saved):.1f}", "faster" if found.saved > 0 else "slower"
+    fates = {"kept": summary.kept, "edited": summary.edited, "rejected": summary.rejected}
+    parts = [f"{count / summary.suggested:.0%} {name}" for name, count in fates.items()]
+    text = f"{', '.join(parts)} of {summary.suggested}"
+    if summary.saved is not None:
+        others = "blind tasks" if summary.against == "blind" else "tasks without, a hint only"
+        by, way = f"{abs(summary.saved):.1f}", "faster" if summary.saved > 0 else "slower"
         text += f"; as fast as {others}" if by == "0.0" else f"; {by} s {way} than {others}"
-        text += f" ({found.low:+z.1f} to {found.high:+z.1f} s saved)"
-    if found.slow:
-        text += f"; they slow people down at {', '.join(found.slow)}"
+        text += f" ({summary.low:+z.1f} to {summary.high:+z.1f} s saved)"
+    if summary.slow:
+        text += f"; they slow people down at {', '.join(summary.slow)}"
     return text

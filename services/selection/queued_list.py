@@ -1,4 +1,4 @@
-"""The tasks that Label Studio hands out first under a version: those of its shortlists."""
+"""Finds the tasks of a version's shortlists, which Label Studio hands out first."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The end: a served version labels all the rest, in Label Studio and in a table."""
+"""Labels every remaining task with the served version, in Label Studio and in a table."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -88,8 +88,8 @@ def apply(store: Store, project: Project, least: float | None = None) -> Applied
         ApplyError: nothing is served yet, or it can't be read.
     """
     least = store.settings.min_confidence if least is None else least
-    now = take_snapshot(store, project.id)
-    version = now.served
+    snapshot = take_snapshot(store, project.id)
+    version = snapshot.served
     if version is None or version.kind == START:
         raise ApplyError("nothing is learned and served yet: `apprentice status` says why")
     try:
@@ -97,58 +97,58 @@ def apply(store: Store, project: Project, least: float | None = None) -> Applied
     except ArtifactError as error:
         raise ApplyError(f"{version.name} can't be read: {error}") from error
     suggestions: dict[TaskId, Suggestion] = {}
-    free = [task for task in now.tasks if task.ls_id not in now.annotated]
+    free = [task for task in snapshot.tasks if task.ls_id not in snapshot.annotated]
     for part in parts_of(free, PART, attrgetter("ls_id")):
-        suggestions |= answers(store, project, part, predictor, now.config, least)
-    learned = [one for one in now.config.controls if predictor.learned(one) is not None]
-    read = _Reading(now, version, learned, least)
-    rows = [read.row(task, suggestions.get(task.ls_id)) for task in now.tasks]
-    pushing = _push(store, now, version, suggestions)
-    return Applied(version.name, [one.name for one in now.config.controls], rows, pushing)
+        suggestions |= answers(store, project, part, predictor, snapshot.config, least)
+    learned = [one for one in snapshot.config.controls if predictor.learned(one) is not None]
+    read = _Reading(snapshot, version, learned, least)
+    rows = [read.row(task, suggestions.get(task.ls_id)) for task in snapshot.tasks]
+    pushing = _push(store, snapshot, version, suggestions)
+    return Applied(version.name, [one.name for one in snapshot.config.controls], rows, pushing)
 
 
 @dataclass(frozen=True)
 class _Reading:
     """How rows are made of tasks; `learned` are the controls that the version answers."""
 
-    now: Snapshot
+    snapshot: Snapshot
     version: Version
     learned: Sequence[Control]
     least: float
 
     def row(self, task: Task, suggestion: Suggestion | None) -> Row:
         row = self._row(task, suggestion)
-        each = self.now.config.multi_image and task.item != ALL_IMAGES
+        each = self.snapshot.config.multi_image and task.item != ALL_IMAGES
         return replace(row, image=task.item) if each else row
 
     def _row(self, task: Task, suggestion: Suggestion | None) -> Row:
-        said = self.now.labels.get(task.unit)
-        if said is not None:
-            labels = {name: plain_value(value) for name, value in said.items()}
+        label_values = self.snapshot.labels.get(task.unit)
+        if label_values is not None:
+            labels = {name: plain_value(value) for name, value in label_values.items()}
             return Row(task.ls_id, ANNOTATED, labels)
-        if task.ls_id in self.now.annotated:
+        if task.ls_id in self.snapshot.annotated:
             return Row(task.ls_id, SKIPPED, reason="an annotator skipped it, or said nothing")
-        if suggestion is None or (self.now.config.multi_image and not task.usable):
+        if suggestion is None or (self.snapshot.config.multi_image and not task.usable):
             return Row(task.ls_id, MISSING, reason=self._why_not(task))
         asked = self._asked(task)
         labels = self._labels(suggestion, asked, task.item)
-        sure, name = round(suggestion.confidence, 4), self.version.name
+        confidence, name = round(suggestion.confidence, 4), self.version.name
         if len(labels) == len(asked):
-            return Row(task.ls_id, SUGGESTED, labels, sure, name)
+            return Row(task.ls_id, SUGGESTED, labels, confidence, name)
         source = SUGGESTED if labels else UNSURE
-        return Row(task.ls_id, source, labels, sure, name, "less sure than was asked for")
+        return Row(task.ls_id, source, labels, confidence, name, "less sure than was asked for")
 
     def _why_not(self, task: Task) -> str:
         """Why there is no suggestion."""
-        if self.now.config.multi_image and task.uri is None:
+        if self.snapshot.config.multi_image and task.uri is None:
             return "the task has no such image"
-        several = task.embedded_space == self.now.space  # then another one is missing
+        several = task.embedded_space == self.snapshot.space  # then another one is missing
         pending = "not all of its images are" if several else "its image is not"
         return task.image_error or f"{pending} embedded yet"
 
     def _asked(self, task: Task) -> Sequence[Control]:
         """What is asked of this row."""
-        there = self.now.config.at(whole=task.item == ALL_IMAGES).controls
+        there = self.snapshot.config.at(whole=task.item == ALL_IMAGES).controls
         return [control for control in self.learned if control in there]
 
     def _labels(
@@ -166,12 +166,12 @@ class _Reading:
 
 
 def _push(
-    store: Store, now: Snapshot, version: Version, suggestions: Mapping[TaskId, Suggestion]
+    store: Store, snapshot: Snapshot, version: Version, suggestions: Mapping[TaskId, Suggestion]
 ) -> int:
     """Write down what Label Studio lacks. Returns how many predictions that are."""
-    project_id = now.project.id
-    newest = max((annotation.updated_at for annotation in now.annotations), default=0.0)
-    busy = set(now.remaining) if time.time() - newest < AT_WORK_SECONDS else set()
+    project_id = snapshot.project.id
+    newest = max((annotation.updated_at for annotation in snapshot.annotations), default=0.0)
+    busy = set(snapshot.remaining) if time.time() - newest < AT_WORK_SECONDS else set()
     with store.database.read() as db:
         given = _given(db, project_id, version.id)
     new = [

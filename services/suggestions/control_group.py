@@ -1,4 +1,4 @@
-"""Blind tasks: a share that gets no suggestion, to measure what suggestions do to people.
+"""Withholds the suggestions of a control group of tasks, to measure how they sway people.
 
 A task is blind or not for good, whatever the version: drawn by a hash of its id, which is chance as
 far as its image is concerned. A blind task keeps its place in the queue; what it would have been
@@ -15,7 +15,7 @@ from store.tasks.units import TaskId
 
 
 def is_blind(project: Project, task: TaskId, share: float) -> bool:
-    """Whether this task (Label Studio's id) is of the `share` (0 to 1) that is shown nothing."""
+    """Whether a task is in the control group, a `share` (0 to 1) of all tasks."""
     name = f"{project.ls_created}.{project.ls_id}.{task}".encode()
     return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") < share * 2**64
 

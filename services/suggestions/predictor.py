@@ -1,4 +1,4 @@
-"""A version's heads, ready to answer: embeddings in, regions of Label Studio out. Numpy only."""
+"""Applies a version's heads to embeddings; gives regions of Label Studio. Numpy only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Suggestion:
 
 
 class Predictor:
-    """What one version learned, by control."""
+    """The heads of one version, by control."""
 
     def __init__(self, heads: Mapping[str, Learned], space: str) -> None:
         self.heads = dict(heads)

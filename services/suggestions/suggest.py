@@ -1,4 +1,4 @@
-"""Suggestions of a version for embedded tasks."""
+"""Makes a version's suggestions for embedded tasks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,8 +55,8 @@ def answers(
     data = None
     if config.reads_task_data:
         with store.database.read() as db:
-            known = task_data(db, project.id, {task.ls_id for task in kept})
-        data = [known.get(task.ls_id, {}) for task in kept]
+            task_values = task_data(db, project.id, {task.ls_id for task in kept})
+        data = [task_values.get(task.ls_id, {}) for task in kept]
     asked = [(task.ls_id, task.item) for task in kept]
     return suggest_together(predictor, config, asked, x, least, data)
 

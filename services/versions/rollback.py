@@ -1,4 +1,4 @@
-"""Rollback and promote: a person decides which version is served.
+"""Rolls back to a version, or promotes one, at a person's request.
 
 What they decide is written at once, as a publication; the publish job carries it to Label Studio.
 A rollback holds: versions that are learned later wait as candidates until one is promoted.

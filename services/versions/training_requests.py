@@ -1,4 +1,4 @@
-"""What people ask for beyond what happens by itself: training, another backbone, and to stop it."""
+"""Training on request, changing the backbone, and cancelling both."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,93 +26,96 @@ class TrainingKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Wish:
-    """Training that was asked for: it is done once the project's `work` has come to `target`."""
+class TrainingRequest:
+    """Training that a person requested: it is done once the kind's work has come to `target`."""
 
     project_id: int
     kind: TrainingKind
     target: int
-    job: str  # id of the job that will do it, if nothing else is wished for until it starts
+    job: str  # id of the job that will do it, if nothing else is requested until it starts
     backbone: str | None = None  # that the project was given with it, and has to move to
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a wish: `state` is waiting, finished, failed or cancelled."""
+    """The outcome of a request: `state` is waiting, finished, failed or cancelled."""
 
     state: str
     progress: float  # 0 to 1
-    message: str  # what is done now, or what came of it
+    message: str  # for people
 
 
-def wish_for(db: Connection, project_id: int, kind: TrainingKind) -> Wish:
-    """Have the project trained as soon as a worker is free. Asking again changes nothing."""
+def request_training(db: Connection, project_id: int, kind: TrainingKind) -> TrainingRequest:
+    """Request training as soon as a worker is free. A second request changes nothing."""
     if kind is TrainingKind.HEAD:
         # People ask when labels seem to be missing.
         pending_work.want(db, project_id, WorkKind.SYNC)
         pending_work.want(db, project_id, WorkKind.LEARN)
     else:
-        known = pending_work.get_work(db, project_id, WorkKind.FINETUNE)
-        if known is None or known.wanted == known.done:
+        work = pending_work.get_work(db, project_id, WorkKind.FINETUNE)
+        if work is None or work.wanted == work.done:
             pending_work.want(db, project_id, WorkKind.FINETUNE)
-    wanted = pending_work.get_work(db, project_id, kind.work)
-    assert wanted is not None, "it was wanted just now"
-    return Wish(project_id, kind, wanted.wanted, next_job(db, project_id, kind))
+    work = pending_work.get_work(db, project_id, kind.work)
+    assert work is not None, "it was wanted just now"
+    return TrainingRequest(project_id, kind, work.wanted, next_job(db, project_id, kind))
 
 
 def next_job(db: Connection, project_id: int, kind: TrainingKind) -> str:
-    """The id that the next job has, if nothing else is wished for until it starts."""
-    known = pending_work.get_work(db, project_id, kind.work)
-    if known is None:
+    """The id of the next job, if nothing else is requested until it starts."""
+    work = pending_work.get_work(db, project_id, kind.work)
+    if work is None:
         return job_id(kind.work, project_id, 1)
-    if known.wanted == known.done or (kind is TrainingKind.FINETUNE and _is_running(db, known)):
-        return known.job_id
-    return job_id(kind.work, project_id, max(known.wanted, known.enqueued + 1))
+    if work.wanted == work.done or (kind is TrainingKind.FINETUNE and _is_running(db, work)):
+        return work.job_id
+    return job_id(kind.work, project_id, max(work.wanted, work.enqueued + 1))
 
 
-def _is_running(db: Connection, known: pending_work.Work) -> bool:
-    job = get_job(db, known.job_id)
+def _is_running(db: Connection, work: pending_work.Work) -> bool:
+    job = get_job(db, work.job_id)
     return job is not None and job.ended_at is None
 
 
-def outcome(db: Connection, wish: Wish) -> Outcome:
-    """How far the wish is: the job, then the move to a tuned backbone, then the publication."""
-    known = pending_work.get_work(db, wish.project_id, wish.kind.work)
-    assert known is not None, "it was wished for"
-    job = get_job(db, known.job_id)
-    if known.done < wish.target:
+def outcome(db: Connection, request: TrainingRequest) -> Outcome:
+    """Follow the request: its job, then the move to a tuned backbone, then the publication."""
+    work = pending_work.get_work(db, request.project_id, request.kind.work)
+    assert work is not None, "it was requested"
+    job = get_job(db, work.job_id)
+    if work.done < request.target:
         if job is None or job.ended_at is not None:
-            return Outcome("waiting", 0.0, known.error or "waiting for a worker")
+            return Outcome("waiting", 0.0, work.error or "waiting for a worker")
         return Outcome("waiting", job.progress, job.message)
-    if wish.kind is TrainingKind.FINETUNE and known.enqueued < wish.target:
+    if request.kind is TrainingKind.FINETUNE and work.enqueued < request.target:
         return Outcome(CANCELLED, 0.0, "cancelled before it began")
     if job is not None and job.state in ("failed", CANCELLED):
         return Outcome(job.state, job.progress, job.error or job.message)
-    moving = _move_under_way(db, wish)
+    moving = _move_under_way(db, request)
     if moving is not None:
         return moving
-    if version_is_pending(db, wish.project_id, 0.0):
+    if version_is_pending(db, request.project_id, 0.0):
         return Outcome("waiting", 1.0, "publishing to Label Studio")
     return Outcome("finished", 1.0, job.message if job else "")
 
 
-def _move_under_way(db: Connection, wish: Wish) -> Outcome | None:
-    """How far the move is that belongs to the wish; None when it is over."""
-    project = get_project(db, wish.project_id)
+def _move_under_way(db: Connection, request: TrainingRequest) -> Outcome | None:
+    """Follow the move to another backbone that the request needs; None when it is over."""
+    project = get_project(db, request.project_id)
     assert project is not None, "projects are never forgotten"
-    awaited = wish.backbone is not None and base_backbone(project) not in (None, wish.backbone)
+    awaited = request.backbone is not None and base_backbone(project) not in (
+        None,
+        request.backbone,
+    )
     if not awaited and not is_tuned(project.next_backbone or ""):
         return None
     if project.next_error is not None:
         return Outcome("failed", 0.0, project.next_error)
-    embed = pending_work.get_work(db, wish.project_id, WorkKind.EMBED)
+    embed = pending_work.get_work(db, request.project_id, WorkKind.EMBED)
     job = get_job(db, embed.job_id) if embed else None
     progress = job.progress if job and job.ended_at is None else 0.0
     return Outcome("waiting", progress, "embedding all images with the next backbone")
 
 
 def cancel(db: Connection, project_id: int) -> list[str]:
-    """Stop the project's fine-tuning, and the move to its result; in words what was stopped."""
+    """Stop the project's fine-tuning and the move to its result. Returns what was stopped."""
     stopped = []
     if pending_work.cancel(db, project_id, WorkKind.FINETUNE):
         cancel_jobs(db, project_id, WorkKind.FINETUNE)

@@ -1,4 +1,4 @@
-"""Noticing that a long job was cancelled, or that another one has taken its place."""
+"""Watches whether a long job was cancelled or superseded."""
 
 import os
 import signal

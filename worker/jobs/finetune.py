@@ -20,10 +20,10 @@ from services.connections.clients import image_loader
 from services.embedding.backbones import backbone_folder, open_backbone, store_finetuned
 from services.errors import GivenUpError, JobError
 from services.finetuning.plan import Plan, make_plan
-from services.finetuning.policy import Attempt, note_attempt
-from services.finetuning.progress import ShownProgress
-from services.finetuning.retrying_loader import PatientLoader
-from services.finetuning.trial import embed_labelled, try_out
+from services.finetuning.policy import Attempt, save_attempt
+from services.finetuning.progress import ProgressWriter
+from services.finetuning.retrying_loader import RetryingLoader
+from services.finetuning.trial import embed_labelled, evaluate_backbone
 from services.job_context import JobContext
 from services.snapshot import take_snapshot
 from services.training.candidate import Candidate
@@ -147,7 +147,7 @@ class _Finetuning:
     def _tune(self, plan: Plan, cancelled: Callable[[], bool]) -> Finetuned:
         settings = self.store.settings
         loader = image_loader(self.store, self.project.connection_id)
-        patient = PatientLoader(loader, len(plan.items))
+        patient = RetryingLoader(loader, len(plan.items))
         engine = self.folder / "engine"
         try:
             with self.context.step("tune"):
@@ -164,7 +164,7 @@ class _Finetuning:
                         seed=SEED,
                     ),
                     folder=engine,
-                    report=ShownProgress(self.context).show,
+                    report=ProgressWriter(self.context).show,
                     stop=lambda: cancelled() or patient.outage is not None,
                     backbones=backbone_folder(settings),
                 )
@@ -194,7 +194,7 @@ class _Finetuning:
         with self.context.step("gate"):
             now = take_snapshot(self.store, self.project.id)
             report = self._report(plan, tuned)
-            candidate = try_out(self.store, now, plan, space, report, seed=SEED)
+            candidate = evaluate_backbone(self.store, now, plan, space, report, seed=SEED)
             artifact = candidate.keep(self.store, now.config, seed=SEED)
         self._decide(plan, tuned, backbone, candidate, artifact)
 
@@ -215,7 +215,7 @@ class _Finetuning:
             pending_work.check(db, self.context.lease)
             if verdict.accepted:  # what a person decided meanwhile goes before
                 _require_stillness(db, project_id, plan.backbone)
-            note_attempt(db, project_id, Attempt(plan.labels, plan.backbone, verdict.reason))
+            save_attempt(db, project_id, Attempt(plan.labels, plan.backbone, verdict.reason))
             add_tuned(
                 db,
                 project_id,
@@ -250,7 +250,7 @@ class _Finetuning:
         backbone = base_backbone(self.project) or ""
 
         def write(db: Connection) -> None:
-            note_attempt(db, self.project.id, Attempt(self.labels, backbone, reason))
+            save_attempt(db, self.project.id, Attempt(self.labels, backbone, reason))
             pending_work.finish(db, self.context.lease)
             # At once: who waits for the work to be done would take it for a success.
             end_job(db, self.context.job_id, state=FAILED, error=reason)

@@ -6,10 +6,10 @@ from services.connections.clients import studio_for
 from services.job_context import TIME_BOX, JobContext
 from services.publishing.auto_accept_writer import write_accepted
 from services.publishing.pending_answers import publish_pending_answers
-from services.publishing.prediction_cleanup import sweep_old_versions
+from services.publishing.prediction_cleanup import delete_old_predictions
 from services.publishing.push import Pusher, can_wait
 from services.publishing.rate_limit import draw, leisure_at
-from services.publishing.relabel_tab import offer_again
+from services.publishing.relabel_tab import update_relabel_tab
 from store.predictions.publications import pending_publications
 from store.work import pending_work
 from store.work.work_kind import WorkKind
@@ -38,9 +38,9 @@ def _push(context: JobContext, studio: StudioClient) -> bool:
             more = write_accepted(context, studio)
     if not more and context.seconds < TIME_BOX:
         with context.step("relabel"):
-            offer_again(context, studio)
+            update_relabel_tab(context, studio)
         with context.step("sweep"):
-            more = sweep_old_versions(context, studio)
+            more = delete_old_predictions(context, studio)
     return more
 
 

@@ -1,4 +1,4 @@
-"""What every job does alike: open the store, take the lease, report, fail in words."""
+"""Runs the body of a job: opens the store, takes the lease, records how the job ends."""
 
 import time
 from collections.abc import Iterator

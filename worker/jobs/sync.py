@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from services.connections.clients import studio_for
 from services.connections.connect import repair
-from services.finetuning.cleanup import clear_tuned
+from services.finetuning.cleanup import delete_unused_backbones
 from services.job_context import TIME_BOX, JobContext
 from services.sync.records import annotation_record, task_record
 from store.predictions.deletions import delete_tasks
@@ -101,7 +101,7 @@ class _Sync:
                 complete = self._deleted_tasks(info)
         if complete and self.context.seconds < TIME_BOX:
             with self.context.step("clear"):
-                clear_tuned(self.context)
+                delete_unused_backbones(self.context)
         self._finish(complete)
 
     def _gone(self, reason: str) -> None:

@@ -14,7 +14,7 @@ from backend.cli.options import Project as ProjectOption
 from backend.cli.store_access import open_project
 
 if TYPE_CHECKING:
-    from services.versions.training_requests import Outcome, Wish
+    from services.versions.training_requests import Outcome, TrainingRequest
     from store.projects.projects import Project
     from store.store import Store
 
@@ -48,12 +48,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Learn now: heads in seconds, or the backbone too in minutes."""
-    from services.versions.training_requests import Outcome, TrainingKind, wish_for
+    from services.versions.training_requests import Outcome, TrainingKind, request_training
 
     training = TrainingKind(kind.value)
     with open_project(connection, project) as (store, connected):
         named = None if backbone is None else _change_backbone(store, connected, backbone)
-        wish = store.database.write(lambda db: wish_for(db, connected.id, training))
+        wish = store.database.write(lambda db: request_training(db, connected.id, training))
         wish = replace(wish, backbone=named)
         result = _follow(store, wish, quiet=as_json) if wait else Outcome("queued", 0.0, "")
         if as_json:
@@ -77,7 +77,7 @@ def _change_backbone(store: "Store", project: "Project", name: str) -> str:
     return backbone or store.settings.backbone
 
 
-def _follow(store: "Store", wish: "Wish", *, quiet: bool) -> "Outcome":
+def _follow(store: "Store", wish: "TrainingRequest", *, quiet: bool) -> "Outcome":
     """Show a progress bar until the training has ended."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -105,7 +105,9 @@ def _newest(store: "Store", project: "Project") -> dict[str, Any] | None:
     return asdict(records[0]) if records else None
 
 
-def _as_json(store: "Store", project: "Project", wish: "Wish", result: "Outcome") -> dict[str, Any]:
+def _as_json(
+    store: "Store", project: "Project", wish: "TrainingRequest", result: "Outcome"
+) -> dict[str, Any]:
     return {
         "project": project.ls_id,
         "kind": wish.kind.value,
@@ -116,7 +118,9 @@ def _as_json(store: "Store", project: "Project", wish: "Wish", result: "Outcome"
     }
 
 
-def _in_words(store: "Store", project: "Project", wish: "Wish", result: "Outcome") -> str:
+def _in_words(
+    store: "Store", project: "Project", wish: "TrainingRequest", result: "Outcome"
+) -> str:
     from store.versions.versions import START
 
     if result.state == "queued":

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from model.backbones import get_backbone
 from model.backbones.families.tuned import FORMAT, METADATA
 from services.embedding.backbones import local_finetuned
-from services.finetuning.cleanup import clear_tuned
+from services.finetuning.cleanup import delete_unused_backbones
 from services.versions.rollback import VersionError, rollback
 from store.files.artifacts import ArtifactError
 from store.tasks.tasks import list_tasks
@@ -81,7 +81,7 @@ def clear(bench: Workbench) -> None:
 
     generation = bench.store.database.write(prepare)
     with running("sync", bench.project_id, generation) as context:
-        clear_tuned(context)
+        delete_unused_backbones(context)
         bench.store.database.write(lambda db: pending_work.finish(db, context.lease))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.reports.ledger import Ledger, read_ledger
-from services.reports.ledger_summary import SUMMARY, Summary, kept_summary, suggestions_in_words
+from services.reports.ledger_summary import SUMMARY, Summary, stored_summary, suggestions_in_words
 from services.suggestions.control_group import is_blind
 from store.predictions.publications import (
     PredictionItem,
@@ -267,7 +267,7 @@ def test_a_version_withholds_what_blind_tasks_would_show_and_keeps_their_order(
 def test_a_learning_keeps_the_ledger_for_the_status_page(story: Story) -> None:
     story.bench.run("learn")
     with story.bench.store.database.read() as db:
-        assert kept_summary(db, story.bench.project_id) is None
+        assert stored_summary(db, story.bench.project_id) is None
         assert SUMMARY.of(story.bench.project_id).get(db) is not None
     for task in range(1, 9):
         story.give(task, cat())
@@ -278,7 +278,7 @@ def test_a_learning_keeps_the_ledger_for_the_status_page(story: Story) -> None:
     )
     story.bench.run("learn")
     with story.bench.store.database.read() as db:
-        found = kept_summary(db, story.bench.project_id)
+        found = stored_summary(db, story.bench.project_id)
     assert found is not None
     words = suggestions_in_words(found)
     assert words.startswith(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from services.finetuning.policy import Attempt, may_pay, note_attempt
+from services.finetuning.policy import Attempt, may_pay, save_attempt
 from services.snapshot import take_snapshot
 from services.training.finetuned_features import measurable
 from services.training.training_set import training_set
@@ -285,7 +285,7 @@ def test_it_does_not_start_by_itself_again_before_the_labels_have_grown_by_half(
     monkeypatch.setattr("services.finetuning.policy.LEAST_LABELS", 60)
     monkeypatch.setattr("services.finetuning.policy.GOOD_ENOUGH", 1.01)
     tried = Attempt(60, "test:tiny", "refused")
-    workbench.store.database.write(lambda db: note_attempt(db, workbench.project_id, tried))
+    workbench.store.database.write(lambda db: save_attempt(db, workbench.project_id, tried))
     label(workbench, 25)
     workbench.run("learn")
     assert not wants_finetuning(workbench)

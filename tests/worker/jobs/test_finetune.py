@@ -8,7 +8,7 @@ import pytest
 
 from model.finetuning import Progress
 from services.finetuning.policy import last_attempt
-from services.finetuning.progress import ShownProgress, message
+from services.finetuning.progress import ProgressWriter, message
 from services.training.candidate import Candidate
 from services.versions.training_requests import cancel
 from store.projects.projects import change_project
@@ -110,7 +110,7 @@ def test_labels_that_teach_nothing_are_a_reason_not_a_loop(bench: Workbench) -> 
 def cancel_in_training(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancel the job as a person does, once it trains."""
     cancelled = threading.Event()
-    show = ShownProgress.show
+    show = ProgressWriter.show
 
     def watched(self, progress: Progress) -> None:
         show(self, progress)
@@ -118,7 +118,7 @@ def cancel_in_training(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Non
             cancelled.set()
             bench.store.database.write(lambda db: cancel(db, bench.project_id))
 
-    monkeypatch.setattr(ShownProgress, "show", watched)
+    monkeypatch.setattr(ProgressWriter, "show", watched)
 
 
 def test_cancelling_ends_it_and_leaves_nothing(
@@ -187,7 +187,7 @@ def test_a_move_that_a_person_gave_up_is_not_ended_by_learning(
 def test_a_job_whose_place_was_taken_leaves_what_the_other_goes_on_with(
     labelled: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    show = ShownProgress.show
+    show = ProgressWriter.show
 
     def watched(self, progress: Progress) -> None:
         show(self, progress)
@@ -196,7 +196,7 @@ def test_a_job_whose_place_was_taken_leaves_what_the_other_goes_on_with(
                 lambda db: pending_work.revoke(db, labelled.project_id, "finetune")
             )
 
-    monkeypatch.setattr(ShownProgress, "show", watched)
+    monkeypatch.setattr(ProgressWriter, "show", watched)
     labelled.run("finetune")
     assert (folder(labelled) / "plan.json").exists()
     assert wanted(labelled, "finetune")

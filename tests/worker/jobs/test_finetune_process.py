@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from backend.scheduler import Sweeper
-from services.versions.training_requests import TrainingKind, cancel, wish_for
+from services.versions.training_requests import TrainingKind, cancel, request_training
 from store.work import pending_work
 from store.work.jobs import Job, list_jobs
 from tests.support.workbench import Workbench
@@ -66,7 +66,7 @@ class Shop:
 
     def wish(self) -> None:
         self.bench.store.database.write(
-            lambda db: wish_for(db, self.bench.project_id, TrainingKind.FINETUNE)
+            lambda db: request_training(db, self.bench.project_id, TrainingKind.FINETUNE)
         )
 
     def forks(self) -> list[psutil.Process]:
