@@ -84,7 +84,7 @@ def test_every_kind_of_image_is_embedded_and_bad_ones_give_a_reason(bench: Workb
 def test_images_are_embedded_even_where_opening_the_backbone_takes_all_the_time(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.jobs.embed.TIME_BOX", 0.0)
+    monkeypatch.setattr("services.embedding.project_embedding.TIME_BOX", 0.0)
     add(bench, {1: data_uri(noise(1))})
     bench.run("embed")
     assert tasks(bench)[1].embedded_space

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from model.finetuning import Progress
+from services.finetuning.finetune import MOST_LOSSES
 from services.finetuning.policy import last_attempt
 from services.finetuning.progress import ProgressWriter, message
 from services.training.candidate import Candidate
@@ -19,7 +20,6 @@ from store.work.jobs import add_job, end_job, get_job, list_jobs
 from tests.support.workbench import Workbench
 from tests.worker.jobs.test_learn import pretend_published
 from tests.worker.jobs.test_moving import add, bench, tasks, wanted
-from worker.jobs.finetune import MOST_LOSSES
 
 __all__ = ["bench"]
 
