@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegressionCV
 from threadpoolctl import threadpool_limits
 
 from model.embedding import embed_stream, open_embedder
-from model.heads import fit, fit_labels
+from model.heads import FitData, fit, fit_labels
 
 LABELS = (20, 50, 100, 300)
 BAR_POINTS = 1.0
@@ -72,7 +72,7 @@ def compare(name: str, x: NDArray[np.float16], y: NDArray[np.intp], seeds: int) 
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(len(y))
             known, rest = order[:labels], order[labels:]
-            head = fit(x[known], y[known], classes, seed=seed)
+            head = fit(FitData.of(x[known], y[known], classes, seed=seed))
             ours.append(np.mean(head.logits(x[rest]).argmax(axis=1) == y[rest]))
             model = scikit_learn(x[known].astype(np.float32), y[known])
             theirs.append(model.score(x[rest].astype(np.float32), y[rest]))
@@ -95,10 +95,10 @@ def fitting_time() -> None:
     classes = tuple(str(c) for c in range(100))
     several = np.eye(100, dtype=np.float32)[y]
     several[np.arange(5000), rng.integers(0, 100, 5000)] = 1
-    fit(x[:600], y[:600], classes, seed=0)  # imports and page faults
+    fit(FitData.of(x[:600], y[:600], classes, seed=0))  # imports and page faults
     for what, fit_all in (
-        ("one of 100 classes", lambda: fit(x, y, classes, seed=0)),
-        ("several of 100 classes", lambda: fit_labels(x, several, classes, seed=0)),
+        ("one of 100 classes", lambda: fit(FitData.of(x, y, classes, seed=0))),
+        ("several of 100 classes", lambda: fit_labels(FitData.of(x, several, classes, seed=0))),
     ):
         wall, cpu = time.perf_counter(), time.process_time()
         fit_all()

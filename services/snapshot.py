@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 
 from model.active_learning.advice import Advice
 from services.advice import newest_advice
-from services.labels.aggregation import Labels, read_labels
+from services.labels.aggregation import Labels, resolve_labels
 from services.labels.multi_image import image_counts, learned_of, unready
+from services.labels.votes import Votes, read_votes
 from store.predictions.auto_accepts import written_confidences
 from store.predictions.publications import latest_predictions
 from store.predictions.shortlists import (
@@ -45,6 +46,7 @@ class Snapshot:
     config: LabelConfig
     annotations: list[AnnotationRecord]
     annotated: set[TaskId]
+    votes: Votes  # that the labels come from
     labels: Labels
     images: list[Task]  # all that the tasks show
     tasks: list[Task]  # what is learned: images, or all images of a task as one
@@ -120,6 +122,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
         served_id = project.served_version_id
         annotated, drawn = annotated_tasks(db, project_id), drawn_tasks(db, project_id)
         images = list_tasks(db, project_id)
+        votes = read_votes(annotations, config, image_counts(images))
         return Snapshot(
             project=project,
             read_at=read_at,
@@ -127,7 +130,8 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
             config=config,
             annotations=annotations,
             annotated=annotated,
-            labels=read_labels(annotations, config, image_counts(images)),
+            votes=votes,
+            labels=resolve_labels(votes, config),
             images=images,
             tasks=learned_of(images, config),
             served=get_version(db, served_id) if served_id else None,

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.heads import digits, embeddings, textiles
 from model.evaluation.cross_validation import out_of_fold_logits
-from model.heads import fit
+from model.heads import FitData, fit
 from model.statistics.calibration import calibration_error, fit_temperature, softmax
 
 LABELS = 200
@@ -34,8 +34,10 @@ def main() -> None:
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(len(y))
             known, rest = order[:LABELS], order[LABELS:]
-            head = fit(x[known], y[known], classes, seed=seed)
-            logits = out_of_fold_logits(x[known], y[known], known, classes, seed=seed)
+            head = fit(FitData.of(x[known], y[known], classes, seed=seed))
+            logits = out_of_fold_logits(
+                FitData.of(x[known], y[known], classes, groups=known, seed=seed)
+            )
             temperature = fit_temperature(logits, y[known])
             outputs = head.logits(x[rest])
             right = outputs.argmax(axis=1) == y[rest]

@@ -27,7 +27,7 @@ from benchmarks.report import Bar, Outcome, load_average, show
 from model.backbones.families.tuned import install
 from model.embedding import embed_stream, open_embedder
 from model.finetuning import Finetuned, Options, Progress, Target, finetune
-from model.heads import fit
+from model.heads import FitData, fit
 
 BACKBONE = "bundled:lite0"
 TESTED = 400
@@ -84,7 +84,7 @@ def accuracy(backbone: str, labels: int, seed: int, cache: Path) -> float:
     """Of a logistic head on this backbone's features of all the labels, on the tested images."""
     files, y, classes = drawn(labels, seed)
     x = features(backbone, files, cache)
-    head = fit(x[:labels], y[:labels], classes, seed=seed)
+    head = fit(FitData.of(x[:labels], y[:labels], classes, seed=seed))
     return float(np.mean(head.logits(x[labels:]).argmax(axis=1) == y[labels:]))
 
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.heads import digits, embeddings, textiles
 from model.evaluation.head_selection import select
-from model.heads import fit
+from model.heads import FitData, fit
 from model.heads.registry import HEADS
 
 
@@ -31,10 +31,10 @@ def compare(
         order = np.random.default_rng(seed).permutation(len(y))
         known, rest = order[:labels], order[labels:]
         for kind, shares in right.items():
-            head = fit(x[known], y[known], classes, seed=seed, kind=kind)
+            head = fit(FitData.of(x[known], y[known], classes, seed=seed), kind=kind)
             shares.append(float(np.mean(head.logits(x[rest]).argmax(axis=1) == y[rest])))
         start = time.process_time()
-        chosen.append(select(x[known], y[known], classes, seed=seed).kind)
+        chosen.append(select(FitData.of(x[known], y[known], classes, seed=seed)).kind)
         seconds.append(time.process_time() - start)
     means = {kind: float(np.mean(shares)) for kind, shares in right.items()}
     auto = float(np.mean([right[kind][seed] for seed, kind in enumerate(chosen)]))

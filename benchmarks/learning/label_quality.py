@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.heads import digits, embeddings, textiles
 from model.annotators.label_quality import DOUBTFUL, label_quality
 from model.evaluation.cross_validation import out_of_fold_logits
+from model.heads import FitData
 from model.statistics.calibration import fit_temperature, softmax
 
 THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -43,7 +44,7 @@ def plant(y: NDArray[np.intp], share: float, classes: int, seed: int) -> NDArray
 def listed(x: NDArray[np.float16], y: NDArray[np.intp], classes: int, seed: int) -> Listed:
     """Whether each label [N] is listed, by what lists it."""
     names = tuple(str(index) for index in range(classes))
-    logits = out_of_fold_logits(x, y, np.arange(len(y)), names, seed=seed)
+    logits = out_of_fold_logits(FitData.of(x, y, names, groups=np.arange(len(y)), seed=seed))
     p = softmax(logits, temperature=fit_temperature(logits, y))
     quality = label_quality(p, y)
     found = {f"below {limit:g}": quality < limit for limit in THRESHOLDS}

@@ -27,7 +27,7 @@ from model.embedding import embed_stream, open_embedder
 from model.evaluation.head_selection import select
 from model.evaluation.paired_tests import compare
 from model.finetuning import Options, Target, finetune
-from model.heads import Head, fit
+from model.heads import FitData, Head, fit
 from model.heads.registry import HEADS
 from model.statistics.folds import grouped_folds
 from services.finetuning.plan import MEASURING_SHARE
@@ -105,16 +105,16 @@ def once(data: Data, per_class: int, seed: int) -> Seed:
     x, y, classes = data.x, data.y, data.classes
     shares = {}
     for kind in HEADS.names():
-        head = fit(x[known], y[known], classes, seed=seed, kind=kind)
+        head = fit(FitData.of(x[known], y[known], classes, seed=seed), kind=kind)
         shares[kind] = float(right(head, x[rest], y[rest]).mean())
-    selection = select(x[known], y[known], classes, seed=seed)
+    selection = select(FitData.of(x[known], y[known], classes, seed=seed))
     kind = selection.kind
 
     folds = grouped_folds(y[known], np.arange(len(known)), FOLDS, seed=seed)
     unseen = np.empty(len(known), np.bool_)  # right, out of fold
     for fold in range(FOLDS):
         inside, outside = known[folds != fold], known[folds == fold]
-        head = fit(x[inside], y[inside], classes, seed=seed, kind=kind)
+        head = fit(FitData.of(x[inside], y[inside], classes, seed=seed), kind=kind)
         unseen[folds == fold] = right(head, x[outside], y[outside])
 
     held = grouped_folds(y[known], np.arange(len(known)), round(1 / MEASURING_SHARE), seed=seed)
@@ -123,11 +123,11 @@ def once(data: Data, per_class: int, seed: int) -> Seed:
     tuned = tuned_features(data, known, validation, seed)
     seconds = time.monotonic() - began
     seen, held_out = known[~validation], known[validation]
-    trial = fit(tuned[seen], y[seen], classes, seed=seed)
+    trial = fit(FitData.of(tuned[seen], y[seen], classes, seed=seed))
     verdict = compare(
         unseen[validation], right(trial, tuned[held_out], y[held_out]), y[held_out], classes
     )
-    head = fit(tuned[known], y[known], classes, seed=seed)
+    head = fit(FitData.of(tuned[known], y[known], classes, seed=seed))
     shares["fine-tuned"] = float(right(head, tuned[rest], y[rest]).mean())
     tried = may_pay(len(known), float(unseen.mean()), BACKBONE, None)
     chosen = "fine-tuned" if tried and verdict.accepted else kind

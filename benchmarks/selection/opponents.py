@@ -15,7 +15,7 @@ from skactiveml.classifier import MixtureModelClassifier, ParzenWindowClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from model.active_learning.simulation import Asked, Chooser
-from model.heads import Head, fit
+from model.heads import FitData, Head, fit
 from model.selection.geometry import unit_rows
 from model.statistics.calibration import softmax
 
@@ -81,12 +81,8 @@ def _of_committee(
         rows = known[rng.integers(len(known), size=len(known))]
         labels = y[rows].astype(int)
         head = fit(
-            x[rows],
-            labels,
-            asked.head.classes,
-            seed=0,
+            FitData.of(x[rows], labels, asked.head.classes, seed=0, settings_of=asked.head),
             kind=asked.head.kind,
-            settings_of=asked.head,
         )
         ensemble.append(classifier(head, x[rows], labels))
     return strategy.query(x, y, ensemble=ensemble, fit_ensemble=False, batch_size=asked.k)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.active_learning.simulation import Asked, Chooser, Replay
-from model.heads import fit
+from model.heads import FitData, fit
 from model.selection import rows_by
 
 PROPOSE = ("herding", "margin", "badge", "bait", "balanced", "maxherding", "typiclust")
@@ -29,13 +29,15 @@ def oracle(data: Replay) -> Chooser:
         for rows in batches:
             y = [labels[row.tobytes()] for row in _exact(pool.x[rows])]
             grown = fit(
-                np.concatenate([pool.labelled, pool.x[rows]]),
-                np.concatenate([asked.y, y]),
-                head.classes,
-                seed=0,
-                warm_start=head,
+                FitData.of(
+                    np.concatenate([pool.labelled, pool.x[rows]]),
+                    np.concatenate([asked.y, y]),
+                    head.classes,
+                    seed=0,
+                    warm_start=head,
+                    settings_of=head,
+                ),
                 kind=head.kind,
-                settings_of=head,
             )
             right = float(np.mean(grown.logits(data.test_x).argmax(axis=1) == data.test_y))
             if right > most:

@@ -11,7 +11,7 @@ import numpy as np
 
 from model.arrays import Floats, Indices
 from model.evaluation.head_selection import GROWTH
-from model.heads import Head, choose_kind, fit
+from model.heads import FitData, Head, choose_kind, fit
 from model.selection import rows_by
 from model.selection.registry import STRATEGIES, Distribution, Pool
 from model.statistics.calibration import softmax
@@ -147,13 +147,10 @@ class _Learner:
         if settings is not None and (settings.kind != kind or len(y) >= GROWTH * self._chosen_at):
             settings = None
         head = fit(
-            x,
-            y,
-            self._classes,
-            seed=self._seed,
+            FitData.of(
+                x, y, self._classes, seed=self._seed, warm_start=self._last, settings_of=settings
+            ),
             kind=kind,
-            warm_start=self._last,
-            settings_of=settings,
         )
         if settings is None:
             self._settings, self._chosen_at = head, len(y)

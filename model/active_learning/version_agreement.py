@@ -5,19 +5,25 @@ as a sign to stop: Bloodgood and Vijay-Shanker, A method for stopping active lea
 stabilizing predictions, CoNLL 2009, who stop above 0.99 over three models in a row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from model.arrays import Bools, Ints
 from model.targets.schema import Value
 
 STABLE = 0.99
 
 
-def kappa(first: Sequence[Value], second: Sequence[Value]) -> float:
+def kappa(
+    first: Sequence[Value],
+    second: Sequence[Value],
+    agrees: Callable[[Sequence[Value], Sequence[Value]], Bools],
+) -> float:
     """Cohen's κ of two models' predictions for the same N images: 1 if equal, 0 as by chance.
 
-    Numbers count as equal only if they are the same, so they should be rounded before.
+    `agrees` tells which values of two lists [M] say the same. By chance, predictions agree as often
+    as any prediction of the one model with any of the other.
 
     Raises:
         ValueError: the lengths differ, or N is 0.
@@ -25,16 +31,22 @@ def kappa(first: Sequence[Value], second: Sequence[Value]) -> float:
     if len(first) != len(second) or not first:
         raise ValueError("Agreement is told of the same images, and of one at least.")
     # By numpy: each learn job forks anew, and importing scikit-learn would take it seconds.
-    codes: dict[Value, int] = {}
-    a = np.array([codes.setdefault(value, len(codes)) for value in first])
-    b = np.array([codes.setdefault(value, len(codes)) for value in second])
-    observed = float(np.mean(a == b))
-    share_a = np.bincount(a, minlength=len(codes)) / len(a)
-    share_b = np.bincount(b, minlength=len(codes)) / len(b)
-    by_chance = float(share_a @ share_b)
+    said, a = _coded(first)
+    other, b = _coded(second)
+    every_pair = agrees([value for value in said for _ in other], other * len(said))
+    pairs = every_pair.reshape(len(said), len(other))
+    share_a, share_b = np.bincount(a) / len(a), np.bincount(b) / len(b)
+    observed, by_chance = float(np.mean(pairs[a, b])), float(share_a @ pairs @ share_b)
     return 1.0 if by_chance >= 1 else (observed - by_chance) / (1 - by_chance)
 
 
 def stable(kappas: Sequence[float], *, models: int = 3) -> bool:
     """Whether the last `models` agreements, the newest last, are all so high that it may end."""
     return len(kappas) >= models and min(kappas[-models:]) >= STABLE
+
+
+def _coded(values: Sequence[Value]) -> tuple[list[Value], Ints]:
+    """The different values, and for each of [M] values its index among them."""
+    codes: dict[Value, int] = {}
+    indices = np.array([codes.setdefault(value, len(codes)) for value in values])
+    return list(codes), indices

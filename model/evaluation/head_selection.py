@@ -7,14 +7,14 @@ difference: the one-standard-error rule of Breiman and others, Classification an
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.arrays import Bools, Float32s, Floats, Indices, Ints
-from model.heads import Head, choose_kind, fit_each
+from model.arrays import Bools, Indices
+from model.heads import FitData, Head, choose_kind, fit_each
 from model.heads.registry import HEADS
 from model.statistics.folds import grouped_folds
 
@@ -74,30 +74,21 @@ class Selection:
 
 
 def select(
-    x: Floats,
-    y: Ints,
-    classes: tuple[str, ...],
-    *,
-    seed: int,
-    groups: NDArray[np.generic] | None = None,
-    kinds: Iterable[str] | None = None,
-    last: Selection | None = None,
+    data: FitData, *, kinds: Iterable[str] | None = None, last: Selection | None = None
 ) -> Selection:
-    """The kind of head for embeddings x [N, D] of labels y [N], indices into `classes`.
+    """The kind of head that suits labels of one class each, `data.y` [N] indices into classes.
 
-    Rows of equal `groups` [N] are held out together. `kinds` are those to choose among, all without
-    it. `last` is kept, and nothing computed, until the labels have grown by a quarter. With very
-    many labels the slower kinds aren't tried. The same arguments give the same selection.
+    Rows of one group are held out together. `kinds` are those to choose among, all without it.
+    `last` is kept, and nothing computed, until the labels have grown by a quarter. With very many
+    labels the slower kinds aren't tried. The same arguments give the same selection.
     """
+    y = np.asarray(data.y, np.intp)
     allowed = sorted(kinds if kinds is not None else HEADS.names(), key=_complexity)
     if last is not None and last.kind in allowed and not last.due(len(y)):
         return last
     if len(allowed) == 1:
         return Selection(allowed[0], "the only kind allowed", len(y), (), ())
-    x = np.asarray(x, np.float32)
-    label = np.asarray(y, np.intp)
-    groups = np.arange(len(y)) if groups is None else groups
-    held = _held_out(label, groups, seed)
+    held = _held_out(y, data.groups, data.seed)
     if len(y) < LEAST_LABELS or not held:
         kind = choose_kind(y)
         kind = kind if kind in allowed else allowed[0]
@@ -105,7 +96,7 @@ def select(
     tried = [kind for kind in allowed if _affordable(kind, len(y), len(np.unique(y)))]
     left_out = tuple(kind for kind in allowed if kind not in tried)
     tried = tried or allowed[:1]
-    correct = _correct(tried, x, label, classes, groups, held, seed)
+    correct = _correct(tried, replace(data, y=y), held)
     return _choose(tried, correct, len(y), left_out)
 
 
@@ -128,15 +119,7 @@ def _held_out(y: Indices, groups: NDArray[np.generic], seed: int) -> list[Bools]
     return masks if usable and len(np.unique(y)) > 1 else []
 
 
-def _correct(
-    kinds: list[str],
-    x: Float32s,
-    y: Indices,
-    classes: tuple[str, ...],
-    groups: NDArray[np.generic],
-    held: list[Bools],
-    seed: int,
-) -> Bools:
+def _correct(kinds: list[str], data: FitData, held: list[Bools]) -> Bools:
     """Whether heads of each kind were right on the held-out rows [K, M], fold after fold.
 
     The strengths that the first fold's rows chose are taken for all: one number is what they tell.
@@ -144,18 +127,10 @@ def _correct(
     settings: dict[str, Head] = {}
     right = []
     for test in held:
-        heads = fit_each(
-            kinds,
-            x[~test],
-            y[~test],
-            classes,
-            seed=seed,
-            groups=groups[~test],
-            settings_of=settings,
-        )
+        heads = fit_each(kinds, data.part(~test), settings)
         settings = settings or heads
-        guesses = [heads[kind].logits(x[test]).argmax(axis=1) for kind in kinds]
-        right.append(np.array(guesses) == y[test])
+        guesses = [heads[kind].logits(data.x[test]).argmax(axis=1) for kind in kinds]
+        right.append(np.array(guesses) == data.y[test])
     return np.concatenate(right, axis=1)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Bools, Float32s, Float64s, Floats, Int64s, Ints
+from model.statistics.calibration import calibration_error
 from model.statistics.intervals import (
     Estimate,
     bootstrapped_mean,
@@ -186,6 +187,17 @@ def numbers(
         of_guessing=float(np.abs(y - np.median(y)).mean()),
         within=None if half_width is None else wilson_interval(errors <= half_width),
     )
+
+
+def calibration(before: Floats, after: Floats, right: Bools) -> dict[str, Any]:
+    """The calibration error of probabilities [K], without and with a temperature, as JSON."""
+    return {
+        "calibration_error": {
+            "before": calibration_error(before, right),
+            "after": calibration_error(after, right),
+            "n": len(right),
+        }
+    }
 
 
 def _balanced(y: Ints, right: Bools, times: Float32s) -> Estimate:

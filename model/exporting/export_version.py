@@ -13,7 +13,7 @@ from PIL import Image
 from model.backbones import BackboneSpec
 from model.exporting.graph import ExportedControl, ExportedModel, ExportError
 from model.heads.linear import LinearHead
-from model.targets.encoding import plain_target
+from model.targets.schema import schema_json
 
 if TYPE_CHECKING:
     import torch
@@ -77,12 +77,12 @@ def _described(control: ExportedControl) -> dict[str, Any]:
     return (
         {
             "name": control.name,
-            "form": learned.form,
             "classes": control.classes,
-            "target": plain_target(control.target),
+            "target": schema_json(control.target),
             "head": head.kind,
             "power": head.power,
-            "above": control.above,
+            "activation": control.output.activation,
+            "above": [list(pair) for pair in control.output.above],
         }
         | learned.settings()
         | {"temperature": learned.temperature}

@@ -1,16 +1,14 @@
 """A backbone and its heads as one PyTorch module: pixels in, probabilities out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from model.arrays import Indices
 from model.backbones import BackboneSpec
 from model.heads.linear import LinearHead
-from model.targets.encoding import choosable
-from model.targets.registry import CalibratedLabels, Learned
+from model.targets.learned import Activation, Learned, Output
 from model.targets.schema import TargetSchema
 
 
@@ -27,19 +25,21 @@ class ExportedControl:
     target: TargetSchema
 
     @property
-    def kept(self) -> Indices:
-        """The outputs of the head that an annotator could choose today."""
-        return np.flatnonzero(choosable(self.target, self.learned.head.classes))
-
-    @property
-    def above(self) -> list[tuple[int, int]]:
-        """Pairs of outputs of which the second is at least as probable as the first, in order."""
-        return self.learned.above if isinstance(self.learned, CalibratedLabels) else []
+    def output(self) -> Output:
+        """What is made of the head's outputs."""
+        return self.learned.output(self.target)
 
     @property
     def classes(self) -> list[str]:
         """Their names, in the order of the exported outputs."""
-        return [self.learned.head.classes[index] for index in self.kept]
+        return [self.learned.head.classes[index] for index in self.output.kept]
+
+
+ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": lambda outputs: torch.softmax(outputs, dim=1),
+    "sigmoid": torch.sigmoid,
+    "identity": lambda outputs: outputs,
+}
 
 
 class ExportedHead(torch.nn.Module):
@@ -53,15 +53,16 @@ class ExportedHead(torch.nn.Module):
                 f"{control.name} is answered by a {head.kind} head, which only Apprentice runs: "
                 "export a version whose heads are linear (logistic, ridge, svm, prototype)"
             )
-        self.form = control.learned.form
+        output = control.output
+        self.activation = output.activation
         self.power = float(head.power)
         self.temperature = float(control.learned.temperature)
-        self.above = control.above
+        self.above = list(output.above)
         self.register_buffer("weight", torch.from_numpy(head.weight.copy()))
         # Where a class has no label its bias is −∞: what is as good as that is safe in any runtime.
         bias = np.maximum(head.bias, np.float32(-1e9))
         self.register_buffer("bias", torch.from_numpy(bias))
-        self.register_buffer("kept", torch.from_numpy(control.kept.astype(np.int64)))
+        self.register_buffer("kept", torch.from_numpy(output.kept.astype(np.int64)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """As `LinearHead.logits` and what `Learned` makes of them, in PyTorch."""
@@ -70,10 +71,7 @@ class ExportedHead(torch.nn.Module):
             x = torch.sign(x) * torch.abs(x) ** self.power
         x = x / torch.clamp(torch.linalg.vector_norm(x, dim=1, keepdim=True), min=1e-12)
         outputs = x @ self.get_buffer("weight") + self.get_buffer("bias")
-        if self.form == "number":
-            return outputs
-        scaled = outputs / self.temperature
-        p = torch.sigmoid(scaled) if self.form == "multi" else torch.softmax(scaled, dim=1)
+        p = ACTIVATIONS[self.activation](outputs / self.temperature)
         if self.above:
             columns = list(torch.unbind(p, dim=1))
             for child, parent in self.above:

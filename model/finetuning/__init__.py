@@ -1,6 +1,6 @@
 """Fine-tunes a backbone on labelled images. Importing this package doesn't import torch."""
 
-from model.finetuning.options import Options, Target
+from model.finetuning.options import Options, Target, tuning_target
 from model.finetuning.pipeline import finetune
 from model.finetuning.progress import Cancelled, Progress
 from model.finetuning.results import CannotFinetuneError, Evaluation, Finetuned
@@ -14,4 +14,5 @@ __all__ = [
     "Progress",
     "Target",
     "finetune",
+    "tuning_target",
 ]

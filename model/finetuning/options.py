@@ -7,9 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Bools
+from model.finetuning.results import CannotFinetuneError
+from model.targets.kind import get_kind, learning_of
+from model.targets.labels import EncodedLabels
+from model.targets.tuning.loss import TuningLoss
 
 Method = Literal["auto", "full", "stages", "last", "lora"]
-Kind = Literal["single", "multi", "number"]
+NO_LOSS = "backbones are not fine-tuned on labels of the kind {!r}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,23 +21,39 @@ class Target:
     """The labels of one control. A row without a label has −1 or NaN."""
 
     name: str
-    kind: Kind
+    kind: str  # in `TARGETS`, of one that has a loss for fine-tuning
     classes: tuple[str, ...]  # in the order of outputs; empty for a number
     y: NDArray[Any]  # single: [N] indices; multi: [N, C] of 0 and 1; number: [N]
 
     @property
+    def loss(self) -> TuningLoss:
+        """The loss that is minimised. CannotFinetuneError when the kind has none."""
+        loss = get_kind(self.kind).tuning
+        if loss is None:
+            raise CannotFinetuneError(f"{self.name}: {NO_LOSS.format(self.kind)}")
+        return loss
+
+    @property
     def width(self) -> int:
         """The number of the network's outputs for it."""
-        return 1 if self.kind == "number" else len(self.classes)
+        return self.loss.width(self.classes)
 
     def labelled(self) -> Bools:
         """[N] whether a row has a label, or part of one."""
-        y: NDArray[Any] = np.asarray(self.y)
-        present: Bools = np.isfinite(y)
-        if self.kind != "number":
-            present = present & (y >= 0)
+        present = self.loss.labelled(np.asarray(self.y))
         rows: Bools = np.any(present.reshape(len(present), -1), axis=1)
         return rows
+
+
+def tuning_target(name: str, labels: EncodedLabels, count: int) -> tuple[Target | None, str | None]:
+    """The target of a control's labels among `count` images; or None, and why there is none."""
+    kind = learning_of(labels)
+    if (reason := kind.reason(labels)) is not None:
+        return None, reason
+    if kind.tuning is None:
+        return None, NO_LOSS.format(labels.kind)
+    y = kind.tuning.of_all_rows(labels, count)
+    return Target(name, labels.kind, labels.names, y), None
 
 
 @dataclass(frozen=True)

@@ -130,11 +130,7 @@ def _check(specification: Specification, items: int) -> None:
     if unknown := set(specification.heads) - set(names):
         raise ValueError(f"heads are given that belong to no target: {', '.join(sorted(unknown))}.")
     for target in specification.targets:
-        wanted = (items, target.width) if target.kind == "multi" else (items,)
-        if np.shape(target.y) != wanted:
-            raise ValueError(f"y of {target.name} must be {wanted}, not {np.shape(target.y)}.")
-        if target.kind == "single" and np.max(target.y, initial=-1) >= target.width:
-            raise ValueError(f"y of {target.name} holds an index beyond its classes.")
+        target.loss.check(target.name, target.y, items, target.width)
 
 
 def _counted(report: Callable[[Progress], None], count: int) -> Callable[[int], None]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from model.arrays import Bools
 from model.finetuning.options import Options, Target
-from model.heads import Head, head_from_arrays
+from model.heads import Head
+from model.targets.kind import get_kind
 
 SPECIFICATION, ARRAYS = "job.json", "job.npz"
 TUNED, OUTPUTS, RESULT = "tuned.safetensors", "outputs.safetensors", "result.json"
@@ -75,12 +76,12 @@ class Specification:
                 for number, (name, kind, classes) in enumerate(saved["targets"])
             )
             numbers = {target.name: number for number, target in enumerate(targets)}
-            heads = {
-                name: head_from_arrays(
-                    kind, tuple(classes), _with_prefix(arrays, f"head{numbers[name]}.")
-                )
-                for name, (kind, classes) in saved["heads"].items()
-            }
+            heads = {}
+            for name, (kind, classes) in saved["heads"].items():
+                number = numbers[name]
+                of_head = _with_prefix(arrays, f"head{number}.")
+                load_head = get_kind(targets[number].kind).load_head
+                heads[name] = load_head(kind, tuple(classes), of_head)
             validation = arrays["validation"]
         backbones = Path(saved["backbones"]) if saved["backbones"] else None
         options = Options(**saved["options"])

@@ -12,10 +12,11 @@ from model.heads.fit_heads import (
     head_from_arrays,
 )
 from model.heads.number import NumberHead
-from model.heads.registry import HEADS, Head
+from model.heads.registry import HEADS, FitData, Head
 
 __all__ = [
     "HEADS",
+    "FitData",
     "Head",
     "NumberHead",
     "choose_kind",

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.arrays import Bools, Floats, Ints
+from model.arrays import Bools, Ints
 from model.heads import labels, number
-from model.heads.features import Prepared
 from model.heads.linear import LinearHead
 from model.heads.number import NumberHead
 from model.heads.registry import HEADS, FitData, Head
@@ -30,80 +29,42 @@ def choose_kind(y: Ints) -> str:
     return "prototype" if seen < 2 or len(y) < LOGISTIC_LABELS * seen else "logistic"
 
 
-def fit(
-    x: Floats,
-    y: Ints,
-    classes: tuple[str, ...],
-    *,
-    seed: int,
-    warm_start: Head | None = None,
-    groups: NDArray[np.generic] | None = None,
-    weight: Floats | None = None,
-    kind: str | None = None,
-    settings_of: Head | None = None,
-) -> Head:
-    """A head fitted on embeddings x [N, D] of labels y [N], indices into `classes`.
+def fit(data: FitData, *, kind: str | None = None) -> Head:
+    """A head fitted on labels of one class each, `data.y` [N] indices into `data.classes`.
 
     Prototypes below LOGISTIC_LABELS labels a class, else logistic regression, unless `kind` says
-    which. `groups` [N] are equal for near-duplicates, which then are never on both sides of a
-    split. `weight` [N] is how much each row counts, 1 without it; an image whose label is in doubt
-    may have a row for each class. `warm_start` makes it faster: the optimum is the same, and met
-    within a small tolerance. `settings_of` is a head whose strength is taken instead of choosing
-    one. Rows that hold NaN or infinity, or weigh nothing, are left out. The same arguments give the
-    same arrays, bit for bit.
-    ValueError when no row is left; UnknownNameError for an unknown kind.
+    which. An image whose label is in doubt may have a row for each class, with a weight each.
+    `data.warm_start` makes it faster: the optimum is the same, and met within a small tolerance.
+    Rows that hold NaN or infinity, or weigh nothing, are left out. The same data gives the same
+    arrays, bit for bit.
+
+    Raises:
+        ValueError: no row is left.
+        UnknownNameError: there is no such kind.
     """
-    data = _fit_data(x, y, classes, seed, warm_start, groups, weight)
+    data = _usable(data)
     kind = kind or choose_kind(data.y)
-    settings = {} if settings_of is None else {kind: settings_of}
-    return _fit_each([kind], data, settings)[kind]
+    return _fit_each([kind], data, {kind: data.settings_of})[kind]
 
 
 def fit_each(
-    kinds: Sequence[str],
-    x: Floats,
-    y: Ints,
-    classes: tuple[str, ...],
-    *,
-    seed: int,
-    groups: NDArray[np.generic] | None = None,
-    settings_of: Mapping[str, Head],
+    kinds: Sequence[str], data: FitData, settings_of: Mapping[str, Head]
 ) -> dict[str, Head]:
     """A head of each of `kinds`, as `fit` gives it, for less than all of them one by one.
 
     `settings_of` are heads by kind.
     """
-    return _fit_each(kinds, _fit_data(x, y, classes, seed, None, groups, None), settings_of)
+    return _fit_each(kinds, _usable(data), settings_of)
 
 
-def _fit_data(
-    x: Floats,
-    y: Ints,
-    classes: tuple[str, ...],
-    seed: int,
-    warm_start: Head | None,
-    groups: NDArray[np.generic] | None,
-    weight: Floats | None,
-) -> FitData:
-    x = np.asarray(x, np.float32)
-    groups = np.arange(len(y)) if groups is None else groups
-    counted = np.ones(len(y), np.float32) if weight is None else np.asarray(weight, np.float32)
-    usable = np.isfinite(x).all(axis=1) & (counted > 0)
+def _usable(data: FitData) -> FitData:
+    usable = np.isfinite(data.x).all(axis=1) & (data.weight > 0)
     _require_rows(usable)
-    return FitData(
-        Prepared(x[usable]),
-        np.asarray(y[usable], np.intp),
-        groups[usable],
-        counted[usable],
-        classes,
-        seed,
-        warm_start,
-        None,
-    )
+    return replace(data.part(usable), y=np.asarray(data.y[usable], np.intp))
 
 
 def _fit_each(
-    kinds: Sequence[str], data: FitData, settings_of: Mapping[str, Head]
+    kinds: Sequence[str], data: FitData, settings_of: Mapping[str, Head | None]
 ) -> dict[str, Head]:
     # One thread: the sums then don't depend on how many cores there are, and on a busy machine
     # several threads that wait for each other are slower than one.
@@ -114,60 +75,32 @@ def _fit_each(
         }
 
 
-def fit_labels(
-    x: Floats,
-    y: Floats,
-    classes: tuple[str, ...],
-    *,
-    seed: int,
-    groups: NDArray[np.generic] | None = None,
-    warm_start: Head | None = None,
-    settings_of: Head | None = None,
-) -> Head:
+def fit_labels(data: FitData) -> Head:
     """A head for any number of classes at once: sigmoid(logits) are its probabilities.
 
-    y [N, C] is 1 where the image has the class, 0 where it has not, NaN where nobody said. A class
-    that no row has gets −inf, one that every row has the same finite logit everywhere. The rest is
-    as for `fit`.
+    `data.y` [N, C] is 1 where the image has the class, 0 where it has not, NaN where nobody said. A
+    class that no row has gets −inf, one that every row has the same finite logit everywhere.
+    Weights are not looked at. The rest is as for `fit`.
     """
-    x = np.asarray(x, np.float32)
-    y = np.asarray(y, np.float32)
-    groups = np.arange(len(y)) if groups is None else groups
-    usable = np.asarray(np.isfinite(x).all(axis=1) & np.isfinite(y).any(axis=1), np.bool_)
+    y = np.asarray(data.y, np.float32)
+    usable = np.asarray(np.isfinite(data.x).all(axis=1) & np.isfinite(y).any(axis=1), np.bool_)
     _require_rows(usable)
     with _one_thread():
-        return labels.fit_labels(
-            x[usable],
-            y[usable],
-            classes,
-            groups[usable],
-            seed=seed,
-            warm_start=warm_start,
-            settings_of=settings_of,
-        )
+        return labels.fit_labels(replace(data.part(usable), y=y[usable]))
 
 
-def fit_number(
-    x: Floats,
-    y: Floats,
-    *,
-    seed: int,
-    groups: NDArray[np.generic] | None = None,
-    settings_of: Head | None = None,
-) -> NumberHead:
-    """A head for a number: ridge regression of y [N], NaN where unknown.
+def fit_number(data: FitData) -> NumberHead:
+    """A head for a number: ridge regression of `data.y` [N], NaN where unknown.
 
-    Its strength is chosen by leaving out each of `groups` in turn, and so is the error that
-    `NumberHead.reach` speaks of. Nothing in it is random, whatever the `seed`. The rest is as for
-    `fit`.
+    Its strength is chosen by leaving out each of the groups in turn, and so is the error that
+    `NumberHead.reach` speaks of. Nothing in it is random, whatever the seed. Weights are not looked
+    at. The rest is as for `fit`.
     """
-    x = np.asarray(x, np.float32)
-    y = np.asarray(y, np.float64)
-    groups = np.arange(len(y)) if groups is None else groups
-    usable: Bools = np.isfinite(x).all(axis=1) & np.isfinite(y)
+    y = np.asarray(data.y, np.float64)
+    usable: Bools = np.isfinite(data.x).all(axis=1) & np.isfinite(y)
     _require_rows(usable)
     with _one_thread():
-        return number.fit_number(x[usable], y[usable], groups[usable], settings_of=settings_of)
+        return number.fit_number(replace(data.part(usable), y=y[usable]))
 
 
 def head_from_arrays(

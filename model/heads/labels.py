@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Bools, Float32s, Indices
-from model.heads.features import Prepared
 from model.heads.fitting import solver
 from model.heads.fitting.penalty_search import (
     FIT_TOLERANCE,
@@ -21,25 +20,17 @@ from model.heads.fitting.penalty_search import (
     widened,
 )
 from model.heads.linear import LinearHead
-from model.heads.registry import Head
+from model.heads.registry import FitData
 
 KIND = "labels"
 
 
-def fit_labels(
-    x: Float32s,
-    y: Float32s,
-    classes: tuple[str, ...],
-    groups: NDArray[np.generic],
-    *,
-    seed: int,
-    warm_start: Head | None,
-    settings_of: Head | None,
-) -> LinearHead:
+def fit_labels(data: FitData) -> LinearHead:
     """A head for finite rows x [N, D] and labels y [N, C] of 0 and 1, NaN where unknown.
 
     A class that no row has gets −inf, one that every known row has a constant.
     """
+    y, classes, prepared = data.y, data.classes, data.prepared
     known = np.isfinite(y)
     target = np.where(known, y, 0).astype(np.float32)
     having = target.sum(axis=0)
@@ -48,18 +39,18 @@ def fit_labels(
     # Half a row on either side (Jeffreys' prior): the odds of a class that every row has.
     constant = np.log((having + 0.5) / (lacking + 0.5))
     bias = np.where(having > 0, constant, -np.inf).astype(np.float32)
-    weight = np.zeros((x.shape[1], len(classes)), np.float32)
-    prepared = Prepared(x)
+    weight = np.zeros((data.x.shape[1], len(classes)), np.float32)
     penalty = PRESUMED
     if len(learned):
         z = prepared.z
         targets, counted = target[:, learned], known[:, learned].astype(np.float32)
         names: Sequence[str] = [classes[index] for index in learned]
-        start = start_from(warm_start, KIND, names, prepared)
-        if isinstance(settings_of, LinearHead) and settings_of.kind == KIND:
-            penalty = settings_of.penalty
+        start = start_from(data.warm_start, KIND, names, prepared)
+        settings = data.settings_of
+        if isinstance(settings, LinearHead) and settings.kind == KIND:
+            penalty = settings.penalty
         else:
-            penalty, tried = _choose_penalty(z[:, :SEARCH_RANK], targets, counted, groups, seed)
+            penalty, tried = _choose_penalty(z[:, :SEARCH_RANK], targets, counted, data)
             start = start if start.any() else widened(tried, start)
         w = solver.minimise(
             solver.problem(z, targets, counted),
@@ -80,7 +71,7 @@ def rarest_class(y: NDArray[Any]) -> Indices:
 
 
 def _choose_penalty(
-    z: Float32s, target: Float32s, known: Float32s, groups: NDArray[np.generic], seed: int
+    z: Float32s, target: Float32s, known: Float32s, data: FitData
 ) -> tuple[float, list[Float32s]]:
     """The penalty with the least log-loss over all classes on rows that were held out.
 
@@ -97,7 +88,7 @@ def _choose_penalty(
 
     # Folds are balanced by each row's rarest class: it is the one that a fold may lack.
     strata = rarest_class(target)
-    trials = [trial(train, test) for train, test in splits(strata, groups, seed=seed)]
+    trials = [trial(train, test) for train, test in splits(strata, data.groups, seed=data.seed)]
     if not trials:
         return PRESUMED, []
     tolerance = SEARCH_TOLERANCE * target.shape[1]

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.arrays import Float32s, Float64s, Floats
-from model.heads.features import Prepared
 from model.heads.fitting.least_squares import fit_ridge
 from model.heads.linear import LinearHead
-from model.heads.registry import Head
+from model.heads.registry import FitData
 
 KIND = "number"
 CLASSES = ("value",)  # a number is the one output of a head that is linear like the others
@@ -56,24 +55,21 @@ class NumberHead(LinearHead):
         return cls(kind, classes, line.weight, line.bias, line.power, line.penalty, errors)
 
 
-def fit_number(
-    x: Float32s,
-    y: Floats,
-    groups: NDArray[np.generic],
-    *,
-    settings_of: Head | None,
-) -> NumberHead:
+def fit_number(data: FitData) -> NumberHead:
     """A head for finite rows x [N, D] and values y [N], N at least one."""
-    prepared = Prepared(x)
-    values = np.asarray(y, np.float64)
+    prepared, settings = data.prepared, data.settings_of
+    penalty = None
+    if isinstance(settings, LinearHead) and settings.kind == KIND:
+        penalty = settings.penalty
+    values = np.asarray(data.y, np.float64)
     middle = float(values.mean())
     unit = float(values.std()) or 1.0
     ridge = fit_ridge(
         prepared.z,
         ((values - middle) / unit)[:, None],
-        np.ones(len(y), np.float32),
-        groups,
-        penalty=settings_of.penalty if isinstance(settings_of, NumberHead) else None,
+        np.ones(len(values), np.float32),
+        data.groups,
+        penalty=penalty,
     )
     weight, bias = prepared.basis.to_features(ridge.w.astype(np.float32))
     errors = np.abs(ridge.left_out[:, 0] * unit + middle - values)

@@ -1,18 +1,20 @@
-"""What a fitted head says about an image, as a label that can be suggested."""
+"""A calibrated head, and the answers that it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-from model.arrays import Float32s, Floats
+from model.arrays import Float32s, Floats, Indices
 from model.heads import Head
-from model.targets.encoding import Form
-from model.targets.schema import ClassName, TargetSchema, Value
+from model.targets.schema import ClassName, Value
 
 # For each row, the classes that come with its task's data; None where they don't.
 Offers: TypeAlias = Sequence[frozenset[ClassName] | None] | None
+
+# What an exported model applies to a head's outputs.
+Activation: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,27 @@ class Answer:
 NOTHING = Answer(None, 0.0, 0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What an exported model makes of a head's outputs.
+
+    `above` are pairs of outputs, in order: the second is raised to the first where it is less.
+    """
+
+    activation: Activation
+    kept: Indices  # the outputs that are exported, in order
+    above: Sequence[tuple[int, int]] = ()
+
+
 class Learned(Protocol):
-    """A head, with what makes labels of its outputs. It needs numpy alone."""
+    """A head, with what makes labels of its outputs. It needs numpy alone.
+
+    A `target` is the schema as it is today, of a kind that the head can answer for (`fits`).
+    """
 
     @property
-    def form(self) -> Form:
-        """How the target was learned."""
+    def kind(self) -> str:
+        """The kind that learned it, as `EncodedLabels.kind`."""
 
     @property
     def head(self) -> Head:
@@ -41,21 +58,31 @@ class Learned(Protocol):
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by; 1 for a number."""
+        """What logits are divided by; 1 where outputs are no logits."""
+
+    @property
+    def tolerance(self) -> float:
+        """How near a value must be to the truth to count as right; 0 for classes."""
 
     def answers(
-        self, x: Floats, target: TargetSchema, *, least: float = 0.5, offers: Offers = None
+        self, x: Floats, target: Any, *, least: float = 0.5, offers: Offers = None
     ) -> list[Answer]:
         """Answers for embeddings [N, D], of what `target` still has.
 
         Of several classes, those with a probability of at least `least` and of one half.
         """
 
-    def decide(self, outputs: Floats, target: TargetSchema) -> list[Value]:
+    def decide(self, outputs: Floats, target: Any) -> list[Value]:
         """The labels that outputs [N, C] of the head stand for, sure or not."""
+
+    def confidence(self, outputs: Floats) -> Floats:
+        """How sure the labels of outputs [N, C] are: [N], 0 to 1, NaN for outputs of NaN."""
 
     def spread(self, x: Floats) -> Float32s:
         """[N, K] a distribution a row, the flatter the less sure: what choosing looks at."""
 
+    def output(self, target: Any) -> Output:
+        """What an exported model makes of the head's outputs."""
+
     def settings(self) -> dict[str, Any]:
-        """What `load` needs beside the head, as JSON."""
+        """As JSON the kind, stored as "form", and what its `load` needs beside the head."""

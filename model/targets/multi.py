@@ -1,107 +1,274 @@
-"""Any of several classes, each for itself: sigmoids; in a tree, none below what is above it."""
+"""Any of several classes, each for itself: sigmoids."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, ClassVar
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model.arrays import Bools, Float32s, Floats
-from model.heads import Head
-from model.statistics.calibration import sigmoid
-from model.targets.encoding import Form, choosable, path_of, value_of
-from model.targets.learned import NOTHING, Answer, Offers
-from model.targets.schema import Paths, TargetSchema, Value
+from model.annotators.consensus import consensus_by_class
+from model.annotators.label_quality import label_quality_by_class
+from model.annotators.soft_labels import MOST_CELLS
+from model.annotators.vote_matrix import Annotator, VoteMatrix
+from model.arrays import Float32s, Float64s, Floats, Ints
+from model.evaluation.cross_validation import fold_by_fold
+from model.evaluation.metrics import calibration, multi_label
+from model.heads import FitData, Head, fit_labels
+from model.heads.labels import rarest_class
+from model.statistics.calibration import fit_sigmoid_temperature, sigmoid
+from model.targets.calibrated_labels import THERE, CalibratedLabels
+from model.targets.class_labels import LEAST_LIKELY, C, ClassKind
+from model.targets.kind import TARGETS
+from model.targets.labels import EncodedLabels, Opinions, SoftLabels
+from model.targets.schema import ClassSchema, Value
+from model.targets.tuning.binary_cross_entropy import BinaryCrossEntropy
+from model.targets.tuning.loss import TuningLoss
 
-THERE = 0.5  # the probability from which a class is said to be there
+T = TypeVar("T")
+
+# Labels that say that a class isn't there. As long as a class that came later has fewer, labels
+# from before it came count as saying so: or it would be seen everywhere.
+LEAST_WITHOUT = 20
 
 
-@dataclass(frozen=True)
-class CalibratedLabels:
-    """A head with a logit a class. `tree`: its classes are names of paths."""
+@TARGETS.register("multi")
+class MultiKind(ClassKind[C]):
+    """Any number of classes an image."""
 
-    head: Head
-    temperature: float
-    tree: bool
+    learned_kinds = frozenset({"single", "multi"})
 
-    form: ClassVar[Form] = "multi"
+    @property
+    def tuning(self) -> TuningLoss:
+        """Binary cross-entropy."""
+        return BinaryCrossEntropy()
 
-    def probabilities(self, x: Floats) -> Float32s:
-        """[N, D] embeddings to [N, C] probabilities, in the order of `head.classes`.
+    def resolve(self, schema: C, values: Sequence[Value]) -> Value:
+        """The classes that most have; with half of the votes, those that the newest has.
 
-        In a tree, what lies above a class is at least as probable as the class.
+        Where most see something, but none the same, what the newest of them sees.
         """
-        return self.of_logits(self.head.logits(x))
+        sets = [value for value in values if isinstance(value, frozenset)]
+        agreed = self.majority(schema, sets)
+        seeing = [each for each in sets if each]
+        return agreed if agreed or 2 * len(seeing) <= len(sets) else seeing[-1]
 
-    def answers(
-        self, x: Floats, target: TargetSchema, *, least: float = 0.5, offers: Offers = None
-    ) -> list[Answer]:
-        """The classes that are probable enough; as sure as the least sure of all classes."""
-        p = self.probabilities(x)
-        same = choosable(target, self.head.classes)
-        found = []
-        for row, of_row in enumerate(p):
-            offer = offers[row] if offers is not None else None
-            mask = same if offer is None else choosable(target, self.head.classes, offer)
-            if not mask.any() or np.isnan(of_row).any():
-                found.append(NOTHING)
-                continue
-            there = self._chosen(mask & (of_row >= max(least, THERE)))
-            doubt = np.maximum(of_row, 1 - of_row)[mask].min()
-            score = of_row[there].min() if there.any() else doubt
-            found.append(Answer(self._value(there, target), float(score), float(doubt)))
+    def majority(self, schema: C, sets: Sequence[frozenset[Any]]) -> frozenset[Any]:
+        """The classes that most of the sets have."""
+        return majority(sets)
+
+    def is_edit(self, suggested: Value, label: Value) -> bool:
+        """Whether a class is left."""
+        both = isinstance(suggested, frozenset) and isinstance(label, frozenset)
+        return both and bool(suggested & label)  # type: ignore[operator]
+
+    def plain(self, value: Value) -> list[str]:
+        """The sorted names."""
+        return sorted(value) if isinstance(value, frozenset) else []
+
+    def tracked_classes(self, schema: C) -> Sequence[str]:
+        """All of the config's own."""
+        return schema.listed
+
+    def encode(self, schema: C, values: Sequence[Value | None]) -> EncodedLabels:
+        """A row of 0 and 1 a label."""
+        rows, said, names = self.names_by_label(schema, values, above=True)
+        code = {name: index for index, name in enumerate(names)}
+        y = np.zeros((len(said), len(names)), np.float32)
+        for row, chosen in enumerate(said):
+            y[row, [code[name] for name in chosen]] = 1
+        return EncodedLabels("multi", names, rows, y)
+
+    def decode(self, schema: C, names: Sequence[str], y: NDArray[Any]) -> list[Value]:
+        """The classes that are there, or more probable than not."""
+        return [schema.value_of([names[i] for i in np.flatnonzero(row >= THERE)]) for row in y]
+
+    def pack(self, schema: C, names: Sequence[str], values: Sequence[Value]) -> NDArray[Any]:
+        """[M, C] of 0 and 1."""
+        indices_of = _indices_of(schema, names)
+        there = np.zeros((len(values), len(names)), np.uint8)
+        for row, value in enumerate(values):
+            there[row, indices_of(value)] = 1
+        return there
+
+    def reason(self, labels: EncodedLabels) -> str | None:
+        """Some class must be there on one image, and not on another."""
+        if not len(labels.rows):
+            return "no label yet"
+        if not labels.names:
+            return "no image has any of the classes so far"
+        if not ((labels.y == 1).any(axis=0) & (labels.y == 0).any(axis=0)).any():
+            return "all images are labelled alike so far; one that differs is needed"
+        return None
+
+    def is_complete(self, labels: EncodedLabels) -> bool:
+        """Whether each class is there on some image."""
+        return bool((labels.y == 1).any(axis=0).all())
+
+    def strata(self, labels: EncodedLabels) -> Ints:
+        """[M] by the rarest class of each."""
+        return rarest_class(labels.y)
+
+    def counted_under(self, labels: EncodedLabels) -> list[str]:
+        """[M] the rarest class of each."""
+        names = (*labels.names, "none of the classes")  # −1 is the last
+        return [names[index] for index in self.strata(labels)]
+
+    def unasked(self, labels: EncodedLabels) -> list[frozenset[str]]:
+        """[M] the classes of NaN."""
+        found = [frozenset[str]()] * len(labels.rows)
+        unsaid = np.isnan(labels.y)
+        for row in np.flatnonzero(unsaid.any(axis=1)):
+            found[row] = frozenset(labels.names[index] for index in np.flatnonzero(unsaid[row]))
         return found
 
-    def decide(self, outputs: Floats, target: TargetSchema) -> list[Value]:
-        """The classes that are more probable than not."""
-        there = self.of_logits(outputs) >= THERE
-        if isinstance(target, Paths) and target.leaves_only:
-            there &= choosable(target, self.head.classes)
-        return [self._value(row, target) for row in there]
+    def mask_unasked(
+        self, labels: EncodedLabels, since: Mapping[str, float], at: Floats
+    ) -> EncodedLabels:
+        """The labels with NaN for the classes that came after them."""
+        if not since:
+            return labels
+        y = labels.y.copy()
+        for column, name in enumerate(labels.names):
+            unsaid = (at < since.get(name, 0.0)) & (y[:, column] == 0)
+            if np.count_nonzero(y[~unsaid, column] == 0) >= LEAST_WITHOUT:
+                y[unsaid, column] = np.nan
+        return replace(labels, y=y)
 
-    def spread(self, x: Floats) -> Float32s:
-        """[N, 2] of the class that is least sure: whether it is there."""
-        p = self.probabilities(x)
-        if not p.shape[1]:
-            return np.ones((len(p), 1), np.float32)
-        least = np.take_along_axis(p, np.abs(p - THERE).argmin(axis=1)[:, None], axis=1)
-        both: Float32s = np.concatenate([least, 1 - least], axis=1)
-        return both
+    def fit(self, data: FitData, *, head: str | None) -> Head:
+        """Logistic regressions with one strength."""
+        return fit_labels(data)
 
-    def settings(self) -> dict[str, Any]:
-        """The temperature, and whether the classes are paths."""
-        return {"temperature": self.temperature, "tree": self.tree}
+    def out_of_fold(self, data: FitData, *, head: str | None) -> Float32s:
+        """Logits [N, C]."""
+        return fold_by_fold(data, rarest_class(data.y), fit_labels, len(data.classes))
 
-    def uncalibrated(self) -> CalibratedLabels:
-        """The same at temperature 1."""
-        return replace(self, temperature=1.0)
+    def calibrate(
+        self,
+        schema: C,
+        head: Head,
+        *,
+        tolerance: float = 0.0,
+        unseen: EncodedLabels | None = None,
+        outputs: Floats | None = None,
+    ) -> CalibratedLabels:
+        """The head with a temperature."""
+        if unseen is None or outputs is None:
+            return CalibratedLabels(head, 1.0, tree=schema.tree)
+        temperature = fit_sigmoid_temperature(outputs, unseen.y)
+        return CalibratedLabels(head, temperature, tree=schema.tree)
 
-    def of_logits(self, logits: Floats) -> Float32s:
-        """Probabilities [N, C] of the head's logits [N, C]."""
-        with np.errstate(invalid="ignore"):  # of an embedding that holds no numbers
-            p = sigmoid(logits, temperature=self.temperature)
-        for child, parent in self.above:
-            p[:, parent] = np.maximum(p[:, parent], p[:, child])
-        return p
+    def load(self, head: Head, settings: Mapping[str, Any]) -> CalibratedLabels:
+        """The head with its stored temperature."""
+        return CalibratedLabels(head, float(settings["temperature"]), bool(settings["tree"]))
 
-    @cached_property
-    def above(self) -> list[tuple[int, int]]:
-        """(class, the class right above it), the deepest first."""
-        if not self.tree:
-            return []
-        paths = [path_of(name) for name in self.head.classes]
-        place = {path: index for index, path in enumerate(paths)}
-        deepest_first = sorted(place, key=len, reverse=True)
-        return [(place[p], place[p[:-1]]) for p in deepest_first if p[:-1] in place]
+    def losses(
+        self,
+        schema: C,
+        learned: CalibratedLabels,
+        outputs: Floats,
+        truth: Sequence[Value],
+        *,
+        unit: float = 1.0,
+    ) -> Float64s:
+        """[N] the mean log-loss over the head's classes.
 
-    def _chosen(self, there: Bools) -> Bools:
-        """Without what lies above something chosen: it is said by that already."""
-        kept = there.copy()
-        for child, parent in self.above:
-            kept[parent] &= not there[child]
-        return kept
+        A class that it doesn't know and that isn't there is not counted.
+        """
+        p = learned.of_logits(outputs).astype(np.float64)
+        p = np.clip(p, LEAST_LIKELY, 1 - LEAST_LIKELY)
+        there = self.pack(schema, learned.head.classes, truth) == 1
+        return np.asarray(-np.log(np.where(there, p, 1 - p)).mean(axis=1), np.float64)
 
-    def _value(self, there: Bools, target: TargetSchema) -> Value:
-        return value_of([self.head.classes[index] for index in np.flatnonzero(there)], target)
+    def measures(
+        self,
+        learned: CalibratedLabels,
+        unseen: EncodedLabels,
+        outputs: Floats,
+        predicted: Sequence[Value],
+        *,
+        groups: Ints,
+        seed: int,
+    ) -> dict[str, Any]:
+        """Agreement by class and by image, average precision, calibration."""
+        y, p = unseen.y, learned.of_logits(outputs)
+        before, known = learned.uncalibrated().of_logits(outputs), ~np.isnan(y)
+        metrics = multi_label(y, p, unseen.names, groups=groups, seed=seed)
+        return metrics.plain() | calibration(before[known], p[known], y[known] == 1)
+
+    def soft_labels(
+        self, schema: C, labels: EncodedLabels, data: FitData, votes: VoteMatrix
+    ) -> SoftLabels:
+        """Each class by the probability that it is there."""
+        unchanged = SoftLabels.unchanged(labels)
+        if not _can_compare(votes, labels.names):
+            return unchanged
+        outputs = self.out_of_fold(data, head=None)
+        p = sigmoid(outputs, temperature=fit_sigmoid_temperature(outputs, labels.y))
+        shared = np.flatnonzero(votes.counts > 1)
+        soft, quality = _consensus(schema, labels.names, votes.part(shared), p[shared])
+        y = labels.y.copy()
+        y[shared] = np.where(np.isnan(y[shared]), np.nan, soft)  # what nobody could say stays so
+        return replace(unchanged, fitted=replace(labels, y=y), quality=quality)
+
+    def opinions(
+        self,
+        schema: C,
+        learned: CalibratedLabels,
+        labels: EncodedLabels,
+        values: Sequence[Value],
+        outputs: Floats,
+        votes: VoteMatrix,
+    ) -> Opinions:
+        """By the consensus on each class; as sure as the least sure of them."""
+        y, names = labels.y, labels.names
+        p = sigmoid(outputs, temperature=fit_sigmoid_temperature(outputs, y))
+        soft = np.nan_to_num(y.astype(np.float64))
+        annotators: Mapping[Annotator, float] = {}
+        if _can_compare(votes, names):
+            shared = np.flatnonzero(votes.counts > 1)
+            soft[shared], annotators = _consensus(schema, names, votes.part(shared), p[shared])
+        return Opinions(
+            self.decode(schema, names, p),
+            label_quality_by_class(p, y),
+            self.decode(schema, names, soft),
+            np.maximum(soft, 1 - soft).min(axis=1),
+            annotators,
+        )
+
+
+def majority(sets: Sequence[frozenset[T]]) -> frozenset[T]:
+    """What more than half of the sets have, or half of them and the last."""
+    counts = Counter(name for each in sets for name in each)
+    return frozenset(
+        name
+        for name, count in counts.items()
+        if 2 * count > len(sets) or (2 * count == len(sets) and name in sets[-1])
+    )
+
+
+def _can_compare(votes: VoteMatrix, names: Sequence[str]) -> bool:
+    shared = int(np.count_nonzero(votes.counts > 1))
+    return 0 < shared * len(votes.annotators) * len(names) <= MOST_CELLS
+
+
+def _consensus(
+    schema: ClassSchema, names: Sequence[str], votes: VoteMatrix, p: Floats
+) -> tuple[Float64s, dict[Annotator, float]]:
+    """Soft labels [N, C] and the quality of annotators; `p` [N, C] are a model's."""
+    table, truth = votes.by_class(len(names), _indices_of(schema, names))
+    soft, quality = consensus_by_class(table, p, truth)
+    return soft, dict(zip(votes.annotators, quality.tolist(), strict=True))
+
+
+def _indices_of(schema: ClassSchema, names: Sequence[str]) -> Callable[[Value], list[int]]:
+    """The indices of a value's classes, of those that have one."""
+    code = {name: index for index, name in enumerate(names)}
+
+    def indices_of(value: Value) -> list[int]:
+        return [code[name] for name in schema.names_in(value, above=True) if name in code]
+
+    return indices_of

@@ -1,24 +1,20 @@
-"""One control: fit its head, calibrate it, and measure it on tasks that it has not seen."""
+"""Fits, calibrates and evaluates the head of one control."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from model.annotators.ballot import Ballot
-from model.annotators.soft_labels import Settled, settle, unsettled
-from model.arrays import Bools, Floats, Int64s
-from model.evaluation.head_selection import Selection, select
-from model.evaluation.out_of_fold import out_of_fold_outputs
-from model.heads import Head, fit, fit_labels, fit_number
-from model.heads.labels import rarest_class
+from model.annotators.vote_matrix import VoteMatrix
+from model.arrays import Bools, Floats, Int64s, Ints
+from model.evaluation.head_selection import Selection
+from model.heads import FitData, Head
 from model.statistics.intervals import Estimate, wilson_interval
-from model.targets.encoding import Encoded, names_in, unknown_names, value_of
-from model.targets.registry import CalibratedNumber, Learned
+from model.targets.kind import TargetKind, kind_of, learning_of, same_kind
+from model.targets.labels import EncodedLabels, SoftLabels
+from model.targets.learned import Learned
 from model.targets.schema import TargetSchema, Value
-from model.training.measures import calibrate, measures
 
 
 @dataclass(frozen=True)
@@ -32,65 +28,88 @@ class ControlData:
     tasks: Int64s
     x: Floats
     groups: Int64s
-    labels: Encoded  # of these rows
+    labels: EncodedLabels  # of these rows
     values: list[Value]
-    ballot: Ballot | None = None  # who gave them
+    votes: VoteMatrix | None = None  # of the annotators who gave them
     pretrained: Floats | None = None
 
     @property
-    def honest(self) -> Floats:
+    def learning(self) -> TargetKind[Any, Any]:
+        """The kind that learns these labels."""
+        return learning_of(self.labels)
+
+    @property
+    def leak_free(self) -> Floats:
         """[N, D'] embeddings that have not seen the labels, if there are any."""
         return self.x if self.pretrained is None else self.pretrained
+
+    @property
+    def strata(self) -> Ints:
+        """[N] by which rows are spread evenly over folds."""
+        return self.learning.strata(self.labels)
 
     def part(self, rows: Bools) -> "ControlData":
         """Some of the rows."""
         kept = np.flatnonzero(rows)
-        labels = replace(self.labels, rows=self.labels.rows[kept], y=self.labels.y[kept])
         return ControlData(
             self.target,
             self.tasks[kept],
             self.x[kept],
             self.groups[kept],
-            labels,
+            self.labels.part(kept),
             [self.values[row] for row in kept],
-            self.ballot and self.ballot.part(kept),
+            self.votes and self.votes.part(kept),
             None if self.pretrained is None else self.pretrained[kept],
         )
 
-    def decided(self, labels: Encoded) -> "ControlData":
-        """The same rows with these labels, where one class each is learned."""
-        if labels.form != "single" or labels is self.labels:
+    def joined(self, other: "ControlData") -> "ControlData":
+        """These rows and then others."""
+        votes = None
+        if self.votes is not None and other.votes is not None:
+            votes = VoteMatrix([*self.votes.rows, *other.votes.rows])
+        return ControlData(
+            self.target,
+            np.concatenate([self.tasks, other.tasks]),
+            np.concatenate([self.x, other.x]),
+            np.concatenate([self.groups, other.groups]),
+            self.labels.joined(other.labels),
+            self.values + other.values,
+            votes,
+        )
+
+    def with_labels(self, labels: EncodedLabels) -> "ControlData":
+        """The same rows with these labels."""
+        if labels is self.labels:
             return self
+        changed = labels.y != self.labels.y
+        rows = np.flatnonzero(changed.any(axis=tuple(range(1, changed.ndim))))
         values = self.values.copy()
-        for row in np.flatnonzero(labels.y != self.labels.y):
-            values[row] = value_of([labels.names[labels.y[row]]], self.target)
+        decoded = self.learning.decode(self.target, labels.names, labels.y[rows])
+        for row, value in zip(rows, decoded, strict=True):
+            values[row] = value
         return replace(self, labels=labels, values=values)
 
-    @property
-    def strata(self) -> npt.NDArray[Any]:
-        """[N] by what a row is counted under where classes are looked at one by one."""
-        if self.labels.form == "multi":
-            return rarest_class(self.labels.y)
-        return self.labels.y if self.labels.form == "single" else np.zeros(len(self.tasks), int)
+    def fit_data(self, x: Floats, labels: EncodedLabels, *, seed: int) -> FitData:
+        """What a head is fitted on: labels of these rows with features x [N, D]."""
+        return FitData.of(x, labels.y, labels.names, seed=seed, groups=self.groups)
 
 
 @dataclass(frozen=True)
 class ControlResult:
-    """One control's head, and what it said of tasks that it had not seen.
+    """One control's head, and its outputs for tasks that it had not seen.
 
-    `correct` [M]: an annotator would have changed nothing. That is the very class, the very set of
-    classes, the very paths; a number within `CalibratedNumber.tolerance`.
+    `correct` [M]: an annotator would have changed nothing, by the kind's `agrees`.
     """
 
     head: Learned
     unseen: ControlData  # [M] rows that were evaluated
-    outputs: Floats  # [M, C] what the head, or one like it, said of them before calibration
+    outputs: Floats  # [M, C] of the head, or of one like it, before calibration
     predicted: list[Value]  # [M]
     correct: Bools  # [M]
     accuracy: Estimate
     measures: dict[str, Any]  # more of them, by the kind of target, as JSON
-    honest: ControlData  # [K] all rows that some head answered that had not seen them
-    honest_outputs: Floats  # [K, C] what it said
+    out_of_fold: ControlData  # [K] all rows with outputs of a head that had not seen them
+    out_of_fold_outputs: Floats  # [K, C]
     selection: Selection | None  # why this kind of head, where there was a choice
 
     @property
@@ -102,7 +121,6 @@ class ControlResult:
         """As plain JSON."""
         return {
             "accuracy": vars(self.accuracy),
-            "form": self.head.form,
             "classes": list(self.head.head.classes),
             "head": self.head.head.kind,
             "selection": self.selection and self.selection.as_json(),
@@ -122,42 +140,69 @@ def fit_control(
 ) -> ControlResult:
     """Fit on all rows but those held out, and evaluate on these; without any, out of fold.
 
-    `tuned` says that the embedding has seen the labels: then out-of-fold outputs are no honest
-    ones, calibration is by the hold-out too, and the kind of head is the one that such features are
-    made for. `last` is the kind chosen before, `kinds` those to choose among.
+    `tuned` says that the embedding has seen the labels: then out-of-fold outputs leak, calibration
+    is by the hold-out too, and the kind of head is the one that such features are made for. `last`
+    is the kind chosen before, `kinds` those to choose among.
     """
+    learning = data.learning
     held = np.array([int(task) in holdout for task in data.tasks], np.bool_)
     tied = np.isin(data.groups, data.groups[held])
     training = data.part(~tied) if held.any() else data
-    if held.any() and _lacks(training.labels):
+    if held.any() and _lacks(training):
         held[:] = False  # all of a class is held out: rather evaluate out of fold
         training = data
-    same = warm is not None and warm.form == data.labels.form
-    start = warm.head if warm is not None and same else None
-    settled = _settle(training, tuned, seed)
-    training = training.decided(settled.decided)
-    selection = None if tuned else _select(training, seed, last, kinds)
+    soft = _soft_labels(training, tuned, seed)
+    training = training.with_labels(soft.decided)
+    selection = None
+    if not tuned:
+        to_select = training.fit_data(training.x, training.labels, seed=seed)
+        selection = learning.select(to_select, last=last, kinds=kinds)
     kind = selection.kind if selection else None
-    head = _fit(training, settled, seed=seed, start=start, kind=kind)
+    head = _fit(training, soft, seed=seed, warm=warm, kind=kind)
     unseen = data.part(held)
-    if unseen.ballot is not None:
-        unseen = unseen.decided(settled.decide(unseen.labels, unseen.ballot))
+    if unseen.votes is not None:
+        labels = learning.break_ties(data.target, unseen.labels, unseen.votes, soft.quality)
+        unseen = unseen.with_labels(labels)
     outputs = head.logits(unseen.x)
+    evaluated, evaluated_outputs = unseen, outputs
+    if not (held.any() and tuned) or data.pretrained is not None:
+        evaluated, evaluated_outputs = training, _out_of_fold(training, soft, seed, kind)
     if held.any() and tuned:
-        learned = calibrate(head, unseen.labels, outputs, data.target, data.labels)
-        honest, honest_outputs = unseen, outputs
-        if data.pretrained is not None:
-            honest, honest_outputs = training, _out_of_fold(training, settled, seed, kind)
+        basis, basis_outputs = unseen, outputs
     else:
-        honest, honest_outputs = training, _out_of_fold(training, settled, seed, kind)
-        learned = calibrate(head, training.labels, honest_outputs, data.target, data.labels)
+        basis, basis_outputs = training, evaluated_outputs
         if held.any():
-            honest = _joined(training, unseen)
-            honest_outputs = np.concatenate([honest_outputs, outputs])
+            evaluated = training.joined(unseen)
+            evaluated_outputs = np.concatenate([evaluated_outputs, outputs])
         else:
-            unseen, outputs = training, honest_outputs
-    predicted = learned.decide(outputs, data.target)
-    correct = agree(predicted, unseen.values, learned, unknown_names(unseen.labels))
+            unseen, outputs = training, evaluated_outputs
+    learned = learning.calibrate(
+        data.target,
+        head,
+        tolerance=learning.tolerance(data.target, data.labels),
+        unseen=basis.labels,
+        outputs=basis_outputs,
+    )
+    return _evaluated(
+        learned, unseen, outputs, evaluated, evaluated_outputs, selection=selection, seed=seed
+    )
+
+
+def _evaluated(
+    learned: Learned,
+    unseen: ControlData,
+    outputs: Floats,
+    out_of_fold: ControlData,
+    out_of_fold_outputs: Floats,
+    *,
+    selection: Selection | None,
+    seed: int,
+) -> ControlResult:
+    predicted = learned.decide(outputs, unseen.target)
+    correct = agrees(predicted, unseen, learned)
+    measures = unseen.learning.measures(
+        learned, unseen.labels, outputs, predicted, groups=unseen.groups, seed=seed
+    )
     return ControlResult(
         learned,
         unseen,
@@ -165,116 +210,65 @@ def fit_control(
         predicted,
         correct,
         wilson_interval(correct),
-        measures(learned, unseen.labels, outputs, predicted, unseen.groups, seed=seed),
-        honest,
-        honest_outputs,
+        measures,
+        out_of_fold,
+        out_of_fold_outputs,
         selection,
     )
 
 
-def _select(
-    data: ControlData, seed: int, last: Selection | None, kinds: Sequence[str] | None
-) -> Selection | None:
-    """The kind of head, where one class each is learned: elsewhere there is one kind only."""
-    labels = data.labels
-    if labels.form != "single":
-        return None
-    return select(
-        data.x, labels.y, labels.names, seed=seed, groups=data.groups, kinds=kinds, last=last
-    )
+def agrees(said: Sequence[Value], data: ControlData, learned: Learned) -> Bools:
+    """Which values [N] are right by the labels of `data`, within the tolerance of a head.
 
-
-def _settle(data: ControlData, tuned: bool, seed: int) -> Settled:
-    if data.ballot is None or (tuned and data.pretrained is None):
-        return unsettled(data.labels)
-    return settle(data.honest, data.labels, data.groups, data.ballot, seed=seed)
-
-
-def _out_of_fold(data: ControlData, settled: Settled, seed: int, kind: str | None) -> Floats:
-    """[N, C] on embeddings that have not seen the labels, if there are any."""
-    rows = settled.rows
-    outputs = out_of_fold_outputs(
-        data.honest[rows],
-        settled.fitted,
-        data.groups[rows],
-        seed=seed,
-        weight=settled.weight,
-        kind=kind,
-    )
-    return outputs[settled.first]
-
-
-def _joined(first: ControlData, second: ControlData) -> ControlData:
-    labels = replace(
-        first.labels,
-        rows=np.concatenate([first.labels.rows, second.labels.rows]),
-        y=np.concatenate([first.labels.y, second.labels.y]),
-    )
-    ballot = None
-    if first.ballot is not None and second.ballot is not None:
-        ballot = Ballot([*first.ballot.tasks, *second.ballot.tasks])
-    return ControlData(
-        first.target,
-        np.concatenate([first.tasks, second.tasks]),
-        np.concatenate([first.x, second.x]),
-        np.concatenate([first.groups, second.groups]),
-        labels,
-        first.values + second.values,
-        ballot,
-    )
-
-
-def agree(
-    said: Sequence[Value],
-    truth: Sequence[Value],
-    learned: Learned,
-    unknown: Sequence[frozenset[str]] | None = None,
-) -> Bools:
-    """[M] whether labels are right; numbers as near as `learned` has it.
-
-    `unknown` [M] are classes of which the truth says nothing: they are not looked at.
+    Classes of which a label says nothing are not looked at.
     """
-    if isinstance(learned, CalibratedNumber):
-        gaps = np.abs(np.array(said, np.float64) - np.array(truth, np.float64))
-        near: Bools = gaps <= learned.tolerance * (1 + 1e-9) + 1e-12
-        return near
-    rows = zip(said, truth, unknown or [frozenset[str]()] * len(truth), strict=True)
-    return np.array([_same(a, b, unsaid) for a, b, unsaid in rows], np.bool_)
+    return kind_of(data.target).agrees(
+        data.target,
+        said,
+        data.values,
+        tolerance=learned.tolerance,
+        unasked=data.learning.unasked(data.labels),
+    )
 
 
-def _same(said: Value, truth: Value, unknown: frozenset[str]) -> bool:
-    if said == truth or not unknown:
-        return said == truth
-    return set(names_in(said, "multi")) - unknown == set(names_in(truth, "multi")) - unknown
+def _soft_labels(data: ControlData, tuned: bool, seed: int) -> SoftLabels:
+    if data.votes is None or (tuned and data.pretrained is None):
+        return SoftLabels.unchanged(data.labels)
+    fit_data = data.fit_data(data.leak_free, data.labels, seed=seed)
+    return data.learning.soft_labels(data.target, data.labels, fit_data, data.votes)
 
 
-def _lacks(labels: Encoded) -> bool:
+def _out_of_fold(data: ControlData, soft: SoftLabels, seed: int, kind: str | None) -> Floats:
+    """[N, C] on embeddings that have not seen the labels, if there are any."""
+    fit_data = _soft_data(data, data.leak_free, soft, seed)
+    return data.learning.out_of_fold(fit_data, head=kind)[soft.first]
+
+
+def _soft_data(
+    data: ControlData, x: Floats, soft: SoftLabels, seed: int, start: Head | None = None
+) -> FitData:
+    """What a head is fitted on: soft labels of the rows with features x [N, D]."""
+    return FitData.of(
+        x[soft.rows],
+        soft.fitted.y,
+        soft.fitted.names,
+        seed=seed,
+        groups=data.groups[soft.rows],
+        weight=soft.weight,
+        warm_start=start,
+    )
+
+
+def _lacks(data: ControlData) -> bool:
     """Whether there is nothing to fit on, or some class has no row."""
-    if labels.reason is not None:
-        return True
-    if labels.form == "single":
-        return len(np.unique(labels.y)) < len(labels.names)
-    return labels.form == "multi" and not (labels.y == 1).any(axis=0).all()
+    learning, labels = data.learning, data.labels
+    return learning.reason(labels) is not None or not learning.is_complete(labels)
 
 
 def _fit(
-    data: ControlData, settled: Settled, *, seed: int, start: Head | None, kind: str | None
+    data: ControlData, soft: SoftLabels, *, seed: int, warm: Learned | None, kind: str | None
 ) -> Head:
-    rows, y, names = settled.rows, settled.fitted.y, settled.fitted.names
-    x, groups = data.x[rows], data.groups[rows]
-    if start is not None and start.classes != names:
+    start = warm.head if warm is not None and same_kind(warm, data.labels) else None
+    if start is not None and start.classes != soft.fitted.names:
         start = None
-    if data.labels.form == "single":
-        return fit(
-            x,
-            y,
-            names,
-            seed=seed,
-            warm_start=start,
-            groups=groups,
-            weight=settled.weight,
-            kind=kind,
-        )
-    if data.labels.form == "multi":
-        return fit_labels(x, y, names, seed=seed, warm_start=start, groups=groups)
-    return fit_number(x, y, seed=seed, groups=groups)
+    return data.learning.fit(_soft_data(data, data.x, soft, seed, start), head=kind)

@@ -1,26 +1,14 @@
-"""Heads fitted on part of a control's labels: what they get right, and how far off they are."""
-
-from collections.abc import Callable
+"""Fits heads on part of a control's labels, and measures their accuracy and loss."""
 
 import numpy as np
 
 from model.arrays import Bools, Floats, Ints
-from model.heads import fit, fit_labels, fit_number
-from model.targets.encoding import unknown_names
-from model.targets.registry import (
-    CalibratedHead,
-    CalibratedLabels,
-    CalibratedNumber,
-    Learned,
-    losses,
-    tolerance_of,
-)
-from model.targets.schema import Number, Paths
-from model.training.control import ControlData, agree
+from model.heads import FitData
+from model.targets.kind import kind_of
+from model.targets.learned import Learned
+from model.training.control import ControlData
 
 FULL_ROWS, PROJECTED = 800, 384  # rows above which features are so many
-
-FAST_KIND = "ridge"  # of heads for one class each: a few milliseconds, and near the best
 
 
 class Learners:
@@ -29,52 +17,41 @@ class Learners:
     def __init__(self, data: ControlData, *, seed: int) -> None:
         self.data = data
         self.seed = seed
-        self.x = _narrow(data.honest, seed)
-        self.unknown = unknown_names(data.labels)
-        self.tolerance = 0.0
-        if isinstance(data.target, Number):
-            self.tolerance = tolerance_of(data.labels.y, data.target)
+        self.x = _narrow(data.leak_free, seed)
+        self.unasked = data.learning.unasked(data.labels)
+        self.tolerance = data.learning.tolerance(data.target, data.labels)
 
     def right(self, training: Ints, asked: Ints) -> Bools:
         """Whether a head fitted on the rows `training` is right on the rows `asked` [M]."""
         learned, outputs = self._answer(training, asked)
-        said = learned.decide(outputs, self.data.target)
-        truth = [self.data.values[row] for row in asked]
-        return agree(said, truth, learned, [self.unknown[row] for row in asked])
+        target = self.data.target
+        return kind_of(target).agrees(
+            target,
+            learned.decide(outputs, target),
+            [self.data.values[row] for row in asked],
+            tolerance=learned.tolerance,
+            unasked=[self.unasked[row] for row in asked],
+        )
 
     def losses(self, training: Ints, asked: Ints) -> Floats:
-        """How far off it is [M]: `model.targets.losses`."""
+        """How far off it is [M], by the kind's `losses`."""
         learned, outputs = self._answer(training, asked)
         truth = [self.data.values[row] for row in asked]
-        return losses(learned, outputs, truth, unit=self.tolerance or 1.0)
+        unit = self.tolerance or 1.0
+        return self.data.learning.losses(self.data.target, learned, outputs, truth, unit=unit)
 
     def _answer(self, training: Ints, asked: Ints) -> tuple[Learned, Floats]:
-        learned = _FITS[self.data.labels.form](self, training)
-        return learned, learned.head.logits(self.x[asked])
-
-    def _single(self, rows: Ints) -> Learned:
-        labels, groups = self.data.labels, self.data.groups
-        head = fit(
-            self.x[rows],
-            labels.y[rows],
-            labels.names,
+        data, learning = self.data, self.data.learning
+        part = FitData.of(
+            self.x[training],
+            data.labels.y[training],
+            data.labels.names,
             seed=self.seed,
-            groups=groups[rows],
-            kind=FAST_KIND,
+            groups=data.groups[training],
         )
-        return CalibratedHead(head, 1.0)
-
-    def _multi(self, rows: Ints) -> Learned:
-        labels, groups = self.data.labels, self.data.groups
-        head = fit_labels(
-            self.x[rows], labels.y[rows], labels.names, seed=self.seed, groups=groups[rows]
-        )
-        return CalibratedLabels(head, 1.0, tree=isinstance(self.data.target, Paths))
-
-    def _number(self, rows: Ints) -> Learned:
-        labels, groups = self.data.labels, self.data.groups
-        head = fit_number(self.x[rows], labels.y[rows], seed=self.seed, groups=groups[rows])
-        return CalibratedNumber(head, self.tolerance)
+        head = learning.fit(part, head=learning.fast_head)
+        learned = learning.calibrate(data.target, head, tolerance=self.tolerance)
+        return learned, head.logits(self.x[asked])
 
 
 def _narrow(x: Floats, seed: int) -> Floats:
@@ -84,10 +61,3 @@ def _narrow(x: Floats, seed: int) -> Floats:
     projection = np.random.default_rng(seed).normal(size=(x.shape[1], PROJECTED))
     narrow: Floats = np.asarray(x, np.float32) @ (projection / PROJECTED**0.5).astype(np.float32)
     return narrow
-
-
-_FITS: dict[str, Callable[[Learners, Ints], Learned]] = {
-    "single": Learners._single,
-    "multi": Learners._multi,
-    "number": Learners._number,
-}

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.arrays import Bools, Int64s
-from model.finetuning import CannotFinetuneError, Target
-from model.heads.labels import rarest_class
+from model.finetuning import CannotFinetuneError, Target, tuning_target
 from model.statistics.folds import grouped_folds
-from model.targets.encoding import Encoded
 from services.training.training_set import HOLDOUT_LEAST, TrainingSet
 from store.tasks.tasks import Task
 from store.tasks.units import FIRST, item_of
@@ -126,11 +124,12 @@ def make_plan(
         labels = data.of_control(control, groups).labels
         if control.multi_image and not control.per_item:
             reasons.append(f"{control.name}: {TOGETHER}")
-        elif labels.reason is None:
-            y = _of_all_rows(labels, len(data.tasks))[kept]
-            targets.append(Target(control.name, labels.form, labels.names, y))
+            continue
+        target, reason = tuning_target(control.name, labels, len(data.tasks))
+        if target is None:
+            reasons.append(f"{control.name}: {reason}")
         else:
-            reasons.append(f"{control.name}: {labels.reason}")
+            targets.append(replace(target, y=target.y[kept]))
     if not targets:
         raise CannotFinetuneError("; ".join(reasons))
     share = VALIDATION_SHARE if holdout else MEASURING_SHARE
@@ -140,19 +139,6 @@ def make_plan(
         image = images[int(data.tasks[row])]
         items.append(Item(image.ls_id, str(image.uri), image.image_key))
     return Plan(asked_at, backbone, len(data.tasks), tuple(items), validation, tuple(targets))
-
-
-def _of_all_rows(labels: Encoded, count: int) -> npt.NDArray[Any]:
-    """The labels of one control for all rows [N]; −1 or NaN where there is none."""
-    y: npt.NDArray[Any]
-    if labels.form == "single":
-        y = np.full(count, -1, np.int64)
-    elif labels.form == "multi":
-        y = np.full((count, len(labels.names)), np.nan, np.float32)
-    else:
-        y = np.full(count, np.nan, np.float64)
-    y[labels.rows] = labels.y
-    return y
 
 
 def _validation(targets: list[Target], groups: Int64s, share: float, *, seed: int) -> Bools:
@@ -170,9 +156,7 @@ def _validation(targets: list[Target], groups: Int64s, share: float, *, seed: in
 def _strata(targets: list[Target], count: int) -> Int64s:
     """What a row [N] is counted under: the class of the first target that has classes."""
     for target in targets:
-        y = np.asarray(target.y)
-        if target.kind == "single":
-            return y.astype(np.int64)
-        if target.kind == "multi":
-            return rarest_class(y).astype(np.int64)
+        strata = target.loss.strata(np.asarray(target.y))
+        if strata is not None:
+            return np.asarray(strata, np.int64)
     return np.zeros(count, np.int64)

@@ -6,13 +6,9 @@ that the config did not have yet.
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
-import numpy as np
-
-from model.arrays import Floats
-from model.targets.encoding import Encoded, path_name
-from model.targets.schema import MultiLabel, Paths, TargetSchema
+from model.targets.kind import kind_of
+from model.targets.schema import TargetSchema
 from store.projects.key_values import ProjectKey
 from store.store import Store
 from studio.config import LabelConfig
@@ -21,10 +17,6 @@ from studio.config import LabelConfig
 Since = Mapping[str, Mapping[str, float]]
 
 CLASSES: ProjectKey[dict[str, dict[str, float]]] = ProjectKey("classes")
-
-# Labels that say that a class isn't there. As long as a class that came later has fewer, labels
-# from before it came count as saying so: or it would be seen everywhere.
-LEAST_WITHOUT = 20
 
 
 def class_history(store: Store, project_id: int, config: LabelConfig) -> Since:
@@ -52,21 +44,5 @@ def class_history(store: Store, project_id: int, config: LabelConfig) -> Since:
     }
 
 
-def leave_unsaid(labels: Encoded, since: Mapping[str, float], at: Floats) -> Encoded:
-    """The labels with NaN for the classes that came after them; `at` [M] is when they were made."""
-    if labels.form != "multi" or not since:
-        return labels
-    y = labels.y.copy()
-    for column, name in enumerate(labels.names):
-        unsaid = (at < since.get(name, 0.0)) & (y[:, column] == 0)
-        if np.count_nonzero(y[~unsaid, column] == 0) >= LEAST_WITHOUT:
-            y[unsaid, column] = np.nan
-    return replace(labels, y=y)
-
-
 def _classes(schema: TargetSchema) -> list[str]:
-    if isinstance(schema, MultiLabel):
-        return list(schema.classes)
-    if isinstance(schema, Paths):
-        return [path_name(path) for path in schema.paths]
-    return []
+    return list(kind_of(schema).tracked_classes(schema))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from model.targets.schema import Paths, SingleLabel
+from model.targets.base import GUESSED
+from model.targets.kind import kind_of
 from services.job_context import JobContext
 from store.projects.key_values import dataclass_key
 from store.tasks.annotations import annotated_since
@@ -52,12 +53,7 @@ def worst_labels(
 def _chance(config: LabelConfig, name: str) -> float:
     """How often guessing is right: one of the classes, or of there and not there."""
     control = config.control(name)
-    schema = control.schema if control is not None else None
-    if isinstance(schema, SingleLabel) and schema.classes:
-        return 1 / len(schema.classes)
-    if isinstance(schema, Paths) and schema.paths and not schema.multiple:
-        return 1 / len(schema.paths)
-    return 0.5
+    return GUESSED if control is None else kind_of(control.schema).chance(control.schema)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ choosing pays, and whether successive versions still differ.
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from model.active_learning.version_agreement import kappa, stable
 from model.arrays import Ints
 from model.statistics.folds import grouped_folds
 from model.statistics.intervals import Estimate
+from model.targets.kind import kind_of, same_kind
 from model.training.control import ControlData
 from model.training.subset_learners import Learners
 from services.embedding.vectors import load_vectors
-from services.reports.out_of_fold_answers import HonestAnswer, honest_answers
+from services.reports.out_of_fold_answers import OutOfFoldAnswer, out_of_fold_answers
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
 from services.training.candidate import Candidate
@@ -52,7 +54,7 @@ class LabelHistory:
     @classmethod
     def of(cls, trained: Trained, data: TrainingSet) -> "LabelHistory":
         """The labels of the control that is known least."""
-        return cls(trained.results[trained.hardest].honest, data.labelled_at)
+        return cls(trained.results[trained.hardest].out_of_fold, data.labelled_at)
 
 
 def advise(
@@ -64,7 +66,7 @@ def advise(
         previous: the version that was served before it.
     """
     last = snapshot.advice
-    answers = honest_answers(candidate.trained.results)
+    answers = out_of_fold_answers(candidate.trained.results)
     audited = _audit(snapshot, answers)
     agreement = _agreement(store, snapshot, candidate, previous, last)
     return Advice(
@@ -112,7 +114,7 @@ def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
     return round(statistics.median(times), 2) if times else None
 
 
-def _audit(snapshot: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | None:
+def _audit(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> Audit | None:
     """The accuracy by the drawn tasks; None when none of them is labelled."""
     known = _known_right(snapshot, answers)
     # What is skipped is neither labelled nor can it be drawn.
@@ -141,7 +143,7 @@ def _audit(snapshot: Snapshot, answers: Mapping[int, HonestAnswer]) -> Audit | N
     )
 
 
-def _known_right(snapshot: Snapshot, answers: Mapping[int, HonestAnswer]) -> dict[int, float]:
+def _known_right(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> dict[int, float]:
     """{task: how right suggestions are} where it can't be drawn any more.
 
     What was accepted unseen is as right as the drawn tasks that are as sure: without it, the
@@ -222,11 +224,12 @@ def _agreement(
     values = []
     for name, result in candidate.trained.results.items():
         before = previous.heads.get(name)
-        if before is None or before.form != result.head.form or not len(x):
+        if before is None or not same_kind(before, result.head) or not len(x):
             continue
         target = result.target
-        both = [h.decide(h.head.logits(x), target) for h in (before, result.head)]
-        values.append(kappa(*both))
+        first, second = (h.decide(h.head.logits(x), target) for h in (before, result.head))
+        agrees = partial(kind_of(target).agrees, target, tolerance=result.head.tolerance)
+        values.append(kappa(first, second, agrees))
     if not values:
         return known
     return [*known, Agreement(len(snapshot.labels), _r(min(values)))][-KEPT:]

@@ -22,9 +22,9 @@ from model.statistics.group_comparison import (
     without_breaks,
 )
 from model.statistics.intervals import Estimate, wilson_interval
-from model.targets.encoding import form_of, names_in
+from model.targets.kind import kind_of
 from model.targets.schema import Value
-from services.labels.aggregation import read_label
+from services.labels.votes import read_label
 from store.predictions.shown import Suggested, suggestion_when_opened, suggestions_by_task
 from store.projects.projects import Project
 from store.tasks.accept_marks import began_accepted
@@ -179,18 +179,19 @@ def _outcome(regions: Regions, suggested: Regions, controls: Iterable[Control]) 
     for control in controls:
         labels = read_label(regions, control)
         for item, said in read_items(control, suggested).items():
-            found.add(_compare(said, labels.get(item)))
+            found.add(_compare(control, said, labels.get(item)))
     if not found:
         return None
     return found.pop() if len(found) == 1 else Outcome.EDITED
 
 
-def _compare(said: Value, label: Value | None) -> Outcome:
-    if said == label:
+def _compare(control: Control, said: Value, label: Value | None) -> Outcome:
+    if label is None:
+        return Outcome.REJECTED
+    kind = kind_of(control.schema)
+    if kind.agrees(control.schema, [said], [label])[0]:
         return Outcome.KEPT
-    if isinstance(said, frozenset) and isinstance(label, frozenset):
-        return Outcome.EDITED if set(said) & set(label) else Outcome.REJECTED
-    return Outcome.EDITED if isinstance(said, float) and label is not None else Outcome.REJECTED
+    return Outcome.EDITED if kind.is_edit(said, label) else Outcome.REJECTED
 
 
 def _classes(said: Iterable[tuple[Control, Mapping[int, Value]]]) -> set[tuple[str, str, int]]:
@@ -199,7 +200,7 @@ def _classes(said: Iterable[tuple[Control, Mapping[int, Value]]]) -> set[tuple[s
         (control.name, name, item)
         for control, values in said
         for item, value in values.items()
-        for name in names_in(value, form_of(control.schema, [value]))
+        for name in kind_of(control.schema).classes_in(control.schema, value)
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from model.arrays import Floats
 from model.selection import Pool, ShortlistRequest, finite_rows
-from model.targets.registry import Learned
+from model.targets.learned import Learned
 from services.embedding.vectors import load_vectors
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import structlog
@@ -21,7 +22,7 @@ from sqlalchemy import Connection
 
 from model.active_learning.advice import AuditedPick
 from model.active_learning.auto_accept import OFF, ON, Audited, Rule, decide
-from model.targets.schema import Value
+from model.targets.kind import value_json
 from services.advice import advice_of_version
 from services.job_context import JobContext
 from services.labels.answer_groups import group_of
@@ -258,10 +259,10 @@ def reserved(project_id: int, task: TaskId) -> bool:
 
 
 def _group(regions: Sequence[StudioRegion], config: LabelConfig) -> str:
-    said: list[tuple[str, Value]] = []
+    said: list[tuple[str, Any]] = []
     for control in config.controls:
         values = list(read_items(control, regions).values())
         if not values and control.absent is not None:
             values = [control.absent]
-        said += [(control.name, value) for value in values]
+        said += [(control.name, value_json(control.schema, value)) for value in values]
     return group_of(said)

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from sqlalchemy import Connection, select
 
-from model.targets.encoding import plain_value
+from model.targets.kind import value_json
 from services.labels.multi_image import parts_of
 from services.snapshot import Snapshot, take_snapshot
 from services.suggestions.prediction_items import prediction_item
@@ -124,7 +124,11 @@ class _Reading:
     def _row(self, task: Task, suggestion: Suggestion | None) -> Row:
         label_values = self.snapshot.labels.get(task.unit)
         if label_values is not None:
-            labels = {name: plain_value(value) for name, value in label_values.items()}
+            labels = {
+                control.name: value_json(control.schema, label_values[control.name])
+                for control in self.snapshot.config.controls
+                if control.name in label_values
+            }
             return Row(task.ls_id, ANNOTATED, labels)
         if task.ls_id in self.snapshot.annotated:
             return Row(task.ls_id, SKIPPED, reason="an annotator skipped it, or said nothing")
@@ -161,7 +165,7 @@ class _Reading:
             if value is None and suggestion.confidence >= self.least:
                 value = control.absent
             if value is not None:
-                labels[control.name] = plain_value(value)
+                labels[control.name] = value_json(control.schema, value)
         return labels
 
 

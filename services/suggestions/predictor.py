@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from model.arrays import Float32s, Floats
-from model.heads import head_from_arrays
-from model.targets.encoding import fits
-from model.targets.registry import CalibratedHead, Learned, load
+from model.targets.kind import fits, get_kind
+from model.targets.learned import Learned
+from model.targets.single import CalibratedHead
 from services.suggestions.queue_order import place_after, rest_score, shortlist_score
 from store.files.artifacts import Arrays, Artifact
 from store.store import Store
@@ -72,8 +72,9 @@ class Predictor:
                 for name, array in artifact.arrays.items()
                 if name.startswith(prefix)
             }
-            head = head_from_arrays(entry["kind"], tuple(entry["classes"]), arrays)
-            heads[entry["control"]] = load(entry.get("form", "single"), head, entry)
+            kind = get_kind(entry.get("form", "single"))
+            head = kind.load_head(entry["kind"], tuple(entry["classes"]), arrays)
+            heads[entry["control"]] = kind.load(head, entry)
         return cls(heads, space)
 
     def artifact(self, manifest: Mapping[str, Any], more: Arrays) -> Artifact:
@@ -86,7 +87,6 @@ class Predictor:
         entries = [
             {
                 "control": control,
-                "form": learned.form,
                 "kind": learned.head.kind,
                 "classes": list(learned.head.classes),
             }
@@ -141,4 +141,4 @@ class Predictor:
     def learned(self, control: Control) -> Learned | None:
         """What was learned of a control, if it still answers what the control asks."""
         learned = self.heads.get(control.name)
-        return learned if learned is not None and fits(learned.form, control.schema) else None
+        return learned if learned is not None and fits(learned, control.schema) else None

@@ -81,7 +81,7 @@ def _held_out_of(
     data: TrainingSet, seen: frozenset[int], held: frozenset[int]
 ) -> frozenset[UnitId]:
     """The labelled tasks to measure a backbone on that has `seen` some and was chosen by `held`."""
-    honest = frozenset(unit for unit in data.holdout if task_of(unit) not in seen)
-    if len(honest) < HOLDOUT_LEAST:
-        honest |= {unit for unit in data.units if task_of(unit) in held}
-    return honest
+    held_out = frozenset(unit for unit in data.holdout if task_of(unit) not in seen)
+    if len(held_out) < HOLDOUT_LEAST:
+        held_out |= {unit for unit in data.units if task_of(unit) in held}
+    return held_out

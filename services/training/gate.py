@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.arrays import Bools, Floats, Int64s
+from model.arrays import Bools, Floats
 from model.evaluation.paired_tests import Verdict, compare
-from model.targets.encoding import fits, unknown_names
-from model.targets.registry import CalibratedNumber, Learned, losses, unpack
+from model.targets.kind import fits, learning_of
+from model.targets.learned import Learned
 from model.targets.schema import Value
-from model.training.control import ControlResult, agree
+from model.training.control import ControlResult, agrees
 from services.embedding.vectors import vectors_of
 from services.suggestions.predictor import Predictor
 from services.training.train import Trained
@@ -35,7 +35,7 @@ def judge(candidate: Trained, data: TrainingSet, served: Predictor, artifact: Ar
     classes: list[str] = []
     for name, result in candidate.results.items():
         old = served.heads.get(name)
-        if old is None or not fits(old.form, result.target):
+        if old is None or not fits(old, result.target):
             return Verdict(True, f"first version that learns {name}")
         if new := _new_classes(result.head, old):
             return Verdict(True, f"learns new classes: {', '.join(new)}")
@@ -46,11 +46,12 @@ def judge(candidate: Trained, data: TrainingSet, served: Predictor, artifact: Ar
         outputs = _outputs_before_seen(outputs, result, name, artifact)
         served_loss.append(_losses(old, outputs, result))
         candidate_loss.append(_losses(result.head, result.outputs, result))
-        unknown = unknown_names(result.unseen.labels)
-        served_correct.append(agree(guess, result.unseen.values, result.head, unknown))
+        served_correct.append(agrees(guess, result.unseen, result.head))
         candidate_correct.append(result.correct)
         prefix = f"{name}: " if len(candidate.results) > 1 else ""
-        classes += [prefix + label for label in _counted_under(result)]
+        classes += [
+            prefix + label for label in result.unseen.learning.counted_under(result.unseen.labels)
+        ]
     names, codes = np.unique(np.array(classes), return_inverse=True)
     return compare(
         np.concatenate(served_correct),
@@ -64,21 +65,13 @@ def judge(candidate: Trained, data: TrainingSet, served: Predictor, artifact: Ar
 
 def _losses(learned: Learned, outputs: Floats, result: ControlResult) -> Floats:
     """How far `learned` is from today's labels; errors of numbers in the candidate's tolerance."""
-    unit = result.head.tolerance if isinstance(result.head, CalibratedNumber) else 1.0
-    return losses(learned, outputs, result.unseen.values, unit=unit or 1.0)
+    kind, truth = learning_of(learned), result.unseen.values
+    unit = result.head.tolerance or 1.0
+    return kind.losses(result.target, learned, outputs, truth, unit=unit)
 
 
 def _new_classes(candidate: Learned, served: Learned) -> list[str]:
     return sorted(set(candidate.head.classes) - set(served.head.classes))
-
-
-def _counted_under(result: ControlResult) -> list[str]:
-    """The class [M] that each unseen task is counted under; of numbers, all under one."""
-    names = (*result.unseen.labels.names, "none of the classes")  # −1 is the last
-    if result.head.form == "number":
-        return ["all numbers"] * len(result.unseen.tasks)
-    strata: Int64s = result.unseen.strata
-    return [names[index] for index in strata]
 
 
 def _before_seen(
@@ -87,7 +80,8 @@ def _before_seen(
     known = artifact.arrays.get(f"unseen/{control}/tasks")
     if known is None:
         return guess
-    said = unpack(old, artifact.arrays[f"unseen/{control}/predicted"], result.target)
+    packed = artifact.arrays[f"unseen/{control}/predicted"]
+    said = learning_of(old).decode(result.target, old.head.classes, packed)
     before = dict(zip(known.tolist(), said, strict=True))
     return [
         before.get(int(task), now) for task, now in zip(result.unseen.tasks, guess, strict=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.backbones import BackboneUnavailableError, UnknownBackboneError, get_backbone
-from model.targets.encoding import plain_target
+from model.targets.schema import schema_json
 from store.projects.embedding_spaces import backbone_of
 from studio.config import LabelConfig
 
@@ -25,7 +25,7 @@ def provenance(
         backbones: the folder where this machine keeps what it knows of backbones.
     """
     return {
-        "controls": {control.name: plain_target(control.schema) for control in config.controls},
+        "controls": {control.name: schema_json(control.schema) for control in config.controls},
         "backbone": _backbone(space, backbones),
         "labels": labels,
         "seed": seed,

@@ -8,7 +8,7 @@ import numpy as np
 
 from model.evaluation.head_selection import Selection
 from model.statistics.intervals import Estimate, wilson_interval
-from model.targets.registry import pack
+from model.targets.kind import kind_of, learning_of
 from model.targets.schema import Value
 from model.training.control import ControlData, ControlResult, fit_control
 from services.suggestions.predictor import Predictor
@@ -63,7 +63,9 @@ class Trained:
         unseen: Arrays = {}
         for name, result in self.results.items():
             unseen[f"unseen/{name}/tasks"] = result.unseen.tasks
-            unseen[f"unseen/{name}/predicted"] = pack(result.head, result.predicted)
+            unseen[f"unseen/{name}/predicted"] = learning_of(result.head).pack(
+                result.target, result.head.head.classes, result.predicted
+            )
             if not self.held_out and result.outputs.size <= OUTPUTS_KEPT:
                 outputs = np.asarray(result.outputs, np.float16)
                 unseen[f"unseen/{name}/outputs"] = outputs
@@ -95,7 +97,7 @@ def train(
     notes = list(data.notes)
     for control in config.controls:
         rows = data.of_control(control, groups)
-        reason = rows.labels.reason
+        reason = rows.learning.reason(rows.labels)
         if reason is None and len(np.unique(rows.groups)) < 2:
             reason = "all labelled images are copies of one"
         if reason is not None:
@@ -127,13 +129,19 @@ def _selection(metrics: VersionMetrics, control: str) -> Selection | None:
 def _contradictions(control: str, rows: ControlData, data: TrainingSet) -> list[str]:
     """What to say when tasks that show the very same image are labelled differently."""
     key_of = dict(zip(data.units, data.image_keys, strict=True))
-    labels: dict[str, dict[Value, UnitId]] = {}
+    labels: dict[str, list[tuple[Value, UnitId]]] = {}
     for unit, value in zip(map(UnitId, rows.tasks.tolist()), rows.values, strict=True):
-        labels.setdefault(key_of[unit], {}).setdefault(value, unit)
-    differing = [by_label for by_label in labels.values() if len(by_label) > 1]
+        labels.setdefault(key_of[unit], []).append((value, unit))
+    kind = kind_of(rows.target)
+    differing: list[tuple[UnitId, UnitId]] = []
+    for (value, unit), *others in labels.values():
+        values = [other for other, _ in others]
+        same = kind.agrees(rows.target, [value] * len(values), values)
+        if not same.all():
+            differing.append((unit, others[int(same.argmin())][1]))
     if not differing:
         return []
-    first, second, *_ = differing[0].values()
+    first, second = differing[0]
     count = "1 image is" if len(differing) == 1 else f"{len(differing)} images are"
     return [
         f"{control}: {count} in several tasks that are labelled differently, "

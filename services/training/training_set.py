@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from model.annotators.ballot import Ballot
+from model.annotators.vote_matrix import VoteMatrix
 from model.arrays import Floats, Int64s
 from model.statistics.near_duplicates import near_duplicate_groups
-from model.targets.encoding import encode, plain_target, plain_value
+from model.targets.kind import kind_of, learning_of, value_json
+from model.targets.schema import Value, schema_json
 from model.training.control import ControlData
 from services.embedding.vectors import load_vectors
 from services.labels.aggregation import Labels
-from services.labels.class_history import Since, class_history, leave_unsaid
-from services.labels.multi_image import image_counts
-from services.labels.votes import Votes, read_votes
+from services.labels.class_history import Since, class_history
+from services.labels.votes import Votes, newest_votes
 from services.snapshot import Snapshot
 from store.store import Store
 from store.tasks.units import TaskId, UnitId, item_of, task_of
@@ -70,19 +70,19 @@ class TrainingSet:
     def digest(self, config: LabelConfig) -> str:
         """What a version was trained on, as a hash: the same digest gives the same heads."""
         known = [
-            [unit, key, self._plain(unit)]
+            [unit, key, self._plain(unit, config)]
             for unit, key in zip(self.units, self.image_keys, strict=True)
         ]
-        schemas = [[control.name, plain_target(control.schema)] for control in config.controls]
-        parts = [self.space, schemas, sorted(known), sorted(self.holdout), *self._disputes()]
+        schemas = [[control.name, schema_json(control.schema)] for control in config.controls]
+        parts = [self.space, schemas, sorted(known), sorted(self.holdout), *self._disputes(config)]
         text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _plain(self, unit: UnitId) -> list[Any]:
+    def _plain(self, unit: UnitId, config: LabelConfig) -> list[Any]:
         labels = self.labels[unit]
         return [
-            [control, plain_value(labels[control]), sorted(self._unsaid(unit, control))]
-            for control in sorted(labels)
+            [name, _json(config, name, labels[name]), sorted(self._unsaid(unit, name))]
+            for name in sorted(labels)
         ]
 
     def _unsaid(self, unit: UnitId, control: str) -> list[str]:
@@ -90,12 +90,12 @@ class TrainingSet:
         at = self.labelled_at.get(unit, 0.0)
         return [name for name, since in self.since.get(control, {}).items() if at < since]
 
-    def _disputes(self) -> list[list[Any]]:
+    def _disputes(self, config: LabelConfig) -> list[list[Any]]:
         """What soft labels are made of: the votes where a task has several."""
         return [
-            [unit, control, vote.annotator or 0, plain_value(vote.value), vote.ground_truth]
+            [unit, name, vote.annotator or 0, _json(config, name, vote.value), vote.ground_truth]
             for unit in sorted(self.units)
-            for control, votes in sorted(self.votes.get(unit, {}).items())
+            for name, votes in sorted(self.votes.get(unit, {}).items())
             for vote in votes
             if len(votes) > 1
         ]
@@ -113,10 +113,11 @@ class TrainingSet:
         """The rows that have a label of this control; `groups` [N] are of all rows."""
         units = self.units
         values = [self.labels[unit].get(control.name) for unit in units]
-        encoded = encode(control.schema, values)
+        encoded = kind_of(control.schema).encode(control.schema, values)
         rows = encoded.rows
         at = np.array([self.labelled_at.get(units[row], 0.0) for row in rows])
-        encoded = leave_unsaid(encoded, self.since.get(control.name, {}), at)
+        since = self.since.get(control.name, {})
+        encoded = learning_of(encoded).mask_unasked(encoded, since, at)
         known = [value for value in values if value is not None]
         votes = [self.votes.get(units[row], {}).get(control.name, ()) for row in rows]
         return ControlData(
@@ -126,9 +127,15 @@ class TrainingSet:
             groups[rows],
             encoded,
             known,
-            Ballot(votes) if self.votes else None,
+            VoteMatrix(votes) if self.votes else None,
             None if self.pretrained is None else self.pretrained[rows],
         )
+
+
+def _json(config: LabelConfig, name: str, value: Value) -> Any:
+    control = config.control(name)
+    assert control is not None, "labels are read by the config's own controls"
+    return value_json(control.schema, value)
 
 
 def extend_holdout(
@@ -180,7 +187,7 @@ def training_set(store: Store, now: Snapshot) -> TrainingSet:
         space=now.space,
         labelled_at={task.unit: newest.get(task.ls_id, 0.0) for task in kept},
         since=class_history(store, now.project.id, now.config),
-        votes=read_votes(now.annotations, now.config, image_counts(now.images)),
+        votes=newest_votes(now.votes),
         notes=_lost_labels(now),
     )
 

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from backend.app import create_app
-from model.heads import fit
+from model.heads import FitData, fit
 from services.suggestions.predictor import CalibratedHead, Predictor
 from store.predictions.shortlists import Choice, set_shortlist
 from store.projects.connections import DEFAULT, StudioConnection, save_connection
@@ -164,7 +164,7 @@ def serve_version(
     if kind == HEAD:
         tasks = list(range(1000, 1040))
         x = vectors_of(tasks) if dim == DIM else np.random.default_rng(1).normal(size=(40, dim))
-        head = fit(x, np.array([task % 2 for task in tasks]), ("cat", "dog"), seed=0)
+        head = fit(FitData.of(x, np.array([task % 2 for task in tasks]), ("cat", "dog"), seed=0))
         predictor = Predictor({"kind": CalibratedHead(head, 1.0)}, space)
         artifact = store.artifacts.save(predictor.artifact({}, {}))
 

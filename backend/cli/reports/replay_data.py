@@ -86,8 +86,9 @@ def labelled_features(project: int, connection: str) -> tuple[Floats, Indices, s
     groups = np.arange(len(data.tasks))
     for control in snapshot.config.controls:
         rows = data.of_control(control, groups)
-        if rows.labels.form == "single" and len(rows.tasks) >= MIN_ROWS:
-            return rows.x, np.asarray(rows.labels.y, np.intp), control.name
+        classes = rows.learning.class_indices(rows.labels)
+        if classes is not None and len(classes) >= MIN_ROWS:
+            return rows.x, classes, control.name
     raise CommandError(
         f"project {project} has no control with one class an image and {MIN_ROWS} labels or more"
     )

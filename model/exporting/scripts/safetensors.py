@@ -33,7 +33,7 @@ for path in sys.argv[1:] or sys.exit(__doc__):
     for i, c in enumerate(labels["controls"]):
         z = features.sign() * features.abs() ** c["power"]
         z = (z / z.norm() @ w[f"heads.{i}.weight"] + w[f"heads.{i}.bias"]) / c["temperature"]
-        p = z if c["form"] == "number" else z.sigmoid() if c["form"] == "multi" else z.softmax(0)
+        p = {"softmax": z.softmax(0), "sigmoid": z.sigmoid(), "identity": z}[c["activation"]]
         for child, parent in c["above"]:
             p[parent] = max(p[parent], p[child])
         answer[c["name"]] = dict(zip(c["classes"], p[w[f"heads.{i}.kept"]].tolist(), strict=True))

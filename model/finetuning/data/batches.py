@@ -3,10 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.arrays import Bools, Float64s, Indices
 from model.finetuning.options import Target
@@ -55,20 +53,15 @@ def sampling_weights(targets: Sequence[Target], rows: Indices, balance: float) -
 
     An image of several classes gets the weight of the rarest; several targets are averaged.
     """
-    each = [_target_weights(t, rows, balance) for t in targets if t.kind != "number" and balance]
+    shown = [t.loss.shown(np.asarray(t.y)[rows], t.width) for t in targets if balance]
+    each = [_weights_by_rarity(classes, balance) for classes in shown if classes is not None]
     mean = np.mean(each, axis=0) if each else np.ones(len(rows))
     weights: Float64s = mean * (len(rows) / mean.sum())
     return weights
 
 
-def _target_weights(target: Target, rows: Indices, balance: float) -> Float64s:
-    y: NDArray[Any] = np.asarray(target.y)[rows]
-    if target.kind == "single":
-        shown: Bools = np.zeros((len(rows), target.width), bool)
-        known = y >= 0
-        shown[np.nonzero(known)[0], y[known].astype(np.intp)] = True
-    else:
-        shown = y > 0
+def _weights_by_rarity(shown: Bools, balance: float) -> Float64s:
+    """The weight [n] of each row, by the rarest of the classes that it shows [n, C]."""
     rarity = np.maximum(shown.sum(axis=0), 1.0) ** -balance
     weights = np.where(shown, rarity, 0.0).max(axis=1, initial=0.0)
     # Rows that show no class are drawn as an average one.

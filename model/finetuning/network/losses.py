@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from model.arrays import Bools, Float32s
 from model.finetuning.options import Target
@@ -26,37 +25,18 @@ class TargetTensors:
     @classmethod
     def of(cls, target: Target, training: Bools, device: torch.device) -> "TargetTensors":
         """Convert the labels of all rows; a number is standardised by its `training` rows [N]."""
-        y = np.asarray(target.y)
-        if target.kind == "single":
-            labelled = y >= 0
-            filled = np.where(labelled, y, 0).astype(np.int64)
-            return cls(
-                target, _tensor(filled, device), _tensor(labelled.astype(np.float32), device)
-            )
-        y = y.astype(np.float32).reshape(len(y), -1)
-        labelled = np.isfinite(y) & ((y >= 0) | (target.kind == "number"))
-        mean, deviation = 0.0, 1.0
-        if target.kind == "number" and (labelled[:, 0] & training).any():
-            values = y[labelled[:, 0] & training, 0]
-            mean, deviation = float(values.mean()), float(values.std()) or 1.0
-        filled = np.where(labelled, (y - mean) / deviation, 0.0).astype(np.float32)
-        mask = labelled.astype(np.float32)
-        return cls(target, _tensor(filled, device), _tensor(mask, device), mean, deviation)
+        labels = target.loss.prepare(np.asarray(target.y), training)
+        y, mask = _tensor(labels.y, device), _tensor(labels.mask, device)
+        return cls(target, y, mask, labels.mean, labels.deviation)
 
     def weight(self, rows: torch.Tensor) -> float:
         """The number of labels in these rows."""
         return float(self.mask[rows].sum())
 
     def loss(self, outputs: torch.Tensor, rows: torch.Tensor, smoothing: float) -> torch.Tensor:
-        """The loss summed over the labels: cross-entropy, or Huber's for a number."""
-        y, mask = self.y[rows], self.mask[rows]
-        if self.target.kind == "single":
-            each = functional.cross_entropy(outputs, y, reduction="none", label_smoothing=smoothing)
-        elif self.target.kind == "multi":
-            each = functional.binary_cross_entropy_with_logits(outputs, y, reduction="none")
-        else:
-            each = functional.smooth_l1_loss(outputs, y, reduction="none")
-        return (each * mask).sum()
+        """The loss summed over the labels."""
+        each = self.target.loss.each(outputs, self.y[rows], smoothing)
+        return (each * self.mask[rows]).sum()
 
     def error(self, outputs: torch.Tensor, rows: torch.Tensor) -> tuple[float, float] | None:
         """(error, loss) as in `Evaluation`; None without a label.
@@ -69,16 +49,12 @@ class TargetTensors:
             return None
         if not outputs.isfinite().all():
             return math.inf, math.inf
-        if self.target.kind == "number":
-            gap = (outputs - y) * mask
-            return float(gap.abs().sum()) / count, float(gap.square().sum()) / count
-        wrong = outputs.argmax(1) != y if self.target.kind == "single" else (outputs > 0) != (y > 0)
-        loss = float(self.loss(outputs, rows, 0.0)) / count
-        return float((wrong * mask).sum()) / count, loss
+        error, loss = self.target.loss.error(outputs, y, mask)
+        return error / count, loss / count
 
     def unstandardised(self, outputs: torch.Tensor) -> Float32s:
         """Outputs [N, C] as logits, or as numbers in their own unit."""
-        values = outputs * self.deviation + self.mean if self.target.kind == "number" else outputs
+        values = outputs * self.deviation + self.mean
         result: Float32s = values.float().cpu().numpy()
         return result
 

@@ -1,11 +1,16 @@
 """What more labels would bring, whether versions agree, and whether choosing pays."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from model.active_learning.learning_curve import fit_curve, labels_for, measure, sizes_of
 from model.active_learning.strategy_comparison import LEAST_RANDOM, compare_arms
 from model.active_learning.version_agreement import kappa, stable
+from model.targets.kind import kind_of
+from model.targets.schema import Number, Value
 
 
 def curve_of(accuracy: list[float], sizes: tuple[int, ...], images: int = 4000):
@@ -74,15 +79,36 @@ def test_each_model_is_asked_only_what_it_has_not_seen() -> None:
     assert len(seen) == 3 * len(sizes)
 
 
+def equal(first: list[Value], second: list[Value]) -> np.ndarray:
+    return np.array([a == b for a, b in zip(first, second, strict=True)])
+
+
 def test_kappa_is_one_for_equal_answers_and_none_by_chance() -> None:
     rng = np.random.default_rng(0)
     first, second = (list(map(str, rng.integers(0, 3, 3000))) for _ in range(2))
-    assert kappa(first, first) == 1
-    assert kappa(first, second) == pytest.approx(0, abs=0.05)
-    assert kappa(["a"] * 5, ["a"] * 5) == 1
-    assert kappa([frozenset("a"), frozenset("b")], [frozenset("a"), frozenset("b")]) == 1
+    assert kappa(first, first, equal) == 1
+    assert kappa(first, second, equal) == pytest.approx(0, abs=0.05)
+    assert kappa(["a"] * 5, ["a"] * 5, equal) == 1
+    sets = [frozenset("a"), frozenset("b")]
+    assert kappa(sets, sets, equal) == 1
     with pytest.raises(ValueError, match="same images"):
-        kappa(["a"], [])
+        kappa(["a"], [], equal)
+
+
+def test_kappa_of_classes_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 4, 300)
+    second = np.where(rng.random(300) < 0.6, first, rng.integers(0, 5, 300))
+    expected = cohen_kappa_score(first, second)
+    assert kappa(first.tolist(), second.tolist(), equal) == pytest.approx(expected)
+
+
+def test_kappa_of_numbers_counts_near_ones_as_equal() -> None:
+    first = [float(value) for value in range(100)]
+    second = [value + 0.4 for value in first]
+    near = partial(kind_of(Number()).agrees, Number(), tolerance=0.5)
+    assert kappa(first, second, equal) == pytest.approx(0, abs=0.02)
+    assert kappa(first, second, near) == 1
 
 
 def test_it_is_stable_after_three_that_agree() -> None:

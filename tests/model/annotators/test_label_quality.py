@@ -6,6 +6,7 @@ from sklearn.datasets import load_digits
 
 from model.annotators.label_quality import doubtful, label_quality, label_quality_by_class
 from model.evaluation.cross_validation import out_of_fold_logits
+from model.heads import FitData
 from model.statistics.calibration import fit_temperature, softmax
 
 CLASSES = tuple(map(str, range(10)))
@@ -20,7 +21,7 @@ def test_wrong_labels_are_found_and_few_right_ones_are_doubted(seed: int) -> Non
     y = truth.copy()
     wrong = rng.choice(600, 30, replace=False)
     y[wrong] = (y[wrong] + rng.integers(1, 10, 30)) % 10
-    logits = out_of_fold_logits(x, y, np.arange(600), CLASSES, seed=0)
+    logits = out_of_fold_logits(FitData.of(x, y, CLASSES, groups=np.arange(600), seed=0))
     quality = label_quality(softmax(logits, temperature=fit_temperature(logits, y)), y)
     found = doubtful(quality)
     assert len(set(found) & set(wrong)) >= 24  # of 30

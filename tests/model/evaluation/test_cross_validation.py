@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from model.evaluation.cross_validation import out_of_fold_logits
-from model.heads import fit
+from model.heads import FitData, fit
 from model.statistics.folds import grouped_folds
 from model.statistics.intervals import wilson_interval
 
@@ -40,9 +40,9 @@ def test_out_of_fold_accuracy_is_what_unseen_images_get(labels: int) -> None:
     for seed in range(6):
         order = np.random.default_rng(seed).permutation(len(Y))
         rows, rest = order[:labels], order[labels:]
-        logits = out_of_fold_logits(X[rows], Y[rows], rows, CLASSES, seed=seed)
+        logits = out_of_fold_logits(FitData.of(X[rows], Y[rows], CLASSES, groups=rows, seed=seed))
         estimated.append(np.mean(logits.argmax(axis=1) == Y[rows]))
-        head = fit(X[rows], Y[rows], CLASSES, seed=seed)
+        head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=seed))
         true.append(np.mean(head.logits(X[rest]).argmax(axis=1) == Y[rest]))
 
     # A fold's head has a fifth fewer labels, so that the estimate is low rather than high.
@@ -55,8 +55,8 @@ def test_copies_of_an_image_do_not_answer_for_each_other() -> None:
     x = np.repeat(rng.normal(size=(40, 32)), 5, axis=0)
     y = np.repeat(rng.integers(0, 2, 40), 5)  # nothing to learn but the copies
     groups = np.repeat(np.arange(40), 5)
-    together = out_of_fold_logits(x, y, groups, ("a", "b"), seed=0)
-    apart = out_of_fold_logits(x, y, np.arange(200), ("a", "b"), seed=0)
+    together = out_of_fold_logits(FitData.of(x, y, ("a", "b"), groups=groups, seed=0))
+    apart = out_of_fold_logits(FitData.of(x, y, ("a", "b"), groups=np.arange(200), seed=0))
 
     assert np.mean(together.argmax(axis=1) == y) < 0.75
     assert np.mean(apart.argmax(axis=1) == y) > 0.95
@@ -65,7 +65,7 @@ def test_copies_of_an_image_do_not_answer_for_each_other() -> None:
 @pytest.mark.parametrize("others", [3, 30])
 def test_the_only_member_of_a_class_is_never_right(others: int) -> None:
     rows = np.concatenate([np.nonzero(c == Y)[0][:others] for c in (0, 1)] + [[np.argmax(Y == 2)]])
-    logits = out_of_fold_logits(X[rows], Y[rows], rows, CLASSES, seed=0)
+    logits = out_of_fold_logits(FitData.of(X[rows], Y[rows], CLASSES, groups=rows, seed=0))
 
     assert logits[-1].argmax() != 2
     assert np.isneginf(logits[-1, 2])
@@ -74,13 +74,14 @@ def test_the_only_member_of_a_class_is_never_right(others: int) -> None:
 
 def test_one_group_cannot_be_evaluated() -> None:
     with pytest.raises(ValueError, match="two groups"):
-        out_of_fold_logits(X[:5], Y[:5], np.zeros(5), CLASSES, seed=0)
+        out_of_fold_logits(FitData.of(X[:5], Y[:5], CLASSES, groups=np.zeros(5), seed=0))
 
 
 def test_many_rows_share_one_strength_and_give_the_same_bits_again() -> None:
     rows = np.random.default_rng(0).permutation(len(Y))[:1200]
     first, second = (
-        out_of_fold_logits(X[rows], Y[rows], rows, CLASSES, seed=0).tobytes() for _ in range(2)
+        out_of_fold_logits(FitData.of(X[rows], Y[rows], CLASSES, groups=rows, seed=0)).tobytes()
+        for _ in range(2)
     )
 
     assert first == second

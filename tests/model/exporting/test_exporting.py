@@ -15,9 +15,11 @@ from PIL import Image
 from model.backbones import BackboneSpec
 from model.embedding.preprocessing import prepare
 from model.exporting import FORMATS, ExportedControl, ExportError, export
-from model.heads import fit, fit_labels, fit_number
-from model.targets.registry import CalibratedHead, CalibratedLabels, CalibratedNumber
+from model.heads import FitData, fit, fit_labels, fit_number
+from model.targets.calibrated_labels import CalibratedLabels
+from model.targets.number import CalibratedNumber
 from model.targets.schema import MultiLabel, Number, Paths, SingleLabel
+from model.targets.single import CalibratedHead
 
 SPEC = BackboneSpec(
     name="timm:test_efficientnet",
@@ -52,10 +54,10 @@ def controls() -> list[ExportedControl]:
     """One control of each form, the first with a class that was removed since."""
     rng = np.random.default_rng(0)
     x = np.abs(rng.normal(size=(60, SPEC.dim)))
-    kinds = fit(x, rng.integers(0, 3, 60), ("cat", "dog", "fox"), seed=0)
+    kinds = fit(FitData.of(x, rng.integers(0, 3, 60), ("cat", "dog", "fox"), seed=0))
     tree = ("animal", "animal / cat", "plant")
     y = (rng.random((60, 3)) < 0.5).astype(float)
-    parts = fit_labels(x, y, ("tail", "ear", "paw"), seed=0)
+    parts = fit_labels(FitData.of(x, y, ("tail", "ear", "paw"), seed=0))
     return [
         ExportedControl("kind", CalibratedHead(kinds, 1.7), SingleLabel(("dog", "cat"))),
         ExportedControl(
@@ -63,10 +65,12 @@ def controls() -> list[ExportedControl]:
         ),
         ExportedControl(
             "taxonomy",
-            CalibratedLabels(fit_labels(x, y, tree, seed=0), 1.0, tree=True),
+            CalibratedLabels(fit_labels(FitData.of(x, y, tree, seed=0)), 1.0, tree=True),
             Paths((("animal",), ("animal", "cat"), ("plant",)), multiple=True),
         ),
-        ExportedControl("age", CalibratedNumber(fit_number(x, x[:, 0], seed=0), 0.5), Number()),
+        ExportedControl(
+            "age", CalibratedNumber(fit_number(FitData.of(x, x[:, 0], seed=0)), 0.5), Number()
+        ),
     ]
 
 
@@ -127,7 +131,7 @@ def test_what_cannot_be_exported_says_why(backbone: torch.nn.Module, tmp_path: P
     with pytest.raises(ExportError, match="learned nothing"):
         export(backbone, SPEC, [], tmp_path, fmt="onnx", about={})
     x = np.random.default_rng(0).normal(size=(20, 8))
-    head = fit(x, np.arange(20) % 2, ("a", "b"), seed=0)
+    head = fit(FitData.of(x, np.arange(20) % 2, ("a", "b"), seed=0))
     control = ExportedControl("kind", CalibratedHead(head, 1.0), SingleLabel(("a", "b")))
     plain = torch.nn.Flatten()
     with pytest.raises(ExportError, match="only timm's architectures"):

@@ -21,6 +21,7 @@ from model.finetuning.options import Options
 from model.finetuning.training.distributed import ProcessGroup
 from model.finetuning.training.stepper import Stepper
 from model.finetuning.training.weight_interpolation import interpolate
+from model.heads import FitData
 
 CPU = torch.device("cpu")
 
@@ -206,7 +207,7 @@ def test_a_layer_gives_its_heads_logits() -> None:
     random = np.random.default_rng(0)
     x = random.random((60, 20)).astype(np.float32)
     y = random.integers(0, 3, 60)
-    head = fit(x, y, ("a", "b", "c", "never"), seed=0, kind="logistic")
+    head = fit(FitData.of(x, y, ("a", "b", "c", "never"), seed=0), kind="logistic")
     assert isinstance(head, LinearHead)
     outputs = HeadLayer.of(head)(torch.from_numpy(x)).detach().numpy()
 

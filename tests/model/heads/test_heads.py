@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from threadpoolctl import threadpool_limits
 
-from model.heads import Head, choose_kind, fit, head_from_arrays
+from model.heads import FitData, Head, choose_kind, fit, head_from_arrays
 from model.heads.features import normalise
 from model.registry import UnknownNameError
 from model.statistics.calibration import softmax
@@ -44,7 +44,7 @@ def test_few_labels_a_class_give_prototypes_and_more_logistic_regression() -> No
 
 def test_one_label_a_class_is_enough_to_start() -> None:
     rows = of_each_class(*[1] * 10)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0)
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0))
 
     assert head.kind == "prototype"
     assert accuracy(head, np.arange(len(Y))) > 0.55
@@ -56,7 +56,7 @@ def test_one_label_a_class_is_enough_to_start() -> None:
 )
 def test_any_mixture_of_counts_gives_a_head(kind: str, counts: tuple[int, ...]) -> None:
     rows = of_each_class(*counts)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind=kind)
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind=kind)
     logits = head.logits(X)
     labelled = [c for c, n in enumerate(counts) if n]
 
@@ -72,9 +72,9 @@ def test_any_mixture_of_counts_gives_a_head(kind: str, counts: tuple[int, ...]) 
 def test_equal_rows_of_two_classes_and_zero_rows_do_no_harm(kind: str) -> None:
     x = np.ones((12, 16), np.float16)
     y = np.array([0, 1] * 6)
-    equal = fit(x, y, ("a", "b"), seed=0, kind=kind)
+    equal = fit(FitData.of(x, y, ("a", "b"), seed=0), kind=kind)
     x[0] = 0
-    with_zero = fit(x, y, ("a", "b"), seed=0, kind=kind)
+    with_zero = fit(FitData.of(x, y, ("a", "b"), seed=0), kind=kind)
 
     np.testing.assert_allclose(softmax(equal.logits(x[1:])), 0.5, atol=1e-3)
     assert np.isfinite(with_zero.logits(x)).all()
@@ -83,7 +83,9 @@ def test_equal_rows_of_two_classes_and_zero_rows_do_no_harm(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["prototype", "logistic"])
 def test_the_same_call_gives_the_same_bits(kind: str) -> None:
     rows, _ = drawn(120, 0)
-    first, second = (fit(X[rows], Y[rows], CLASSES, seed=3, kind=kind).arrays() for _ in range(2))
+    first, second = (
+        fit(FitData.of(X[rows], Y[rows], CLASSES, seed=3), kind=kind).arrays() for _ in range(2)
+    )
 
     for name, array in first.items():
         assert array.tobytes() == second[name].tobytes()
@@ -92,7 +94,7 @@ def test_the_same_call_gives_the_same_bits(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["prototype", "logistic"])
 def test_a_stored_head_is_the_same_head(kind: str) -> None:
     rows, rest = drawn(60, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind=kind)
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind=kind)
     again = head_from_arrays(head.kind, head.classes, head.arrays())
 
     assert again.logits(X[rest]).tobytes() == head.logits(X[rest]).tobytes()
@@ -101,7 +103,7 @@ def test_a_stored_head_is_the_same_head(kind: str) -> None:
 
 def test_arrays_that_are_no_heads_are_refused() -> None:
     rows, _ = drawn(60, 0)
-    arrays = fit(X[rows], Y[rows], CLASSES, seed=0).arrays()
+    arrays = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0)).arrays()
 
     with pytest.raises(ValueError, match="11 classes"):
         head_from_arrays("logistic", (*CLASSES, "ten"), arrays)
@@ -113,24 +115,24 @@ def test_arrays_that_are_no_heads_are_refused() -> None:
 
 def test_nothing_to_learn_from_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one label"):
-        fit(np.zeros((0, 4)), np.zeros(0, int), ("a",), seed=0)
+        fit(FitData.of(np.zeros((0, 4)), np.zeros(0, int), ("a",), seed=0))
     with pytest.raises(ValueError, match="at least one label"):
-        fit(np.full((3, 4), np.nan), np.zeros(3, int), ("a",), seed=0)
+        fit(FitData.of(np.full((3, 4), np.nan), np.zeros(3, int), ("a",), seed=0))
 
 
 def test_broken_rows_are_left_out() -> None:
     rows, rest = drawn(100, 0)
     x = X[rows].copy()
     x[:10] = np.nan
-    with_broken = fit(x, Y[rows], CLASSES, seed=0)
-    without = fit(x[10:], Y[rows][10:], CLASSES, seed=0, groups=np.arange(10, 100))
+    with_broken = fit(FitData.of(x, Y[rows], CLASSES, seed=0))
+    without = fit(FitData.of(x[10:], Y[rows][10:], CLASSES, seed=0, groups=np.arange(10, 100)))
 
     np.testing.assert_array_equal(with_broken.logits(X[rest]), without.logits(X[rest]))
 
 
 def test_the_optimum_is_scikit_learns() -> None:
     rows, rest = drawn(300, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind="logistic")
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind="logistic")
     penalty = float(head.arrays()["penalty"][0])
     ours = normalise(X, float(head.arrays()["power"][0])).astype(np.float64)
     scale = np.sqrt(np.square(ours[rows] - ours[rows].mean(axis=0)).sum(axis=1).mean())
@@ -147,9 +149,9 @@ def test_the_optimum_is_scikit_learns() -> None:
 
 def test_a_warm_start_meets_the_same_optimum() -> None:
     rows, rest = drawn(200, 0)
-    earlier = fit(X[rows[:150]], Y[rows[:150]], CLASSES[:10], seed=0, kind="logistic")
-    cold = fit(X[rows], Y[rows], CLASSES, seed=0)
-    warm = fit(X[rows], Y[rows], CLASSES, seed=0, warm_start=earlier)
+    earlier = fit(FitData.of(X[rows[:150]], Y[rows[:150]], CLASSES[:10], seed=0), kind="logistic")
+    cold = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0))
+    warm = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0, warm_start=earlier))
 
     difference = np.abs(softmax(warm.logits(X[rest])) - softmax(cold.logits(X[rest])))
     assert difference.mean() < 0.003
@@ -158,11 +160,11 @@ def test_a_warm_start_meets_the_same_optimum() -> None:
 def test_a_warm_start_of_other_classes_or_another_backbone_is_no_harm() -> None:
     rows, rest = drawn(200, 0)
     for earlier in (
-        fit(X[rows], Y[rows] % 2, ("odd", "1"), seed=0),
-        fit(X[rows][:, :20], Y[rows], CLASSES, seed=0),
-        fit(X[rows[:10]], Y[rows[:10]], CLASSES, seed=0, kind="prototype"),
+        fit(FitData.of(X[rows], Y[rows] % 2, ("odd", "1"), seed=0)),
+        fit(FitData.of(X[rows][:, :20], Y[rows], CLASSES, seed=0)),
+        fit(FitData.of(X[rows[:10]], Y[rows[:10]], CLASSES, seed=0), kind="prototype"),
     ):
-        head = fit(X[rows], Y[rows], CLASSES, seed=0, warm_start=earlier)
+        head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0, warm_start=earlier))
         assert accuracy(head, rest) > 0.9
 
 
@@ -171,7 +173,7 @@ def test_accuracy_is_not_more_than_a_point_below_scikit_learns(labels: int) -> N
     ours, theirs = [], []
     for seed in range(6):
         rows, rest = drawn(labels, seed)
-        ours.append(accuracy(fit(X[rows], Y[rows], CLASSES, seed=0), rest))
+        ours.append(accuracy(fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0)), rest))
         with warnings.catch_warnings(), threadpool_limits(1, "blas"):
             warnings.simplefilter("ignore")  # classes with fewer labels than folds
             reference = LogisticRegressionCV(Cs=10, cv=3, max_iter=300)
@@ -188,7 +190,7 @@ def test_uneven_classes_do_not_drown_the_small_ones() -> None:
         by_class = [rng.permutation(np.nonzero(c == Y)[0]) for c in range(10)]
         rows = np.concatenate([r[: (2, 8)[c % 2]] for c, r in enumerate(by_class)])
         rest = np.concatenate([r[8:] for r in by_class[::2]])
-        recalls.append(accuracy(fit(X[rows], Y[rows], CLASSES, seed=0), rest))
+        recalls.append(accuracy(fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0)), rest))
 
     assert np.mean(recalls) > 0.6
 
@@ -199,7 +201,7 @@ def test_near_duplicates_do_not_weaken_the_penalty() -> None:
     copies = np.concatenate([rows] * 5)
     x = np.maximum(X[copies] + rng.normal(scale=0.05, size=(300, 64)), 0).astype(np.float16)
     told, untold = (
-        fit(x, Y[copies], CLASSES, seed=0, groups=groups, kind="logistic")
+        fit(FitData.of(x, Y[copies], CLASSES, seed=0, groups=groups), kind="logistic")
         for groups in (np.tile(np.arange(60), 5), None)
     )
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
-from model.heads import Head, fit, head_from_arrays
+from model.heads import FitData, Head, fit, head_from_arrays
 from model.heads.features import normalise
 from model.heads.forest import ForestHead
 from model.heads.knn import NeighbourHead, neighbour_weight
@@ -51,7 +51,7 @@ def test_there_are_six_kinds() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hundred_labels_teach_ten_digits(kind: str) -> None:
     rows, rest = drawn(100, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind=kind)
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind=kind)
     logits = head.logits(X[rest])
     sure = softmax(logits)[np.arange(len(rest)), Y[rest]]
 
@@ -66,7 +66,7 @@ def test_a_hundred_labels_teach_ten_digits(kind: str) -> None:
 )
 def test_any_mixture_of_counts_gives_a_head(kind: str, counts: tuple[int, ...]) -> None:
     rows = of_each_class(*counts)
-    logits = fit(X[rows], Y[rows], CLASSES, seed=0, kind=kind).logits(X)
+    logits = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind=kind).logits(X)
     labelled = [c for c, n in enumerate(counts) if n]
 
     assert logits.shape == (len(X), 10)
@@ -79,7 +79,9 @@ def test_any_mixture_of_counts_gives_a_head(kind: str, counts: tuple[int, ...]) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_call_gives_the_same_bits(kind: str) -> None:
     rows, _ = drawn(60, 0)
-    first, second = (fit(X[rows], Y[rows], CLASSES, seed=3, kind=kind).arrays() for _ in range(2))
+    first, second = (
+        fit(FitData.of(X[rows], Y[rows], CLASSES, seed=3), kind=kind).arrays() for _ in range(2)
+    )
 
     assert first.keys() == second.keys()
     for name, array in first.items():
@@ -89,7 +91,7 @@ def test_the_same_call_gives_the_same_bits(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stored_head_is_the_same_head(kind: str) -> None:
     rows, rest = drawn(60, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind=kind)
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind=kind)
     again = head_from_arrays(head.kind, head.classes, head.arrays())
 
     assert again.kind == kind
@@ -99,7 +101,7 @@ def test_a_stored_head_is_the_same_head(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_arrays_that_are_no_heads_are_refused(kind: str) -> None:
     rows, _ = drawn(60, 0)
-    arrays = fit(X[rows], Y[rows], CLASSES, seed=0, kind=kind).arrays()
+    arrays = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind=kind).arrays()
 
     with pytest.raises(ValueError, match="for 3 classes"):
         head_from_arrays(kind, CLASSES[:3], arrays)
@@ -112,7 +114,7 @@ def test_arrays_that_are_no_heads_are_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_embedding_without_numbers_gets_none_and_harms_no_other(kind: str) -> None:
     rows, rest = drawn(60, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind=kind)
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind=kind)
     x = X[rest[:10]].astype(np.float32)
     x[3] = np.nan
     logits = head.logits(x)
@@ -135,7 +137,7 @@ def test_a_doubted_row_counts_by_its_weights(kind: str) -> None:
 
     def share_of_nine(weight_of_nine: float) -> float:
         weight = np.repeat([1, 1 - weight_of_nine, weight_of_nine], [100, 40, 40])
-        head = fit(x, y, CLASSES, seed=0, kind=kind, groups=groups, weight=weight)
+        head = fit(FitData.of(x, y, CLASSES, seed=0, groups=groups, weight=weight), kind=kind)
         return float(softmax(head.logits(X[doubted]))[:, 9].mean())
 
     shares = [share_of_nine(weight) for weight in (0.0, 0.4, 1.0)]
@@ -146,7 +148,7 @@ def test_a_doubted_row_counts_by_its_weights(kind: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "forest"])
 def test_a_thousand_classes_of_one_label_each(kind: str) -> None:
     x = np.random.default_rng(0).normal(size=(1000, 64)).astype(np.float32)
-    head = fit(x, np.arange(1000), tuple(map(str, range(1000))), seed=0, kind=kind)
+    head = fit(FitData.of(x, np.arange(1000), tuple(map(str, range(1000))), seed=0), kind=kind)
 
     assert np.isfinite(head.logits(x)).all()
     assert np.mean(head.logits(x).argmax(axis=1) == np.arange(1000)) > 0.9
@@ -154,7 +156,7 @@ def test_a_thousand_classes_of_one_label_each(kind: str) -> None:
 
 def test_ridge_is_scikit_learns() -> None:
     rows, rest = drawn(300, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind="ridge")
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind="ridge")
     weights = row_weights(rows)
     ours = prepared(head, rows)
     alpha = float(head.arrays()["penalty"][0]) * weights.sum()
@@ -169,7 +171,7 @@ def test_ridge_is_scikit_learns() -> None:
 
 def test_the_support_vector_machine_is_scikit_learns() -> None:
     rows, rest = drawn(300, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind="svm")
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind="svm")
     ours = prepared(head, rows)
     weights = row_weights(rows)
     strength = 1 / (2 * 300 * float(head.arrays()["penalty"][0]))
@@ -185,7 +187,7 @@ def test_the_support_vector_machine_is_scikit_learns() -> None:
 
 def test_the_forest_is_scikit_learns() -> None:
     rows, rest = drawn(300, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=7, kind="forest")
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=7), kind="forest")
     x = X[rows].astype(np.float32)
     theirs = RandomForestClassifier(100, random_state=7).fit(x, Y[rows])
 
@@ -204,7 +206,7 @@ def test_the_forest_walks_like_scikit_learns_on_fine_values(weighted: bool) -> N
     x = (1 + rng.integers(0, 50, (400, 6)) * np.float32(2**-23)).astype(np.float32)
     y = rng.integers(0, 3, 400)
     weight = rng.uniform(0.1, 2, 400).astype(np.float32) if weighted else None
-    head = fit(x, y, ("a", "b", "c"), seed=1, kind="forest", weight=weight)
+    head = fit(FitData.of(x, y, ("a", "b", "c"), seed=1, weight=weight), kind="forest")
     theirs = RandomForestClassifier(100, random_state=1)
     theirs.fit(x, y, sample_weight=weight)
 
@@ -214,7 +216,7 @@ def test_the_forest_walks_like_scikit_learns_on_fine_values(weighted: bool) -> N
 
 def test_nearest_neighbours_are_scikit_learns() -> None:
     rows, rest = drawn(300, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind="knn")
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind="knn")
     power, k = (head.arrays()[name][0] for name in ("power", "k"))
     ours = normalise(X, float(power)).astype(np.float64)
     theirs = KNeighborsClassifier(int(k), weights=neighbour_weight, algorithm="brute")
@@ -231,8 +233,10 @@ def test_near_duplicates_are_not_each_others_neighbours() -> None:
     rows, _ = drawn(60, 1)
     copies = np.tile(rows, 5)
     x = X[copies] + np.random.default_rng(0).normal(scale=0.05, size=(300, 64))
-    told = fit(x, Y[copies], CLASSES, seed=0, kind="knn", groups=np.tile(np.arange(60), 5))
-    untold = fit(x, Y[copies], CLASSES, seed=0, kind="knn")
+    told = fit(
+        FitData.of(x, Y[copies], CLASSES, seed=0, groups=np.tile(np.arange(60), 5)), kind="knn"
+    )
+    untold = fit(FitData.of(x, Y[copies], CLASSES, seed=0), kind="knn")
 
     assert told.arrays()["k"][0] > untold.arrays()["k"][0]
 
@@ -240,8 +244,10 @@ def test_near_duplicates_are_not_each_others_neighbours() -> None:
 @pytest.mark.parametrize("kind", ["ridge", "svm", "knn", "logistic"])
 def test_settings_can_be_taken_from_another_head(kind: str) -> None:
     rows, rest = drawn(120, 0)
-    head = fit(X[rows], Y[rows], CLASSES, seed=0, kind=kind)
-    other = fit(X[rest[:60]], Y[rest[:60]], CLASSES, seed=0, kind=kind, settings_of=head)
+    head = fit(FitData.of(X[rows], Y[rows], CLASSES, seed=0), kind=kind)
+    other = fit(
+        FitData.of(X[rest[:60]], Y[rest[:60]], CLASSES, seed=0, settings_of=head), kind=kind
+    )
     setting = "k" if kind == "knn" else "penalty"
 
     assert other.arrays()[setting][0] == head.arrays()[setting][0]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from model.heads import fit_labels, head_from_arrays
+from model.heads import FitData, fit_labels, head_from_arrays
 from model.heads.features import normalise
 
 DIGITS = load_digits()
@@ -24,7 +24,7 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_each_class_is_learned_beside_the_others() -> None:
     rows = np.random.default_rng(0).permutation(len(X))
-    head = fit_labels(X[rows[:300]], Y[rows[:300]], CLASSES, seed=0)
+    head = fit_labels(FitData.of(X[rows[:300]], Y[rows[:300]], CLASSES, seed=0))
     logits = head.logits(X[rows[300:]])
     truth = Y[rows[300:]] > 0.5
 
@@ -40,7 +40,7 @@ def test_each_class_is_learned_beside_the_others() -> None:
 
 def test_the_optimum_is_scikit_learns() -> None:
     rows = np.random.default_rng(0).permutation(len(X))[:300]
-    head = fit_labels(X[rows], Y[rows], CLASSES, seed=0)
+    head = fit_labels(FitData.of(X[rows], Y[rows], CLASSES, seed=0))
     penalty = float(head.arrays()["penalty"][0])
     ours = normalise(X, float(head.arrays()["power"][0])).astype(np.float64)
     ours /= np.sqrt(np.square(ours[rows] - ours[rows].mean(axis=0)).sum(axis=1).mean())
@@ -56,18 +56,18 @@ def test_what_nobody_said_teaches_nothing() -> None:
     y = Y[rows].copy()
     y[100:, 0] = np.nan
     # What isn't known of "even" is not taken for odd: as likely as among the known rows.
-    head = fit_labels(X[rows], y, CLASSES, seed=0)
+    head = fit_labels(FitData.of(X[rows], y, CLASSES, seed=0))
     assert abs(sigmoid(head.logits(X)[:, 0]).mean() - Y[:, 0].mean()) < 0.1
 
     y[:, 0] = np.nan
-    assert np.isneginf(fit_labels(X[rows], y, CLASSES, seed=0).logits(X)[:, 0]).all()
+    assert np.isneginf(fit_labels(FitData.of(X[rows], y, CLASSES, seed=0)).logits(X)[:, 0]).all()
     with pytest.raises(ValueError, match="at least one label"):
-        fit_labels(X[:3], np.full((3, 5), np.nan), CLASSES, seed=0)
+        fit_labels(FitData.of(X[:3], np.full((3, 5), np.nan), CLASSES, seed=0))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_handful_of_rows_gives_a_head(count: int) -> None:
-    head = fit_labels(X[:count], Y[:count], CLASSES, seed=0)
+    head = fit_labels(FitData.of(X[:count], Y[:count], CLASSES, seed=0))
     logits = head.logits(X)
 
     assert not np.isnan(logits).any()
@@ -77,7 +77,7 @@ def test_a_handful_of_rows_gives_a_head(count: int) -> None:
 def test_many_classes_of_one_label_each() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1000, 64)).astype(np.float32)
-    head = fit_labels(x, np.eye(1000), tuple(map(str, range(1000))), seed=0)
+    head = fit_labels(FitData.of(x, np.eye(1000), tuple(map(str, range(1000))), seed=0))
 
     assert np.isfinite(head.logits(x)).all()
     assert np.mean(head.logits(x).argmax(axis=1) == np.arange(1000)) > 0.9
@@ -85,8 +85,8 @@ def test_many_classes_of_one_label_each() -> None:
 
 def test_same_bits_again_and_after_storing() -> None:
     arguments = (X[:150], Y[:150], CLASSES)
-    head = fit_labels(*arguments, seed=0)
-    again = fit_labels(*arguments, seed=0)
+    head = fit_labels(FitData.of(*arguments, seed=0))
+    again = fit_labels(FitData.of(*arguments, seed=0))
     stored = head_from_arrays(head.kind, head.classes, head.arrays())
 
     assert again.logits(X).tobytes() == head.logits(X).tobytes()
@@ -94,9 +94,11 @@ def test_same_bits_again_and_after_storing() -> None:
 
 
 def test_a_warm_start_and_given_settings_meet_the_same_optimum() -> None:
-    cold = fit_labels(X[:200], Y[:200], CLASSES, seed=0)
-    earlier = fit_labels(X[:150], Y[:150, :3], CLASSES[:3], seed=0)
-    warm = fit_labels(X[:200], Y[:200], CLASSES, seed=0, warm_start=earlier, settings_of=cold)
+    cold = fit_labels(FitData.of(X[:200], Y[:200], CLASSES, seed=0))
+    earlier = fit_labels(FitData.of(X[:150], Y[:150, :3], CLASSES[:3], seed=0))
+    warm = fit_labels(
+        FitData.of(X[:200], Y[:200], CLASSES, seed=0, warm_start=earlier, settings_of=cold)
+    )
 
     difference = sigmoid(warm.logits(X)) - sigmoid(cold.logits(X))
     assert np.abs(difference).mean() < 0.003
@@ -105,7 +107,7 @@ def test_a_warm_start_and_given_settings_meet_the_same_optimum() -> None:
 def test_near_duplicates_do_not_weaken_the_penalty() -> None:
     rows = np.tile(np.random.default_rng(1).permutation(len(X))[:60], 5)
     x = X[rows] + np.random.default_rng(0).normal(scale=0.05, size=(300, 64))
-    told = fit_labels(x, Y[rows], CLASSES, seed=0, groups=np.tile(np.arange(60), 5))
-    untold = fit_labels(x, Y[rows], CLASSES, seed=0)
+    told = fit_labels(FitData.of(x, Y[rows], CLASSES, seed=0, groups=np.tile(np.arange(60), 5)))
+    untold = fit_labels(FitData.of(x, Y[rows], CLASSES, seed=0))
 
     assert told.arrays()["penalty"][0] > untold.arrays()["penalty"][0]

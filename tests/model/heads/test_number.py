@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
 
-from model.heads import NumberHead, fit_number, head_from_arrays
+from model.heads import FitData, NumberHead, fit_number, head_from_arrays
 from model.heads.features import normalise
 from model.heads.fitting.least_squares import fit_ridge
 
@@ -19,7 +19,7 @@ Y = INK @ np.arange(8) / INK.sum(axis=1) + RNG.normal(scale=0.05, size=len(X))
 
 
 def test_the_solution_is_scikit_learns() -> None:
-    head = fit_number(X[:300], Y[:300], seed=0)
+    head = fit_number(FitData.of(X[:300], Y[:300], seed=0))
     ours = normalise(X, head.power).astype(np.float64)
     ours /= np.sqrt(np.square(ours[:300] - ours[:300].mean(axis=0)).sum(axis=1).mean())
     theirs = Ridge(alpha=head.penalty * 300).fit(ours[:300], Y[:300])
@@ -48,7 +48,7 @@ def test_the_reach_covers_what_it_says() -> None:
     for start in range(0, 1000, 100):
         known = rows[start : start + 100]
         rest = np.setdiff1d(rows, known)
-        head = fit_number(X[known], Y[known], seed=0)
+        head = fit_number(FitData.of(X[known], Y[known], seed=0))
         for level, shares in covered.items():
             shares.append(np.mean(np.abs(head.values(X[rest]) - Y[rest]) <= head.reach(level)))
 
@@ -58,8 +58,8 @@ def test_the_reach_covers_what_it_says() -> None:
 
 def test_near_duplicates_do_not_make_it_look_surer() -> None:
     rows = np.tile(np.random.default_rng(1).permutation(len(X))[:40], 5)
-    told = fit_number(X[rows], Y[rows], seed=0, groups=np.tile(np.arange(40), 5))
-    untold = fit_number(X[rows], Y[rows], seed=0)
+    told = fit_number(FitData.of(X[rows], Y[rows], seed=0, groups=np.tile(np.arange(40), 5)))
+    untold = fit_number(FitData.of(X[rows], Y[rows], seed=0))
 
     assert told.penalty > untold.penalty
     assert told.reach(0.9) > 2 * untold.reach(0.9)
@@ -71,25 +71,27 @@ def test_numbers_that_are_no_numbers_are_left_out() -> None:
     y[1] = np.inf
     known = np.isfinite(y)
 
-    with_gaps = fit_number(X[:100], y, seed=0).values(X)
-    without = fit_number(X[:100][known], y[known], seed=0).values(X)
+    with_gaps = fit_number(FitData.of(X[:100], y, seed=0)).values(X)
+    without = fit_number(FitData.of(X[:100][known], y[known], seed=0)).values(X)
     assert with_gaps.tobytes() == without.tobytes()
     with pytest.raises(ValueError, match="at least one label"):
-        fit_number(X[:3], np.full(3, np.nan), seed=0)
+        fit_number(FitData.of(X[:3], np.full(3, np.nan), seed=0))
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
 def test_the_unit_does_not_matter(unit: float) -> None:
-    head, scaled = (fit_number(X[:100], Y[:100] * u + 7 * u, seed=0) for u in (1.0, unit))
+    head, scaled = (
+        fit_number(FitData.of(X[:100], Y[:100] * u + 7 * u, seed=0)) for u in (1.0, unit)
+    )
 
     np.testing.assert_allclose(scaled.values(X), head.values(X) * unit, rtol=1e-4)
     assert scaled.reach(0.8) == pytest.approx(head.reach(0.8) * unit, rel=1e-3)
 
 
 def test_one_row_and_equal_rows_give_their_number() -> None:
-    one = fit_number(X[:1], np.array([4.5]), seed=0)
-    equal = fit_number(X[:50], np.full(50, 3.0), seed=0)
-    copies = fit_number(X[:9], Y[:9], seed=0, groups=np.zeros(9, int))
+    one = fit_number(FitData.of(X[:1], np.array([4.5]), seed=0))
+    equal = fit_number(FitData.of(X[:50], np.full(50, 3.0), seed=0))
+    copies = fit_number(FitData.of(X[:9], Y[:9], seed=0, groups=np.zeros(9, int)))
 
     assert one.values(X) == pytest.approx(4.5)
     assert one.reach(0.5) == np.inf
@@ -100,8 +102,8 @@ def test_one_row_and_equal_rows_give_their_number() -> None:
 
 
 def test_same_bits_again_and_after_storing() -> None:
-    head = fit_number(X[:150], Y[:150], seed=0)
-    again = fit_number(X[:150], Y[:150], seed=0)
+    head = fit_number(FitData.of(X[:150], Y[:150], seed=0))
+    again = fit_number(FitData.of(X[:150], Y[:150], seed=0))
     stored = head_from_arrays(head.kind, head.classes, head.arrays())
 
     assert isinstance(stored, NumberHead)

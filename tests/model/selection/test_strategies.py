@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.heads import Head, fit
+from model.heads import FitData, Head, fit
 from model.selection import ShortlistRequest, finite_rows, rows_by, shortlist
 from model.selection.auto import scheduled
 from model.selection.balanced import rarity
@@ -35,7 +35,7 @@ def asking(head: Head) -> Callable[[NDArray[np.floating]], tuple[Floats, ...]]:
 def learned(x: Floats, label: NDArray[np.intp], rows: list[int], seed: int = 0) -> Pool:
     """What is left of the images once these rows are labelled, and a head fitted on them."""
     classes = tuple(str(code) for code in range(int(label.max()) + 1))
-    head = fit(x[rows], label[rows], classes, seed=0)
+    head = fit(FitData.of(x[rows], label[rows], classes, seed=0))
     free = np.setdiff1d(np.arange(len(x)), rows)
     return Pool(x[free], asking(head)(x[free]), seed, x[rows], asking(head))
 
@@ -65,7 +65,7 @@ def test_every_strategy_takes_all_of_a_pool_smaller_than_the_batch(name: str, co
 @pytest.mark.parametrize("name", ALL)
 def test_every_strategy_bears_images_that_are_all_equal(name: str) -> None:
     x, label = blobs([10, 10])
-    head = fit(x, label, ("a", "b"), seed=0)
+    head = fit(FitData.of(x, label, ("a", "b"), seed=0))
     for same in (np.zeros((30, 48), np.float32), np.ones((30, 48), np.float32)):
         pool = Pool(same, asking(head)(same), 0, same[:5], asking(head))
 
@@ -98,7 +98,7 @@ def test_every_strategy_offers_only_one_of_many_copies(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_every_strategy_works_for_several_controls_of_any_kind(name: str) -> None:
     x, label = blobs([50, 50, 50])
-    head = fit(x[::5], label[::5], ("a", "b", "c"), seed=0)
+    head = fit(FitData.of(x[::5], label[::5], ("a", "b", "c"), seed=0))
 
     def ask(rows: NDArray[np.floating]) -> tuple[Floats, ...]:
         single = softmax(head.logits(rows))

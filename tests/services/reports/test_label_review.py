@@ -170,7 +170,7 @@ def test_features_that_have_seen_the_labels_judge_none(workbench: Workbench) -> 
     held = frozenset(list(data.labels)[::5])
     tuned = replace(data, tuned=True, holdout=held)
     (blind,) = train(tuned, config, seed=0, served=None).results.values()
-    assert set(blind.honest.tasks.tolist()) == held
+    assert set(blind.out_of_fold.tasks.tolist()) == held
     pretrained = train(replace(tuned, pretrained=data.x), config, seed=0, served=None)
     found = review(pretrained.results, at=0.0)
     assert {item.task for item in found.contested} == set(wrong) - held

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.training.control import ControlData, agree
+from model.training.control import ControlData, agrees
 from services.snapshot import Snapshot, take_snapshot
 from services.suggestions.predictor import Predictor, Suggestion
 from services.training.gate import judge
@@ -387,6 +387,6 @@ def test_a_worse_version_of_several_classes_is_refused(workbench: Workbench) -> 
     bad = train(replace(data, labels=mixed), now.config, seed=0, served=None)
     unseen = good.results["tags"].unseen
     result = bad.results["tags"]
-    correct = agree(result.predicted, unseen.values, result.head)
+    correct = agrees(result.predicted, unseen, result.head)
     bad = replace(bad, results={"tags": replace(result, unseen=unseen, correct=correct)})
     assert not judge(bad, data, served, artifact).accepted

@@ -1,0 +1,1 @@
+"""Losses of fine-tuning, one for each kind of target that has one."""
