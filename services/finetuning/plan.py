@@ -39,7 +39,7 @@ class Item:
 class Plan:
     """A run: `items` [N], which of them validate [N], and what is learned of them."""
 
-    asked_at: float  # of the wish that it fulfils, seconds since 1970
+    asked_at: float  # when it was requested, seconds since 1970
     backbone: str  # pretrained
     labels: int  # there were, those held out included
     items: tuple[Item, ...]
@@ -63,7 +63,7 @@ class Plan:
         arrays = {f"y{i}": np.asarray(target.y) for i, target in enumerate(self.targets)}
         arrays["validation"] = self.validation
         np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type] # none is called allow_pickle
-        said = {
+        stored = {
             "asked_at": self.asked_at,
             "backbone": self.backbone,
             "labels": self.labels,
@@ -72,7 +72,7 @@ class Plan:
             "arrays": hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest(),
         }
         scratch = folder / f"{PLAN}.new"
-        scratch.write_text(json.dumps(said))
+        scratch.write_text(json.dumps(stored))
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         scratch.replace(folder / PLAN)
@@ -81,20 +81,22 @@ class Plan:
     def load(cls, folder: Path) -> "Plan | None":
         """The plan in the folder; None when there is none that can be read."""
         try:
-            said = json.loads((folder / PLAN).read_text())
+            stored = json.loads((folder / PLAN).read_text())
             content = (folder / ARRAYS).read_bytes()
         except (OSError, ValueError):
             return None
-        if hashlib.sha256(content).hexdigest() != said["arrays"]:
+        if hashlib.sha256(content).hexdigest() != stored["arrays"]:
             return None
         with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
             targets = tuple(
                 Target(name, kind, tuple(classes), arrays[f"y{i}"])
-                for i, (name, kind, classes) in enumerate(said["targets"])
+                for i, (name, kind, classes) in enumerate(stored["targets"])
             )
             validation = arrays["validation"]
-        items = tuple(Item(*item) for item in said["items"])
-        return cls(said["asked_at"], said["backbone"], said["labels"], items, validation, targets)
+        items = tuple(Item(*item) for item in stored["items"])
+        return cls(
+            stored["asked_at"], stored["backbone"], stored["labels"], items, validation, targets
+        )
 
 
 def make_plan(

@@ -35,12 +35,12 @@ def delete_old_predictions(context: JobContext, studio: StudioClient) -> bool:
         parents = parent_predictions(db, project.id)
         annotated = annotated_tasks(db, project.id)
         newest = latest_predictions(db, project.id)
-    held = studio.predictions(project=project.ls_id)
+    existing = studio.predictions(project=project.ls_id)
     deleted = 0
     for version in versions:
         removable = [
             prediction
-            for prediction in held
+            for prediction in existing
             if prediction.model_version == version.name
             and prediction.id not in parents
             and (

@@ -26,7 +26,7 @@ TITLE = "Apprentice: check these labels"
 
 
 def worst_labels(
-    found: Review, config: LabelConfig, most: int, checked: Collection[int] = ()
+    review: Review, config: LabelConfig, most: int, checked: Collection[int] = ()
 ) -> list[int]:
     """The tasks (Label Studio's ids) that another label would help most; at most `most`, in order.
 
@@ -38,8 +38,8 @@ def worst_labels(
     controls counts by its worst.
     """
     scores: dict[int, float] = {}
-    doubts = [(label.task, label.control, label.quality, 1) for label in found.suspicious]
-    for contested in found.contested:
+    doubts = [(label.task, label.control, label.quality, 1) for label in review.suspicious]
+    for contested in review.contested:
         voters = sum(len(opinion.annotators) for opinion in contested.opinions)
         doubts.append((contested.task, contested.control, contested.quality, voters))
     for task, control, quality, voters in doubts:

@@ -116,22 +116,22 @@ def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
 
 def _audit(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> Audit | None:
     """The accuracy by the drawn tasks; None when none of them is labelled."""
-    known = _known_right(snapshot, answers)
+    correct = _correctness(snapshot, answers)
     # What is skipped is neither labelled nor can it be drawn.
     usable = {
         task.ls_id
         for task in snapshot.tasks
         if task.image_error is None
-        and (task.ls_id in known or task.ls_id not in snapshot.annotated)
+        and (task.ls_id in correct or task.ls_id not in snapshot.annotated)
     }
-    came = snapshot.received
-    labelled = sorted(usable & known.keys(), key=lambda t: (came.get(t, 0.0), t))
+    received = snapshot.received
+    labelled = sorted(usable & correct.keys(), key=lambda t: (received.get(t, 0.0), t))
     picks = [task for task in labelled if task in snapshot.drawn and task in answers]
     if not picks:
         return None
-    right = np.array([known[task] for task in labelled], np.float64)
+    right = np.array([correct[task] for task in labelled], np.float64)
     so_far = np.concatenate([[0.0], np.cumsum(right)])
-    times = np.array([came.get(task, 0.0) for task in labelled])
+    times = np.array([received.get(task, 0.0) for task in labelled])
     before = np.searchsorted(times, [snapshot.drawn[task].at for task in picks])
     draws = Draws(
         np.array([answers[task].right for task in picks], np.bool_),
@@ -143,13 +143,13 @@ def _audit(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> Audit 
     )
 
 
-def _known_right(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> dict[int, float]:
+def _correctness(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> dict[int, float]:
     """{task: how right suggestions are} where it can't be drawn any more.
 
     What was accepted unseen is as right as the drawn tasks that are as sure: without it, the
     draws from before it was taken would speak for what is left, which is harder.
     """
-    known = {task: float(answer.right) for task, answer in answers.items()}
+    correct = {task: float(answer.right) for task, answer in answers.items()}
     least = min(snapshot.accepted.values(), default=0.0)
     as_sure = [
         answers[task].right
@@ -157,8 +157,8 @@ def _known_right(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> 
         if task in answers and answers[task].confidence >= least
     ]
     if as_sure:
-        known |= dict.fromkeys(snapshot.accepted.keys() - known.keys(), float(np.mean(as_sure)))
-    return known
+        correct |= dict.fromkeys(snapshot.accepted.keys() - correct.keys(), float(np.mean(as_sure)))
+    return correct
 
 
 def _in_order(data: ControlData, labelled_at: Mapping[UnitId, float]) -> Ints:
@@ -217,9 +217,9 @@ def _agreement(
     last: Advice | None,
 ) -> list[Agreement]:
     """With what came before, by the least of all controls, on the same images each time."""
-    known = list(last.agreement) if last else []
+    earlier = list(last.agreement) if last else []
     if previous is None or previous.space != snapshot.space:
-        return known
+        return earlier
     x = _fixed_set(store, snapshot)
     values = []
     for name, result in candidate.trained.results.items():
@@ -231,8 +231,8 @@ def _agreement(
         agrees = partial(kind_of(target).agrees, target, tolerance=result.head.tolerance)
         values.append(kappa(first, second, agrees))
     if not values:
-        return known
-    return [*known, Agreement(len(snapshot.labels), _r(min(values)))][-KEPT:]
+        return earlier
+    return [*earlier, Agreement(len(snapshot.labels), _r(min(values)))][-KEPT:]
 
 
 def _fixed_set(store: Store, snapshot: Snapshot) -> npt.NDArray[Any]:

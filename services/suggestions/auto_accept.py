@@ -29,7 +29,7 @@ from services.labels.answer_groups import group_of
 from services.labels.multi_image import parts_of
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
-from services.suggestions.suggest import answers
+from services.suggestions.suggest import suggest_to_all
 from store.files.artifacts import ArtifactError
 from store.predictions.auto_accepts import (
     MARKED,
@@ -229,14 +229,16 @@ def _accepted(
     state = WANTED if goal.accept_writes else MARKED
     taken: list[Acceptance] = []
     for part in parts_of(free, CHUNK, attrgetter("ls_id")):
-        found = answers(store, snapshot.project, part, predictor, snapshot.config, 0.0)
-        tasks = [task for task, answer in found.items() if answer.result]
-        sure = np.array([found[task].confidence for task in tasks], np.float64)
-        groups = np.array([_group(found[task].result, snapshot.config) for task in tasks], np.str_)
-        for index in np.flatnonzero(rule.takes(sure, groups)):
+        suggestions = suggest_to_all(store, snapshot.project, part, predictor, snapshot.config, 0.0)
+        tasks = [task for task, answer in suggestions.items() if answer.result]
+        confidences = np.array([suggestions[task].confidence for task in tasks], np.float64)
+        groups = np.array(
+            [_group(suggestions[task].result, snapshot.config) for task in tasks], np.str_
+        )
+        for index in np.flatnonzero(rule.takes(confidences, groups)):
             task = tasks[index]
-            result = marked(regions_to_json(found[task].result))
-            confidence = round(found[task].confidence, 5)
+            result = marked(regions_to_json(suggestions[task].result))
+            confidence = round(suggestions[task].confidence, 5)
             taken.append(Acceptance(task, version.id, confidence, result, state, None, time.time()))
     return taken
 
@@ -259,10 +261,11 @@ def reserved(project_id: int, task: TaskId) -> bool:
 
 
 def _group(regions: Sequence[StudioRegion], config: LabelConfig) -> str:
-    said: list[tuple[str, Any]] = []
+    values_of_controls: list[tuple[str, Any]] = []
     for control in config.controls:
         values = list(read_items(control, regions).values())
         if not values and control.absent is not None:
             values = [control.absent]
-        said += [(control.name, value_json(control.schema, value)) for value in values]
-    return group_of(said)
+        plain = [value_json(control.schema, value) for value in values]
+        values_of_controls += [(control.name, value) for value in plain]
+    return group_of(values_of_controls)

@@ -13,7 +13,7 @@ from services.snapshot import Snapshot, take_snapshot
 from services.suggestions.prediction_items import prediction_item
 from services.suggestions.predictor import Predictor, Suggestion
 from services.suggestions.queue_order import rest_score
-from services.suggestions.suggest import answers
+from services.suggestions.suggest import suggest_to_all
 from store.database.schema import prediction
 from store.files.artifacts import ArtifactError
 from store.predictions.publication_reason import PublicationReason
@@ -99,7 +99,7 @@ def apply(store: Store, project: Project, least: float | None = None) -> Applied
     suggestions: dict[TaskId, Suggestion] = {}
     free = [task for task in snapshot.tasks if task.ls_id not in snapshot.annotated]
     for part in parts_of(free, PART, attrgetter("ls_id")):
-        suggestions |= answers(store, project, part, predictor, snapshot.config, least)
+        suggestions |= suggest_to_all(store, project, part, predictor, snapshot.config, least)
     learned = [one for one in snapshot.config.controls if predictor.learned(one) is not None]
     read = _Reading(snapshot, version, learned, least)
     rows = [read.row(task, suggestions.get(task.ls_id)) for task in snapshot.tasks]

@@ -37,7 +37,7 @@ def rest_items(
 ) -> list[PredictionItem]:
     """What to push for tasks that are not on the shortlist."""
     return [
-        prediction_item(task, rest_score(found.confidence), found)
+        prediction_item(task, rest_score(suggestion.confidence), suggestion)
         for task in tasks
-        if (found := suggestions.get(task)) is not None
+        if (suggestion := suggestions.get(task)) is not None
     ]

@@ -24,15 +24,18 @@ def suggest(
     predictor: Predictor,
     config: LabelConfig,
 ) -> dict[TaskId, Suggestion]:
-    """What is shown for those of the project's `tasks` that have an embedding, by task.
+    """Suggest to those of `tasks` that have an embedding; the control group's are withheld.
 
-    Blind tasks have theirs withheld.
+    Returns:
+        {task: suggestion}
     """
-    found = answers(store, project, tasks, predictor, config, store.settings.min_confidence)
-    return withhold(project, found, store.settings.blind_share)
+    suggestions = suggest_to_all(
+        store, project, tasks, predictor, config, store.settings.min_confidence
+    )
+    return withhold(project, suggestions, store.settings.blind_share)
 
 
-def answers(
+def suggest_to_all(
     store: Store,
     project: Project,
     tasks: Sequence[Task],
@@ -40,24 +43,30 @@ def answers(
     config: LabelConfig,
     least: float,
 ) -> dict[TaskId, Suggestion]:
-    """{task: suggestion} for those of `tasks` that have an embedding; `least` confident ones.
+    """Suggest to those of `tasks` that have an embedding, the control group too.
 
-    Of a task with several images, all are to be there: it is left out while one is not embedded.
+    A task with several images is left out while one of them is not embedded.
+
+    Args:
+        least: the confidence (0 to 1) below which a suggestion is empty.
+
+    Returns:
+        {task: suggestion}
     """
     if config.multi_image:
         tasks = [task for task in tasks if task.usable]
-    kept, x = load_vectors(store, predictor.space, tasks)
-    if config.multi_image and len(kept) < len(tasks):
-        there = {task.unit for task in kept}
-        waiting = {task.ls_id for task in tasks if task.unit not in there}
-        rows = [row for row, task in enumerate(kept) if task.ls_id not in waiting]
-        kept, x = [kept[row] for row in rows], x[rows]
+    embedded, x = load_vectors(store, predictor.space, tasks)
+    if config.multi_image and len(embedded) < len(tasks):
+        units = {task.unit for task in embedded}
+        waiting = {task.ls_id for task in tasks if task.unit not in units}
+        rows = [row for row, task in enumerate(embedded) if task.ls_id not in waiting]
+        embedded, x = [embedded[row] for row in rows], x[rows]
     data = None
     if config.reads_task_data:
         with store.database.read() as db:
-            task_values = task_data(db, project.id, {task.ls_id for task in kept})
-        data = [task_values.get(task.ls_id, {}) for task in kept]
-    asked = [(task.ls_id, task.item) for task in kept]
+            task_values = task_data(db, project.id, {task.ls_id for task in embedded})
+        data = [task_values.get(task.ls_id, {}) for task in embedded]
+    asked = [(task.ls_id, task.item) for task in embedded]
     return suggest_together(predictor, config, asked, x, least, data)
 
 
@@ -74,28 +83,36 @@ def suggest_together(
     least: float,
     data: Sequence[TaskData] | None,
 ) -> dict[Name, Suggestion]:
-    """{name: what is suggested for all rows of that name}, as sure as the least sure of them.
+    """Suggest to rows of embeddings, those of one name together.
 
     Args:
         asked: [N] the name and the item of each row.
         x: [N, D] embeddings.
+        least: the confidence (0 to 1) below which a suggestion is empty.
         data: [N] of the tasks, where that matters.
+
+    Returns:
+        {name: suggestion}, as confident as its least confident row.
     """
     names = [name for name, _ in asked]
     if not any(control.multi_image or control.per_item for control in config.controls):
         return dict(zip(names, predictor.suggest(config, x, least, data), strict=True))
-    found: dict[Name, Suggestion] = {}
+    suggestions: dict[Name, Suggestion] = {}
     for whole in (True, False):
         rows = [row for row, (_, item) in enumerate(asked) if (item == ALL_IMAGES) == whole]
         asks = config.at(whole=whole)
         if not rows or not any(map(predictor.learned, asks.controls)):
             continue
         offered = None if data is None else [data[row] for row in rows]
-        for row, one in zip(rows, predictor.suggest(asks, x[rows], least, offered), strict=True):
+        for row, answered in zip(
+            rows, predictor.suggest(asks, x[rows], least, offered), strict=True
+        ):
             name, item = asked[row]
-            said = replace(one, result=_at(asks, one.result, item))
-            found[name] = said if name not in found else _both(found[name], said)
-    return {name: found.get(name, NOTHING_LEARNED) for name in names}
+            suggestion = replace(answered, result=_at(asks, answered.result, item))
+            suggestions[name] = (
+                suggestion if name not in suggestions else _both(suggestions[name], suggestion)
+            )
+    return {name: suggestions.get(name, NOTHING_LEARNED) for name in names}
 
 
 def _at(config: LabelConfig, regions: Sequence[StudioRegion], item: int) -> list[StudioRegion]:

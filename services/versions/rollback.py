@@ -50,10 +50,10 @@ def named_version(db: Connection, project_id: int, name: str) -> Version:
         VersionError: there is none.
     """
     number = NAME.fullmatch(name.strip())
-    found = find_version(db, project_id, int(number[1])) if number else None
-    if found is None:
+    version = find_version(db, project_id, int(number[1])) if number else None
+    if version is None:
         raise VersionError(f"there is no version {name!r}: `apprentice versions` lists them")
-    return found
+    return version
 
 
 def rollback(store: Store, project: Project, name: str | None = None) -> Version:
@@ -97,9 +97,10 @@ def promote(store: Store, project: Project, name: str | None = None) -> Version:
             served = _served(db, project)
             candidate = newest_candidate(db, project.id)
             newer = candidate if served is None or _is_newer(candidate, served) else None
-            if (found := newer or served) is None:
+            latest = newer or served
+            if latest is None:
                 raise VersionError("there is no version yet")
-            chosen = found
+            chosen = latest
     _serve(store, project, chosen, hold=False)
     return chosen
 
@@ -175,13 +176,13 @@ def _write(
     refreshed = rest_items([task for task in answers if task not in chosen], answers)
     tuned = tuned_of(store, project_id, space)
     base = tuned.base_backbone if tuned else backbone_of(space)
-    held = _held_in(store, snapshot, space) if space != snapshot.space else []
+    units = _held_in(store, snapshot, space) if space != snapshot.space else []
 
     def write(db: Connection) -> None:
         _require_backbone(db, snapshot.project, version)
         change_project(db, project_id, held_at=time.time() if hold else None)
         if space != snapshot.space:
-            return_to_space(db, project_id, space, base, held)
+            return_to_space(db, project_id, space, base, units)
             pending_work.want(db, project_id, WorkKind.EMBED)  # what that space lacks
         add_publication(db, project_id, version.id, PublicationReason.VERSION, items)
         if refreshed:
@@ -197,5 +198,5 @@ def _write(
 def _held_in(store: Store, snapshot: Snapshot, space: str) -> list[UnitId]:
     """The units whose images have an embedding in `space`."""
     keys = {image.unit: image.image_key for image in snapshot.images if image.image_key}
-    there = store.embeddings.get(space, list(keys.values()))
-    return [unit for unit, key in keys.items() if key in there]
+    embedded = store.embeddings.get(space, list(keys.values()))
+    return [unit for unit, key in keys.items() if key in embedded]
