@@ -26,7 +26,7 @@ from model.backbones import get_backbone
 from model.backbones.openvino_import import import_openvino
 from model.embedding import embed_stream, open_embedder
 from model.embedding.devices import available_cpus, resolve_precision
-from model.embedding.export import exported_model
+from model.embedding.openvino_export import exported_model
 from model.embedding.openvino_runtime import REQUEST_SIZE, compile_model
 
 BACKBONE = "bundled:lite0"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.similarity import best, coarse_cosines, cosines, quantise
+from model.similarity import approximate_cosines, cosines, quantise, top_rows
 
 WIDTH = 1280
 QUERIES = 20
@@ -49,13 +49,13 @@ def measure(kind: str, total: int, folder: Path) -> dict[str, float]:
     scales = np.concatenate(all_scales)
     queries = np.array(x[np.random.default_rng(0).integers(0, total, QUERIES)])
     truth = exact_best(x, queries)
-    coarse_cosines(codes, scales, queries[0])  # the page cache
+    approximate_cosines(codes, scales, queries[0])  # the page cache
     seconds, hits = [], 0
     worked = time.process_time()
     for query, wanted in zip(queries, truth, strict=True):
         began = time.perf_counter()
-        candidates = best(coarse_cosines(codes, scales, query), COUNT + SPARE)
-        found = candidates[best(cosines(x[candidates], query), COUNT)]
+        candidates = top_rows(approximate_cosines(codes, scales, query), COUNT + SPARE)
+        found = candidates[top_rows(cosines(x[candidates], query), COUNT)]
         seconds.append(time.perf_counter() - began)
         hits += len({*found.tolist()} & {*wanted.tolist()})
     return {
@@ -70,7 +70,7 @@ def exact_best(x: NDArray[np.float16], queries: NDArray[np.float16]) -> NDArray[
     """The COUNT nearest rows [Q, COUNT] by cosines in single precision."""
     asked = _units(queries)
     parts = [asked @ _units(x[start : start + PART]).T for start in range(0, len(x), PART)]
-    return np.stack([best(row, COUNT) for row in np.concatenate(parts, axis=1)])
+    return np.stack([top_rows(row, COUNT) for row in np.concatenate(parts, axis=1)])
 
 
 def _units(x: NDArray[np.float16]) -> NDArray[np.float32]:

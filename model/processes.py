@@ -1,6 +1,6 @@
-"""Python processes of our own for work that must not happen in this one: loading torch, mostly.
+"""Runs a Python module in a subprocess that ends with this process.
 
-Run as `python -m MODULE ARGUMENTS`; they end when the process that started them does.
+Subprocesses import torch where this process must not.
 """
 
 import os
@@ -10,28 +10,29 @@ import threading
 
 
 def run_module(module: str, *arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run a module that calls `exit_with_the_parent` and wait for it; output is text.
+    """Run `python -m MODULE ARGUMENTS`, wait for it, and capture its output as text.
 
-    Raises subprocess.TimeoutExpired after `seconds`; the process is gone then.
+    The module must call `exit_with_parent`. Raises subprocess.TimeoutExpired after `seconds`; the
+    process is killed then.
     """
-    # Only this process holds the writing end: the child sees the end of file when it is gone.
-    watched, held = os.pipe()
+    # Only this process has the writing end, so that the child reads the end of file when it ends.
+    reading_end, writing_end = os.pipe()
     try:
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
-            stdin=watched,
+            stdin=reading_end,
             capture_output=True,
             text=True,
             timeout=seconds,
             check=False,
         )
     finally:
-        os.close(watched)
-        os.close(held)
+        os.close(reading_end)
+        os.close(writing_end)
 
 
-def exit_with_the_parent() -> None:
-    """End at once when the process that holds the writing end of this one's input is gone."""
+def exit_with_parent() -> None:
+    """Exit at once when the process with the writing end of this one's standard input ends."""
     threading.Thread(target=_watch, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Named things found in the files of a package: one file adds one, and nothing else is touched."""
+"""A registry of named entries, each registered by a module of a package."""
 
 import difflib
 import importlib
@@ -10,22 +10,22 @@ T = TypeVar("T")
 
 
 class UnknownNameError(LookupError):
-    """Nothing is registered under a name. The message names what comes near, or all there is."""
+    """No entry has this name. The message lists similar names, or all."""
 
 
-def unknown(noun: str, name: str, known: list[str]) -> str:
-    """The sentence for people: what was asked for, and what they may have meant."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+def unknown(noun: str, name: str, names: list[str]) -> str:
+    """Return the error message for an unknown name, with similar names."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near
-        else f"there are: {', '.join(known) or 'none'}."
+        else f"there are: {', '.join(names) or 'none'}."
     )
     return f"No {noun} is called {name!r}: {hint}"
 
 
 class Registry(Generic[T]):
-    """What the modules of `package` registered; they are imported at the first look-up.
+    """Entries that the modules of `package` register; they are imported at the first look-up.
 
     A module of the package registers by the decorator and so must be cheap to import: torch,
     OpenVINO and scikit-learn belong inside its functions.
@@ -38,7 +38,7 @@ class Registry(Generic[T]):
         self._discovered = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """A decorator that files what it decorates under `name`. Two of one name: ValueError."""
+        """Return a decorator that registers its object as `name`; ValueError for a second one."""
 
         def decorate(entry: T) -> T:
             if name in self._entries:
@@ -49,14 +49,14 @@ class Registry(Generic[T]):
         return decorate
 
     def get(self, name: str) -> T:
-        """The entry of that name, or UnknownNameError."""
+        """Return the entry of that name. Raises UnknownNameError."""
         self._discover()
         if name not in self._entries:
             raise UnknownNameError(unknown(self._noun, name, self.names()))
         return self._entries[name]
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """List all names, sorted."""
         self._discover()
         return sorted(self._entries)
 

@@ -1,8 +1,8 @@
-"""Nearest neighbours by cosine among many embeddings: a coarse scan of all, then an exact one.
+"""Searches nearest neighbours by cosine: an approximate scan of all embeddings, then exact cosines.
 
-The scan reads one byte a number (each row scaled to -127 to 127), since turning float16 into what a
-processor multiplies takes numpy ten times as long as the product itself. Rounding moves a cosine of
-1,280 numbers by some 0.0002, so the best of the coarse scan, a few hundred, hold the exact best.
+The scan reads int8 (each row scaled to -127 to 127): numpy converts float16 at a tenth of the speed
+at which it multiplies. Rounding changes a cosine of 1,280 numbers by some 0.0002, so that the top
+few hundred of the scan include the exact top ten.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from model.arrays import Float32s, Floats, Indices
 from model.selection.geometry import unit_rows
 
-BLOCK = 256  # rows turned into floats at a time: they stay in the processor's cache
+BLOCK = 256  # rows that are converted to float32 at a time, in the processor's cache
 THREADS = 2
 
 Codes = NDArray[np.int8]
 
 
 def quantise(x: Floats) -> tuple[Codes, Float32s]:
-    """Codes [N, D] and scales [N] of embeddings [N, D]: codes × scales are nearly unit rows.
+    """Quantise embeddings [N, D] to int8 codes [N, D] and scales [N]; codes × scales ≈ unit rows.
 
     Rows that are zero or not finite become zeros: nothing is similar to them.
     """
@@ -31,10 +31,10 @@ def quantise(x: Floats) -> tuple[Codes, Float32s]:
     return codes, scales.astype(np.float32)
 
 
-def coarse_cosines(codes: Codes, scales: Float32s, query: Floats) -> Float32s:
-    """Nearly the cosines [N] of all rows to `query` [D]. `codes` may be a memory-mapped file."""
+def approximate_cosines(codes: Codes, scales: Float32s, query: Floats) -> Float32s:
+    """Approximate cosines [N] of all rows to `query` [D]; `codes` may be memory-mapped."""
     direction = unit_rows(query[None])[0]
-    found = np.empty(len(codes), np.float32)
+    products = np.empty(len(codes), np.float32)
 
     def scan(start: int, stop: int) -> None:
         buffer = np.empty((BLOCK, codes.shape[1]), np.float32)
@@ -42,16 +42,16 @@ def coarse_cosines(codes: Codes, scales: Float32s, query: Floats) -> Float32s:
             last = min(first + BLOCK, stop)
             rows = buffer[: last - first]
             np.copyto(rows, codes[first:last])
-            np.dot(rows, direction, out=found[first:last])
+            np.dot(rows, direction, out=products[first:last])
 
     edges = [len(codes) * part // THREADS for part in range(THREADS + 1)]
     with ThreadPoolExecutor(THREADS) as threads:
         list(threads.map(scan, edges[:-1], edges[1:]))
-    return found * scales
+    return products * scales
 
 
-def best(scores: Float32s, count: int) -> Indices:
-    """The rows of the `count` highest of scores [N], the highest first."""
+def top_rows(scores: Float32s, count: int) -> Indices:
+    """Return the rows of the `count` highest scores [N], the highest first."""
     count = min(count, len(scores))
     if count == 0:
         return np.empty(0, np.intp)
@@ -60,7 +60,7 @@ def best(scores: Float32s, count: int) -> Indices:
 
 
 def cosines(x: Floats, query: Floats) -> Float32s:
-    """The cosines [N] of embeddings [N, D] to `query` [D]; -1 for rows that are not finite."""
+    """Exact cosines [N] of embeddings [N, D] to `query` [D]; -1 for rows that are not finite."""
     finite = np.asarray(np.isfinite(x).all(axis=1), np.bool_)
     exact: Float32s = unit_rows(np.where(finite[:, None], x, 0)) @ unit_rows(query[None])[0]
     return np.where(finite, exact, np.float32(-1))

@@ -1,4 +1,4 @@
-"""Pretrained backbones by name. A family is one file in `families`, registered in `FAMILIES`."""
+"""Pretrained backbones, opened by name."""
 
 from model.backbones.listing import FamilyListing, list_families
 from model.backbones.registry import (

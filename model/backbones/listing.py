@@ -1,4 +1,4 @@
-"""What backbones there are, for people to choose from."""
+"""Lists the families of backbones and their models."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,21 +8,22 @@ from model.backbones.registry import FAMILIES, BackboneUnavailableError
 
 @dataclass(frozen=True)
 class FamilyListing:
-    """One family, as this machine has it. Names have the family's prefix."""
+    """A family and its models on this machine; names have the family's prefix."""
 
     family: str
-    pattern: str  # what a name looks like
-    help: str  # what it is, in a few words
-    missing: str | None  # the command that installs what it needs; None when nothing is missing
+    pattern: str  # of a name: "timm:MODEL"
+    help: str  # one phrase
+    missing: str | None  # the command that installs missing packages; None when all are there
     problem: str | None  # why its names couldn't be listed
     local: tuple[str, ...]  # usable without a network
-    models: tuple[str, ...]  # all that can be asked for by name, if that was wanted
+    models: tuple[str, ...]  # all names, if `everything` was asked for
 
 
 def list_families(folder: Path | None, *, everything: bool = False) -> list[FamilyListing]:
-    """All families by name; imports no torch, but processes that do are started: some seconds.
+    """List all families, sorted by name.
 
-    `everything`: with the names of all models that could be downloaded.
+    It takes seconds: torch is imported in subprocesses. `everything` also lists the models that can
+    be downloaded. `folder` is as in `get_backbone`.
     """
     listings = []
     for name in FAMILIES.names():
@@ -34,7 +35,7 @@ def list_families(folder: Path | None, *, everything: bool = False) -> list[Fami
         try:
             local = family.local(folder) if missing is None else ()
             models = family.models() if everything and missing is None else ()
-        except BackboneUnavailableError as error:  # the others can be listed still
+        except BackboneUnavailableError as error:  # the other families are still listed
             problem = str(error)
         listings.append(
             FamilyListing(

@@ -1,14 +1,14 @@
-"""OpenVINO without its telemetry: importing it any other way here would be a mistake."""
+"""Imports OpenVINO without its telemetry; use it instead of `import openvino`."""
 
 import sys
 from types import ModuleType
 
 
 def import_openvino() -> ModuleType:
-    """The `openvino` package, which from then on has no telemetry package to report with.
+    """Import the `openvino` package, with `openvino_telemetry` blocked.
 
-    Its converter sends usage data unless the user opted out; where `openvino_telemetry` can't be
-    imported it uses a stub that sends nothing.
+    Its converter sends usage data unless the user opted out; without `openvino_telemetry` it uses a
+    stub that sends nothing.
     """
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""Finding files of pretrained weights: on this machine, else by download; and reading them safely.
+"""Finds or downloads files of pretrained weights, and reads them without unpickling.
 
-Nothing here waits for a network that isn't there: a host is tried for some seconds first.
+Before a download the host is tried for some seconds, so that nothing waits for a missing network.
 """
 
 import hashlib
@@ -29,43 +29,43 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class Source:
-    """A place that may hold a file of weights."""
+    """A URL or a repository of the Hugging Face hub with a file of weights."""
 
-    url: str | None = None  # of a file; it is kept in torch's own cache
+    url: str | None = None  # of a file; cached in torch's own cache
     hub_id: str | None = None  # a repository of the Hugging Face hub: "timm/resnet18.a1_in1k"
     hub_files: tuple[str, ...] = HUB_FILES
 
 
 def find_weights(name: str, sources: Iterable[Source]) -> Path:
-    """The first file of weights that one of `sources` has: here, else downloaded.
+    """Return the first file of `sources`: one on this machine, else a download.
 
-    Raises BackboneUnavailableError, which says where it was looked for.
+    Raises BackboneUnavailableError, which says where the file was searched.
     """
     sources = tuple(sources)
     if (path := local_weights(sources)) is not None:
         return path
-    looked = [f"  {place}: not there" for source in sources for place in _places(source)]
+    searched = [f"  {place}: not there" for source in sources for place in _places(source)]
     for source in sources:
         try:
             return _download(source)
         except (OSError, ValueError) as error:
-            looked.append(f"  {_address(source)}: {_reason(error)}")
+            searched.append(f"  {_address(source)}: {_reason(error)}")
     raise BackboneUnavailableError(
         f"The weights of {name} can't be had. They were looked for in\n"
-        + "\n".join(looked or ["  no place: nobody published any"])
+        + "\n".join(searched or ["  no place: nobody published any"])
         + "\nConnect this machine to the internet once, copy the file to one of these places, or "
         "name a file of weights: file:PATH?model=FAMILY:MODEL"
     )
 
 
 def local_weights(sources: Iterable[Source]) -> Path | None:
-    """The first of the sources' files that is on this machine already."""
-    found = (place for source in sources for place in _places(source) if place.is_file())
-    return next(found, None)
+    """Return the first of the sources' files that is on this machine; None when none is."""
+    files = (place for source in sources for place in _places(source) if place.is_file())
+    return next(files, None)
 
 
 def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
-    """The tensors of a safetensors file or of a state dict that torch saved; nothing is unpickled.
+    """Read the tensors of a safetensors file, or of a state dict that torch saved.
 
     Raises BackboneUnavailableError.
     """
@@ -75,24 +75,24 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged file raises is not documented
         raise BackboneUnavailableError(
             f"{path} can't be read as a state dict: {_reason(error)}"
         ) from error
     # Training scripts save the state dict beside the optimiser's.
     for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(torch.is_tensor(v) for v in found.values()):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
         raise BackboneUnavailableError(
             f"{path} holds no state dict: save one with torch.save(model.state_dict(), path)"
         )
-    return found
+    return state
 
 
 def existing_file(backbone: str, name: str, suffixes: tuple[str, ...]) -> Path:
-    """The file that a backbone's name names by its whole path. Raises BackboneUnavailableError."""
+    """Return the file of an absolute path in a backbone's name. Raises BackboneUnavailableError."""
     path = Path(name).expanduser()
     if not path.is_absolute():
         raise BackboneUnavailableError(
@@ -108,7 +108,7 @@ def existing_file(backbone: str, name: str, suffixes: tuple[str, ...]) -> Path:
 
 
 def feature_count(module: "torch.nn.Module", spec: BackboneSpec) -> int:
-    """Length of the vector that `module` gives of an image. Raises BackboneUnavailableError."""
+    """Return the number of features of an image. Raises BackboneUnavailableError."""
     import torch
 
     with torch.inference_mode():
@@ -120,7 +120,7 @@ def feature_count(module: "torch.nn.Module", spec: BackboneSpec) -> int:
 
 
 def check_reachable(url: str) -> None:
-    """Raise OSError, within seconds, when the host of a URL can't be connected to."""
+    """Raise OSError, within seconds, when there is no connection to a URL's host."""
     parts = urlsplit(url)
     # Behind a proxy this machine needn't see the host.
     if parts.hostname and parts.scheme not in urllib.request.getproxies():
@@ -141,9 +141,9 @@ def _in_hub_cache(hub_id: str, files: tuple[str, ...]) -> list[Path]:
     from huggingface_hub import constants, try_to_load_from_cache
 
     repository, _, revision = hub_id.partition("@")
-    found = [try_to_load_from_cache(repository, file, revision=revision or None) for file in files]
+    cached = [try_to_load_from_cache(repository, file, revision=revision or None) for file in files]
     folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-    return [Path(path) for path in found if isinstance(path, str)] or [folder]
+    return [Path(path) for path in cached if isinstance(path, str)] or [folder]
 
 
 def _torch_cache() -> Path:

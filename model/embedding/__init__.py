@@ -1,4 +1,4 @@
-"""Computes embeddings of images on the fastest runtime of the machine: OpenVINO or PyTorch."""
+"""Computes embeddings of images, with OpenVINO on CPUs and PyTorch on GPUs."""
 
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from model.embedding.embedder import Embedder, open_embedder

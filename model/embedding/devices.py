@@ -1,4 +1,4 @@
-"""What this machine can compute with. Nothing here imports torch unless a GPU driver is there."""
+"""Finds the machine's devices, precisions and CPUs. Imports torch only if a GPU driver exists."""
 
 import math
 import os
@@ -14,11 +14,16 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class UnavailableError(RuntimeError):
-    """This machine lacks a device or a precision that was asked for by name."""
+    """This machine lacks the requested device or precision."""
 
 
 def resolve_device(device: str) -> str:
-    """ "cpu" or "cuda". "auto" takes a GPU that works. Raises UnavailableError, ValueError."""
+    """Return "cpu" or "cuda"; "auto" is "cuda" where a GPU works.
+
+    Raises:
+        UnavailableError: no GPU works, and `device` is "cuda".
+        ValueError: no such device.
+    """
     if device not in DEVICES:
         raise ValueError(f"Device {device!r} is none of {', '.join(DEVICES)}.")
     if device == "cpu":
@@ -31,7 +36,7 @@ def resolve_device(device: str) -> str:
 
 
 def preferred_precision(device: str) -> str:
-    """ "bfloat16" where `device` computes in it, else "float32"."""
+    """Return "bfloat16" where `device` supports it in hardware, else "float32"."""
     if resolve_device(device) == "cuda":
         import torch
 
@@ -40,10 +45,12 @@ def preferred_precision(device: str) -> str:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """ "float32" or "bfloat16" for a device as `resolve_device` takes it.
+    """Return "float32" or "bfloat16"; "auto" is the preferred one of `device`.
 
-    Raises UnavailableError when bfloat16 is asked for by name and the device has none: silently
-    computing in another precision would mix two kinds of embeddings under one key.
+    Raises:
+        UnavailableError: `precision` is "bfloat16", which the device doesn't support. Falling back
+            would mix embeddings of two precisions under one key.
+        ValueError: no such precision or device.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"Precision {precision!r} is none of {', '.join(PRECISIONS)}.")
@@ -58,7 +65,7 @@ def resolve_precision(precision: str, device: str) -> str:
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use, by its affinity and its container's quota."""
+    """The number of CPUs for this process, by its affinity and its container's quota."""
     count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux
         count = len(os.sched_getaffinity(0))
@@ -66,7 +73,7 @@ def available_cpus() -> int:
 
 
 def _cgroup_quota() -> float | None:
-    """CPUs granted by cgroup v2's `cpu.max`, "QUOTA PERIOD"; None when unlimited."""
+    """The CPU quota of cgroup v2's `cpu.max`, "QUOTA PERIOD"; None when unlimited."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""One interface to every runtime, and the choice of one for this machine."""
+"""The interface of embedders, and opening the fastest one for this machine."""
 
 import logging
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ log = logging.getLogger(__name__)
 
 
 class Embedder(Protocol):
-    """A backbone, ready to embed. `prepare` and `embed` may be called from several threads."""
+    """A backbone on a runtime. `prepare` and `embed` may be called from several threads."""
 
-    key: str  # under which embeddings are kept: `BackboneSpec.space`
+    key: str  # of the embedding space: `BackboneSpec.space`
     dim: int  # length of one embedding
-    batch_size: int  # images that `embed` is best given at once
+    batch_size: int  # images for which `embed` is fastest
 
     def prepare(self, image: Image.Image) -> NDArray[Any]:
-        """What `embed` takes of one RGB image of any size."""
+        """Resize and crop an RGB image of any size to the pixels [H, W, 3] that `embed` takes."""
         ...
 
     def embed(self, batch: Sequence[NDArray[Any]]) -> Float16s:
-        """Features [N, D] of N prepared images, in their order."""
+        """Return the embeddings [N, D] of N prepared images, in their order."""
         ...
 
     def close(self) -> None:
-        """Free what inference holds."""
+        """Free the memory of inference."""
         ...
 
 
@@ -44,20 +44,29 @@ def open_embedder(
     threads: int | None = None,
     compiled: bool = False,
 ) -> Embedder:
-    """The backbone, ready on the best runtime that this machine has.
+    """Open a backbone on the fastest runtime of this machine.
 
-    `device` is auto, cpu or cuda; `precision` is auto, float32 or bfloat16; exported backbones are
-    kept in `cache_dir`; `threads` limits the CPU inference (all CPUs of this process by default);
-    `compiled` lets PyTorch compile the network, which takes a minute and pays for bulk work.
     Open it in the process that uses it: neither OpenVINO nor CUDA survives a fork.
-    Raises UnknownBackboneError, BackboneUnavailableError, UnavailableError, ValueError.
+
+    Args:
+        backbone: "FAMILY:MODEL".
+        device: auto, cpu or cuda.
+        precision: auto, float32 or bfloat16.
+        cache_dir: the folder of exported and fine-tuned backbones.
+        threads: of the CPU inference; by default all CPUs of this process.
+        compiled: compile the network by torch.compile; it takes a minute, for bulk work.
+
+    Raises:
+        UnknownBackboneError, BackboneUnavailableError: as `get_backbone`.
+        UnavailableError: this machine lacks the device or the precision.
+        ValueError: no such device or precision.
     """
     spec = get_backbone(backbone, cache_dir)
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     threads = threads or available_cpus()
     if device == "cpu":
-        embedder = _on_openvino(spec, precision, cache_dir, threads)
+        embedder = _open_openvino(spec, precision, cache_dir, threads)
         if embedder is not None:
             return embedder
     from model.embedding.torch_runtime import TorchEmbedder
@@ -72,21 +81,21 @@ def open_embedder(
     )
 
 
-def _on_openvino(
+def _open_openvino(
     spec: BackboneSpec, precision: str, cache_dir: Path, threads: int
 ) -> Embedder | None:
-    from model.embedding import export
+    from model.embedding import openvino_export
     from model.embedding.openvino_runtime import OpenVINOEmbedder
 
     try:
-        model = export.exported_model(spec, cache_dir)
+        model = openvino_export.exported_model(spec, cache_dir)
         try:
             return OpenVINOEmbedder(spec, model, precision=precision, threads=threads)
         except RuntimeError:
             log.warning("%s can't be read; exporting it again.", model)
-            export.discard_export(spec, cache_dir)
-            model = export.exported_model(spec, cache_dir)
+            openvino_export.discard_export(spec, cache_dir)
+            model = openvino_export.exported_model(spec, cache_dir)
             return OpenVINOEmbedder(spec, model, precision=precision, threads=threads)
-    except (ImportError, export.ExportError) as error:
+    except (ImportError, openvino_export.ExportError) as error:
         log.warning("OpenVINO can't run %s, PyTorch does, more slowly: %s", spec.name, error)
         return None

@@ -1,7 +1,7 @@
-"""Embedding on a CPU with OpenVINO: one stream a core, each working through images by itself.
+"""Embeds images on a CPU with OpenVINO, in one single-threaded stream for each core.
 
-With as many one-threaded streams as cores, no core waits for another inside a layer, so that the
-threads that decode images take no more time from inference than they use.
+No core waits for another inside a layer, so that threads that decode images slow inference down by
+no more than their own time.
 """
 
 import functools
@@ -20,14 +20,14 @@ from model.backbones import BackboneSpec
 from model.backbones.openvino_import import import_openvino
 from model.embedding import preprocessing
 
-# Images in one inference request. On CPUs throughput is flat from one image on; a few of them keep
-# the cost of a request small.
+# Images in one inference request. On CPUs throughput is the same from one image on; a few make the
+# overhead of a request small.
 REQUEST_SIZE = 8
 
 
 @functools.cache
 def core() -> Any:
-    """OpenVINO's core, one for the whole life of the process.
+    """Return OpenVINO's core, one for the whole life of the process.
 
     The CPU plugin gives the thread that loads it an alternate signal stack and frees it with the
     core. Freed from another thread, it stays in use, and the process dies of its next signal.
@@ -36,7 +36,7 @@ def core() -> Any:
 
 
 def compile_model(model: Path, *, precision: str, threads: int) -> Any:
-    """OpenVINO's compiled model for the CPU. `precision` is float32 or bfloat16."""
+    """Compile a `model.xml` for the CPU; `precision` is float32 or bfloat16."""
     settings = {
         "NUM_STREAMS": threads,
         "INFERENCE_NUM_THREADS": threads,
@@ -62,11 +62,11 @@ class OpenVINOEmbedder:
         self._threads = threads
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
-        """The pixels [H, W, 3] that this backbone reads, of an RGB image of any size."""
+        """Resize and crop an RGB image of any size to the backbone's input [H, W, 3]."""
         return preprocessing.prepare(image, self._spec)
 
     def embed(self, batch: Sequence[NDArray[np.uint8]]) -> Float16s:
-        """Features [N, D] of N prepared images, in their order."""
+        """Return the embeddings [N, D] of N prepared images, in their order."""
         features = np.empty((len(batch), self.dim), np.float16)
         size = min(REQUEST_SIZE, -(-len(batch) // self._threads))
         running: deque[tuple[Any, slice]] = deque()
@@ -80,13 +80,13 @@ class OpenVINOEmbedder:
         return features
 
     def close(self) -> None:
-        """Free what inference holds; `embed` must not be called again."""
+        """Wait for running requests; `embed` must not be called again."""
         for _ in range(self._threads):
             self._idle.get()
 
     def _take(self, running: deque[tuple[Any, slice]], features: Float16s) -> Any:
-        # A caller that holds requests takes back its own first: waiting for another caller's, who
-        # may wait for this one's, would never end.
+        # A caller finishes its own requests first: two callers that wait for each other's would
+        # deadlock.
         if running and self._idle.empty():
             return self._finish(*running.popleft(), features)
         return self._idle.get()

@@ -1,11 +1,11 @@
-"""From an image to the pixels that a backbone reads: resize, crop, and nothing else.
+"""Resizes and crops images to the input of a backbone.
 
-Normalisation is left to the device: a byte a channel is a quarter of what a float would take to
-move. The geometry is timm's evaluation transform, in its three modes. `center`: the image is
-scaled until it just covers `shape / crop_pct`, then the middle is cut out. `squash`: both sides are
-scaled to `shape / crop_pct`, each by itself. `border`: the image is scaled until it just fits, and
-what is missing is filled with the mean. Resizing and cutting are one resize of the part of the
-image that is kept, which gives the same pixels for less work.
+Normalisation is left to the device: uint8 is a quarter of float32 to transfer. The geometry is
+timm's evaluation transform, in its three modes. `center`: the image is scaled until it just covers
+`shape / crop_pct`, then the centre is cut out. `squash`: both sides are scaled to
+`shape / crop_pct`, each by itself. `border`: the image is scaled until it just fits, and the rest
+is filled with the mean. Resizing and cropping are one resize of the cropped part of the image,
+which gives the same pixels for less work.
 """
 
 import math
@@ -25,12 +25,12 @@ _FILTERS = {
 # Pillow's documentation calls the result of 3.0 almost indistinguishable.
 REDUCING_GAP = 3.0
 
-# A share such as 224 / 232 gives 231.999… back when it is divided by.
+# 224 / (224 / 232) is 231.999…
 ROUNDING = 1e-6
 
 
 def prepare(image: Image.Image, spec: BackboneSpec) -> NDArray[np.uint8]:
-    """The pixels [H, W, 3] of an RGB image of any size, (H, W) = `spec.shape`.
+    """Resize and crop an image of any size to RGB pixels [H, W, 3], (H, W) = `spec.shape`.
 
     Thread-safe; Pillow releases the interpreter lock while it resizes.
     """
@@ -48,10 +48,10 @@ def prepare(image: Image.Image, spec: BackboneSpec) -> NDArray[np.uint8]:
         min((corner[0] + width) * scale[0], rgb.width),
         min((corner[1] + height) * scale[1], rgb.height),
     )
-    kept = rgb.resize(
+    cropped = rgb.resize(
         (width, height), _FILTERS[spec.interpolation], box=box, reducing_gap=REDUCING_GAP
     )
-    return np.asarray(kept)
+    return np.asarray(cropped)
 
 
 def _resized(size: tuple[int, int], spec: BackboneSpec) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Embedding many images: loading, preparing and inference at the same time, in bounded memory."""
+"""Embeds a stream of images, loading and inference in parallel, in bounded memory."""
 
 import queue
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -25,12 +25,12 @@ def embed_stream(
     *,
     workers: int,
 ) -> Generator[tuple[K, Float16s | Exception]]:
-    """Each item's key with its embedding [D], or with the exception that loading it raised.
+    """Yield each item's key with its embedding [D], or with the exception of loading it.
 
-    `load` is called in `workers` threads and gives an RGB image. Results come as they are ready,
-    not in the order of `items`, which is read no further ahead than what is in work. An exception
-    of inference itself, or of `items`, is raised: no single item is to blame for it. Closing the
-    iterator early waits for the loads that run already.
+    `load` is called in `workers` threads and returns an RGB image. Results come as they are ready,
+    not in the order of `items`, which is read only as far ahead as needed. An exception of
+    inference, or of `items`, is raised, as it belongs to no single item. Closing the iterator early
+    waits for the loads under way.
     """
     stream: _Stream[K, T] = _Stream(embedder, load, workers)
     try:
@@ -70,9 +70,9 @@ class _Stream(Generic[K, T]):
         return bool(self._loads or self._prepared or self._runs)
 
     def advance(self, *, last: bool = False) -> Iterator[tuple[K, Float16s | Exception]]:
-        """Wait until something is finished, give its results, and start what can be started.
+        """Wait for a load or a batch, yield its results, and start the next batches.
 
-        `last`: nothing will be added, so that a batch needn't be full.
+        `last`: no items will be added, so that a batch needn't be full.
         """
         finished = self._finished.get()
         if finished in self._runs:

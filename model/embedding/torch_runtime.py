@@ -1,4 +1,4 @@
-"""Embedding with PyTorch: on a GPU, and on a CPU where OpenVINO can't take the backbone."""
+"""Embeds images with PyTorch, on a GPU, or on a CPU if OpenVINO can't run the backbone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +19,8 @@ CPU_BATCH_SIZE = 16
 class TorchEmbedder:
     """An `Embedder` on "cpu" or "cuda". Several threads may call `embed` at once.
 
-    `compiled` has torch compile the network for full batches: about twice as fast on convolutional
-    networks, after a minute of compiling, so that it pays for bulk work only.
+    `compiled` compiles the network for full batches: convolutional networks are about twice as
+    fast, after a minute of compiling.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class TorchEmbedder:
         self.batch_size = GPU_BATCH_SIZE if device == "cuda" else CPU_BATCH_SIZE
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
-        """The pixels [H, W, 3] that this backbone reads, of an RGB image of any size."""
+        """Resize and crop an RGB image of any size to the backbone's input [H, W, 3]."""
         return preprocessing.prepare(image, self._spec)
 
     def embed(self, batch: Sequence[NDArray[np.uint8]]) -> Float16s:
-        """Features [N, D] of N prepared images, in their order."""
+        """Return the embeddings [N, D] of N prepared images, in their order."""
         features = np.empty((len(batch), self.dim), np.float16)
         for start in range(0, len(batch), self.batch_size):
             part = np.stack(batch[start : start + self.batch_size])

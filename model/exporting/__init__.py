@@ -1,4 +1,4 @@
-"""Exports a version as a folder that runs without Apprentice: model, labels, `infer.py`."""
+"""Exports a version to a folder that runs without Apprentice."""
 
 from model.exporting.export_version import FORMATS, export
 from model.exporting.graph import ExportedControl, ExportError

@@ -34,10 +34,14 @@ def export(
 
     Args:
         backbone: in eval mode, normalised images [N, 3, H, W] to features [N, D].
+        spec: of the backbone; only square centre crops can be exported.
+        controls: at least one.
+        folder: empty.
+        fmt: one of FORMATS.
         about: plain JSON that is written beside the labels.
 
     Raises:
-        ExportError: it can't be exported so.
+        ExportError: it can't be exported in this format.
     """
     if not controls:
         raise ExportError("this version has learned nothing that could be exported")
@@ -56,21 +60,21 @@ def export(
         },
     }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporters' own, on what they deprecate
+        warnings.simplefilter("ignore")  # the exporters' own deprecations
         if fmt == "onnx":
             _onnx(module, spec, folder / "model.onnx")
         elif fmt == "torchscript":
             _torchscript(module, spec, folder / "model.pt")
         else:
             preprocessing["architecture"] = _safetensors(module, folder / "model.safetensors")
-    labels = about | {"controls": [_described(control) for control in controls]}
+    labels = about | {"controls": [_control_facts(control) for control in controls]}
     _write(folder / "labels.json", labels)
     _write(folder / "preprocessing.json", preprocessing)
     script = files("model.exporting.scripts").joinpath(f"{fmt}.py")
     (folder / "infer.py").write_text(script.read_text())
 
 
-def _described(control: ExportedControl) -> dict[str, Any]:
+def _control_facts(control: ExportedControl) -> dict[str, Any]:
     learned = control.learned
     head = learned.head
     assert isinstance(head, LinearHead), "the exported module took it"
@@ -129,7 +133,7 @@ def _torchscript(module: ExportedModel, spec: BackboneSpec, path: Path) -> None:
 
 
 def _safetensors(module: ExportedModel, path: Path) -> dict[str, Any]:
-    """Write all weights; what timm is to be asked for to build the backbone again."""
+    """Write all weights; return the arguments of timm.create_model for the backbone."""
     from safetensors.torch import save_file
 
     save_file({name: t.contiguous().clone() for name, t in module.state_dict().items()}, path)
@@ -139,8 +143,8 @@ def _safetensors(module: ExportedModel, path: Path) -> dict[str, Any]:
 def _architecture(backbone: "torch.nn.Module") -> dict[str, Any]:
     import timm
 
-    known = getattr(backbone, "pretrained_cfg", None) or {}
-    name = known.get("architecture")
+    config = getattr(backbone, "pretrained_cfg", None) or {}
+    name = config.get("architecture")
     if not isinstance(name, str):
         raise ExportError(
             "only timm's architectures can be built again from safetensors: "

@@ -1,4 +1,4 @@
-"""A backbone and its heads as one PyTorch module: pixels in, probabilities out."""
+"""A backbone with its heads as one PyTorch module, from pixels to probabilities."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from model.targets.schema import TargetSchema
 
 
 class ExportError(Exception):
-    """The version can't be exported so; in words for people, with what to do."""
+    """The version can't be exported. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class ExportedControl:
-    """One control: what was learned of it, and what it asks today."""
+    """A control: its learned head, and its labels in today's label config."""
 
     name: str
     learned: Learned
@@ -26,12 +26,12 @@ class ExportedControl:
 
     @property
     def output(self) -> Output:
-        """What is made of the head's outputs."""
+        """How the head's outputs become labels."""
         return self.learned.output(self.target)
 
     @property
     def classes(self) -> list[str]:
-        """Their names, in the order of the exported outputs."""
+        """The classes of the exported outputs, in their order."""
         return [self.learned.head.classes[index] for index in self.output.kept]
 
 
@@ -59,13 +59,13 @@ class ExportedHead(torch.nn.Module):
         self.temperature = float(control.learned.temperature)
         self.above = list(output.above)
         self.register_buffer("weight", torch.from_numpy(head.weight.copy()))
-        # Where a class has no label its bias is −∞: what is as good as that is safe in any runtime.
+        # The bias of a class without labels is −∞, which not every runtime handles.
         bias = np.maximum(head.bias, np.float32(-1e9))
         self.register_buffer("bias", torch.from_numpy(bias))
         self.register_buffer("kept", torch.from_numpy(output.kept.astype(np.int64)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """As `LinearHead.logits` and what `Learned` makes of them, in PyTorch."""
+        """Compute the probabilities as `LinearHead` and `Learned` do, or the number."""
         x = features
         if self.power != 1:
             x = torch.sign(x) * torch.abs(x) ** self.power
@@ -93,9 +93,9 @@ class ExportedModel(torch.nn.Module):
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Everything from normalisation on."""
+        """Normalise the pixels and compute the outputs of all controls."""
         x = images.permute(0, 3, 1, 2).to(torch.float32)
         x = (x - self.get_buffer("mean")) / self.get_buffer("std")
-        # Apprentice keeps embeddings in half precision: the heads were fitted on those.
+        # The heads were fitted on embeddings in half precision.
         features = self.backbone(x).to(torch.float16).to(torch.float32)
         return tuple(head(features) for head in self.heads)

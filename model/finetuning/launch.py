@@ -23,7 +23,7 @@ from model.finetuning.results import CannotFinetuneError
 from model.finetuning.run import Run
 from model.finetuning.specification import Specification
 from model.finetuning.training.distributed import ProcessGroup
-from model.processes import exit_with_the_parent
+from model.processes import exit_with_parent
 
 POLL_SECONDS = 0.2  # how often `stop` is asked while other processes work
 END_SECONDS = 1.0  # from SIGTERM to SIGKILL
@@ -136,7 +136,7 @@ def _print_progress(progress: Progress) -> None:
 
 def main(folder: Path) -> None:
     """Run one of the processes that torchrun started."""
-    exit_with_the_parent()
+    exit_with_parent()
     specification = Specification.load(folder)
     device = resolve_device(specification.options.device)
     group = ProcessGroup.join(device)

@@ -49,7 +49,7 @@ def delete_finetuned(store: Store, backbone: str) -> None:
     Raises:
         OSError: something of it is still there.
     """
-    from model.embedding.export import discard_exports
+    from model.embedding.openvino_export import discard_exports
 
     discard_exports(backbone, backbone.removeprefix(TUNED), backbone_folder(store.settings))
     store.artifacts.remove_files(_artifact(backbone))

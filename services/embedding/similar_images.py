@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from model.arrays import Float16s
-from model.similarity import best, coarse_cosines, cosines
+from model.similarity import approximate_cosines, cosines, top_rows
 from services.embedding.similarity_index import extend_index, open_index
 from store.database.chunks import chunks
 from store.database.schema import task
@@ -104,10 +104,10 @@ def _scan(
     matrix = open_index(store.settings, project.id, space, len(query))
     if not len(matrix.keys):
         raise NotReadyError("the project's images are still being read; try again in a minute")
-    coarse = coarse_cosines(matrix.codes, matrix.scales, query)
+    coarse = approximate_cosines(matrix.codes, matrix.scales, query)
     wanted = count + SPARE
     while True:
-        keys = [key.decode() for key in matrix.keys[best(coarse, wanted)]]
+        keys = [key.decode() for key in matrix.keys[top_rows(coarse, wanted)]]
         with store.database.read() as db:
             shown = _with_task(db, project.id, space, keys)
         if len(shown) > count or wanted >= len(coarse):

@@ -86,7 +86,7 @@ def test_images_are_prepared_as_the_model_was_trained(
     path = tmp_path / "transfer.keras"
     model.save(path)
 
-    found = KerasFile().look(str(path))
+    found = KerasFile().inspect(str(path))
 
     assert found is not None
     embedder = TorchEmbedder(found.spec, device="cpu", precision="float32")
@@ -102,7 +102,7 @@ def test_a_map_of_features_is_averaged_and_blue_comes_first_where_it_did(tmp_pat
     path = tmp_path / "vgg.keras"
     model.save(path)
 
-    found = KerasFile().look(str(path))
+    found = KerasFile().inspect(str(path))
 
     assert found is not None
     embedder = TorchEmbedder(found.spec, device="cpu", precision="float32")
@@ -132,4 +132,4 @@ def test_code_in_a_file_is_refused(tmp_path: Path) -> None:
     keras.Model(images, keras.layers.Lambda(lambda x: x * 2)(images)).save(path)
 
     with pytest.raises(BackboneUnavailableError, match=r"Keras can't read .*Lambda"):
-        KerasFile().look(str(path))
+        KerasFile().inspect(str(path))

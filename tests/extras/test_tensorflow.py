@@ -48,7 +48,7 @@ def test_openvino_and_tensorflow_itself_give_what_the_network_gives(
 ) -> None:
     name = f"tensorflow:{saved}?size=48x64&output={output}"
     fast = open_embedder(name, device="cpu", precision="float32", cache_dir=tmp_path)
-    found = SavedModel().look(name.partition(":")[2])
+    found = SavedModel().inspect(name.partition(":")[2])
     assert found is not None
     slow = TorchEmbedder(found.spec, device="cpu", precision="float32")
 

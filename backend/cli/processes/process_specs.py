@@ -21,7 +21,7 @@ from backend.doctor.readiness import (
 )
 from model.backbones import BackboneUnavailableError, UnknownBackboneError, get_backbone
 from model.embedding.devices import UnavailableError, resolve_device
-from model.embedding.export import ExportError, exported_model
+from model.embedding.openvino_export import ExportError, exported_model
 from services.embedding.backbones import backbone_folder
 from store.settings import Settings
 from store.work.work_kind import WorkKind

@@ -1,1 +1,1 @@
-"""Backbone families: one module a source of backbones."""
+"""Backbone families: one module for each source of pretrained models."""

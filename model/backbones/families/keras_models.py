@@ -1,8 +1,8 @@
-"""A Keras model from a `.keras` or `.h5` file, run by Keras 3 on its PyTorch backend.
+"""Keras models from `.keras` or `.h5` files, run by Keras 3 on its PyTorch backend.
 
-`keras:/path/model.keras`. Features are what the last dense layer reads; a model that ends in a map
-of features gives their average. `?layer=NAME` takes that layer's output instead. Such a file says
-how its images are prepared only if the first layers do it: `?range=` says it otherwise, see RANGES.
+`keras:/path/model.keras`. Features are the input of the last dense layer; a model without one gives
+its average-pooled feature map. `?layer=NAME` takes that layer's output instead. Where the first
+layers don't normalise the images, `?range=` states their range, see RANGES.
 """
 
 import os
@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.backbones.inspection import Inspection, digest_of, inspect_spec
+from model.backbones.normalisation import RANGES, Normalisation, normalisation_option
 from model.backbones.options import size_option, split_options
-from model.backbones.pixels import RANGES, Pixels, pixels_option
-from model.backbones.probing import Finding, digest_of, probed_spec
 from model.backbones.registry import FAMILIES, BackboneSpec, BackboneUnavailableError, Family
 from model.backbones.weights import existing_file, feature_count
 
@@ -27,11 +27,11 @@ EXTRA = "pip install 'label-studio-apprentice[keras]'"
 
 DEFAULT_SIZE = 224  # pixels, of a model that takes any
 
-# Layers that only prepare: before them comes a byte's range.
-PREPARING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"}
-PASSING = {"InputLayer", "Resizing", "CenterCrop", "GetItem", "Stack", "Cast", "Identity"}
+# Layers that normalise: their input is 0 to 255.
+NORMALISING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"}
+NEUTRAL = {"InputLayer", "Resizing", "CenterCrop", "GetItem", "Stack", "Cast", "Identity"}
 
-# What keras.applications' `preprocess_input` does, by the beginning of the model's name.
+# The range of keras.applications' `preprocess_input`, by the prefix of the model's name.
 APPLICATIONS = {
     "resnet50v2": "-1..1",
     "resnet101v2": "-1..1",
@@ -40,7 +40,7 @@ APPLICATIONS = {
     "vgg": "caffe",
     "xception": "-1..1",
     "inception": "-1..1",
-    "mobilenetv3": "0..255",  # prepares by itself
+    "mobilenetv3": "0..255",  # normalises by itself
     "mobilenet": "-1..1",
     "nasnet": "-1..1",
     "densenet": "imagenet",
@@ -64,16 +64,16 @@ class KerasFile(Family):
         existing_file(f"keras:{model}", name, SUFFIXES)
         if (command := self.missing()) is not None:
             raise BackboneUnavailableError(f"keras:{model} needs Keras and PyTorch: {command}")
-        return probed_spec("keras", model, folder)
+        return inspect_spec("keras", model, folder)
 
     def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
         return _features(model)[0]
 
-    def look(self, model: str) -> Finding | None:
+    def inspect(self, model: str) -> Inspection | None:
         name, options = split_options(model, OPTIONS)
         path = existing_file(f"keras:{model}", name, SUFFIXES)
         module, network = _features(model)
-        pixels = pixels_option(options, _own_range(network))
+        normalisation = normalisation_option(options, _own_range(network))
         height, width = _input_size(network, options)
         spec = BackboneSpec(
             name=f"keras:{model}",
@@ -82,17 +82,17 @@ class KerasFile(Family):
             input_width=None if width == height else width,
             crop_pct=1.0,
             crop_mode="squash",  # as Keras loads images by default
-            mean=pixels.mean,
-            std=pixels.std,
+            mean=normalisation.mean,
+            std=normalisation.std,
             interpolation="bilinear",
             digest=digest_of([path]),
             exact=False,
         )
-        return Finding(replace(spec, dim=feature_count(module, spec)), (path,))
+        return Inspection(replace(spec, dim=feature_count(module, spec)), (path,))
 
 
 def load_keras() -> Any:
-    """The `keras` package on PyTorch. Raises BackboneUnavailableError."""
+    """Import Keras on its PyTorch backend. Raises BackboneUnavailableError."""
     os.environ["KERAS_BACKEND"] = "torch"
     try:
         import keras
@@ -104,7 +104,7 @@ def load_keras() -> Any:
 
 
 def _features(model: str) -> tuple["torch.nn.Module", Any]:
-    """The feature extractor as a module of PyTorch, and the Keras model that it was cut from."""
+    """Return the feature extractor as a PyTorch module, and the whole Keras model."""
     name, options = split_options(model, OPTIONS)
     path = existing_file(f"keras:{model}", name, SUFFIXES)
     keras = load_keras()
@@ -122,7 +122,7 @@ def _features(model: str) -> tuple["torch.nn.Module", Any]:
     channels = int(network.input_shape[-1])
     if channels not in {1, 3}:
         raise BackboneUnavailableError(f"{path} reads images of {channels} channels, not 1 or 3")
-    bgr = pixels_option(options, _own_range(network)).bgr
+    bgr = normalisation_option(options, _own_range(network)).bgr
     return _as_module(keras, extractor, gray=channels == 1, bgr=bgr), network
 
 
@@ -130,36 +130,36 @@ def _feature_tensor(network: Any, layer: str | None) -> Any:
     inputs = getattr(network, "inputs", None)
     if not inputs or len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise BackboneUnavailableError("the Keras model doesn't take one batch of images")
-    names = [found.name for found in network.layers]
+    names = [each.name for each in network.layers]
     if layer is not None:
         if layer not in names:
             raise BackboneUnavailableError(f"no layer is called {layer!r}: {', '.join(names)}")
         return network.get_layer(layer).output
-    for found in reversed(network.layers):
-        if type(found).__name__ == "Dense":
-            return found.input
-        if type(found).__name__ not in {"Activation", "Softmax", "Dropout", "Identity"}:
+    for last in reversed(network.layers):
+        if type(last).__name__ == "Dense":
+            return last.input
+        if type(last).__name__ not in {"Activation", "Softmax", "Dropout", "Identity"}:
             break
     return network.outputs[0]
 
 
-def _own_range(network: Any) -> Pixels:
-    """How the images are prepared, as far as the network tells."""
+def _own_range(network: Any) -> Normalisation:
+    """Guess the input normalisation from the first layers, or from the model's name."""
     for operation in _operations(network):
         kind = type(operation).__name__
-        if kind in PREPARING:
+        if kind in NORMALISING:
             return RANGES["0..255"]
-        if kind not in PASSING and not kind.startswith("Random"):
+        if kind not in NEUTRAL and not kind.startswith("Random"):
             break
-    for found in [network, *network.layers]:
-        for beginning, known in APPLICATIONS.items():
-            if found.name.lower().replace("_", "").startswith(beginning):
-                return RANGES[known]
+    for part in [network, *network.layers]:
+        for prefix, name in APPLICATIONS.items():
+            if part.name.lower().replace("_", "").startswith(prefix):
+                return RANGES[name]
     return RANGES["0..1"]
 
 
 def _operations(network: Any) -> Iterator[Any]:
-    """Layers and what stands between them, in order, those of nested models too."""
+    """Iterate over layers and operations in order, also those of nested models."""
     for operation in getattr(network, "operations", network.layers):
         if hasattr(operation, "layers"):
             yield from _operations(operation)

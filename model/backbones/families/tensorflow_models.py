@@ -1,8 +1,8 @@
-"""A TensorFlow SavedModel as a feature extractor: what its `serving_default` gives of images.
+"""TensorFlow SavedModels as feature extractors, by their signature `serving_default`.
 
-`tensorflow:/path/folder`. On a CPU OpenVINO reads the folder by itself; TensorFlow is needed where
-it can't, and on a GPU. Images are RGB in [0, 1] unless `?range=` says otherwise (see RANGES) or the
-input is of bytes; of several outputs one of vectors is taken, unless `?output=NAME` names another.
+`tensorflow:/path/folder`. On a CPU OpenVINO reads the folder; TensorFlow is needed where it
+can't, and on a GPU. Images are RGB in [0, 1] unless the input is uint8, or `?range=` is given (see
+RANGES). Of several outputs a vector is taken, unless `?output=NAME` names another.
 """
 
 import os
@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.backbones.inspection import Inspection, digest_of, inspect_spec
+from model.backbones.normalisation import RANGES, normalisation_option
 from model.backbones.options import size_option, split_options
-from model.backbones.pixels import RANGES, pixels_option
-from model.backbones.probing import Finding, digest_of, probed_spec
 from model.backbones.registry import FAMILIES, BackboneSpec, BackboneUnavailableError, Family
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ _FEATURES = re.compile("feature|embedding|pool", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Signature:
-    """What the model reads and gives; None is a length that it doesn't fix."""
+    """Inputs and outputs of a SavedModel; None is a dynamic dimension."""
 
     input_name: str
     input_shape: tuple[int | None, ...]  # [N, H, W, C]
-    bytes: bool  # it reads bytes, not numbers
+    bytes: bool  # the input is uint8
     outputs: dict[str, tuple[int | None, ...]]
 
 
@@ -49,7 +49,7 @@ class SavedModel(Family):
 
     def spec(self, model: str, folder: Path | None) -> BackboneSpec | None:
         _folder(model)
-        return probed_spec("tensorflow", model, folder)
+        return inspect_spec("tensorflow", model, folder)
 
     def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
         return _as_module(model)
@@ -57,7 +57,7 @@ class SavedModel(Family):
     def graph(self, model: str) -> Any:
         return _openvino_graph(model, _folder(model))
 
-    def look(self, model: str) -> Finding | None:
+    def inspect(self, model: str) -> Inspection | None:
         path = _folder(model)
         _, options = split_options(model, OPTIONS)
         signature = _signature(path)
@@ -66,8 +66,10 @@ class SavedModel(Family):
             raise BackboneUnavailableError(f"{path} doesn't read RGB images but {shape}")
         height, width = size_option(options, (shape[1] or DEFAULT_SIZE, shape[2] or DEFAULT_SIZE))
         output = chosen_output(signature.outputs, options.get("output"))
-        pixels = pixels_option(options, RANGES["0..255" if signature.bytes else "0..1"])
-        if pixels.bgr:
+        normalisation = normalisation_option(
+            options, RANGES["0..255" if signature.bytes else "0..1"]
+        )
+        if normalisation.bgr:
             raise BackboneUnavailableError("range=caffe isn't there for tensorflow:")
         files = tuple(sorted(file for file in path.rglob("*") if file.is_file()))
         dim = signature.outputs[output][-1]
@@ -80,22 +82,22 @@ class SavedModel(Family):
             input_width=None if width == height else width,
             crop_pct=1.0,
             crop_mode="squash",  # as Keras and TensorFlow's tutorials resize
-            mean=pixels.mean,
-            std=pixels.std,
+            mean=normalisation.mean,
+            std=normalisation.std,
             interpolation="bilinear",
             digest=digest_of(files),
             exact=False,
             trainable=False,
         )
-        return Finding(spec, files)
+        return Inspection(spec, files)
 
 
-def chosen_output(outputs: dict[str, tuple[int | None, ...]], asked: str | None) -> str:
-    """The output [N, D] or [N, H, W, D] to take. Raises BackboneUnavailableError."""
-    if asked is not None:
-        if asked in outputs:
-            return asked
-        raise BackboneUnavailableError(f"no output is called {asked!r}: {', '.join(outputs)}")
+def chosen_output(outputs: dict[str, tuple[int | None, ...]], requested: str | None) -> str:
+    """Choose the output [N, D] or [N, H, W, D]. Raises BackboneUnavailableError."""
+    if requested is not None:
+        if requested in outputs:
+            return requested
+        raise BackboneUnavailableError(f"no output is called {requested!r}: {', '.join(outputs)}")
     for rank in (2, 4):
         fitting = [name for name, shape in outputs.items() if len(shape) == rank]
         named = [name for name in fitting if _FEATURES.search(name)]
@@ -117,7 +119,7 @@ def _folder(model: str) -> Path:
 
 
 def _signature(path: Path) -> Signature:
-    """What OpenVINO reads of it; where it can't, what TensorFlow does."""
+    """Read the signature by OpenVINO; where that fails, by TensorFlow."""
     from model.backbones.openvino_import import import_openvino
 
     openvino = import_openvino()
@@ -169,13 +171,13 @@ def _serving(path: Path) -> Any:
     if "serving_default" not in loaded.signatures:
         raise BackboneUnavailableError(f"{path} has no signature serving_default")
     function = loaded.signatures["serving_default"]
-    # It would be collected otherwise, and its variables with it.
+    # Else it is garbage-collected, and its variables with it.
     function.keeps_alive = loaded
     return function
 
 
 def _openvino_graph(model: str, path: Path) -> Any:
-    """OpenVINO's model of the folder: [N, H, W, 3] to the features [N, D]."""
+    """Read the folder as OpenVINO's model: images [N, H, W, 3] to features [N, D]."""
     from model.backbones.openvino_import import import_openvino
 
     openvino = import_openvino()

@@ -1,7 +1,7 @@
-"""Any model of timm with its pretrained weights, prepared for as its own configuration says.
+"""Pretrained models of timm, with the preprocessing of their configuration.
 
 `timm:resnet18`, `timm:vit_base_patch16_224.augreg_in21k`; `?size=224` changes the input's size:
-`timm:vit_small_patch14_dinov2?size=224` takes an eighth of the time that its own 518 pixels take.
+`timm:vit_small_patch14_dinov2?size=224` takes an eighth of the time of its own 518 pixels.
 """
 
 from dataclasses import replace
@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.backbones.inspection import Inspection, digest_of, inspect_names, inspect_spec
 from model.backbones.options import size_option, split_options
-from model.backbones.probing import Finding, digest_of, probed_names, probed_spec
 from model.backbones.registry import (
     FAMILIES,
     WORKER_EXTRA,
@@ -34,10 +34,10 @@ class Timm(Family):
     help = "any pretrained model of timm"
 
     def models(self) -> tuple[str, ...]:
-        return probed_names("timm")
+        return inspect_names("timm")
 
     def local(self, folder: Path | None) -> tuple[str, ...]:
-        return probed_names("timm", local=True)
+        return inspect_names("timm", local=True)
 
     def missing(self) -> str | None:
         return None if find_spec("timm") else WORKER_EXTRA
@@ -45,19 +45,19 @@ class Timm(Family):
     def spec(self, model: str, folder: Path | None) -> BackboneSpec | None:
         if (command := self.missing()) is not None:
             raise BackboneUnavailableError(f"timm:{model} needs timm: {command}")
-        return probed_spec("timm", model, folder)
+        return inspect_spec("timm", model, folder)
 
     def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
         name, options = split_options(model, OPTIONS)
         path = find_weights(f"timm:{model}", sources(name))
         return architecture(name, options, weights=path)
 
-    def look(self, model: str) -> Finding | None:
+    def inspect(self, model: str) -> Inspection | None:
         name, options = split_options(model, OPTIONS)
         if configuration(name) is None:
             return None
         path = find_weights(f"timm:{model}", sources(name))
-        return Finding(
+        return Inspection(
             measured_spec(f"timm:{model}", name, options, digest_of([path])), (path.resolve(),)
         )
 
@@ -76,7 +76,7 @@ class Timm(Family):
 
 
 def configuration(name: str) -> Any | None:
-    """timm's configuration of "MODEL" or "MODEL.TAG"; None when it has no such model."""
+    """Return timm's configuration of "MODEL" or "MODEL.TAG"; None when there is no such model."""
     from timm.models import get_pretrained_cfg, is_model
 
     architecture_name, _, tag = name.partition(".")
@@ -89,32 +89,32 @@ def configuration(name: str) -> Any | None:
 
 
 def sources(name: str) -> list[Source]:
-    """Where the weights of a model that timm has may be."""
-    found = configuration(name)
-    if found is None:
+    """List the sources of the weights of timm's model."""
+    config = configuration(name)
+    if config is None:
         return []
-    hub = [Source(hub_id=found.hf_hub_id)] if found.hf_hub_id else []
-    if found.hf_hub_id and found.hf_hub_filename:
-        hub = [Source(hub_id=found.hf_hub_id, hub_files=(found.hf_hub_filename,))]
-    return hub + ([Source(url=found.url)] if isinstance(found.url, str) else [])
+    hub = [Source(hub_id=config.hf_hub_id)] if config.hf_hub_id else []
+    if config.hf_hub_id and config.hf_hub_filename:
+        hub = [Source(hub_id=config.hf_hub_id, hub_files=(config.hf_hub_filename,))]
+    return hub + ([Source(url=config.url)] if isinstance(config.url, str) else [])
 
 
 def measured_spec(full_name: str, name: str, options: dict[str, str], digest: str) -> BackboneSpec:
-    """The spec of timm's model `name`, its features counted on the module with random weights."""
-    found = configuration(name)
-    if found is None:
+    """Make the spec of timm's model `name`; the features are counted with random weights."""
+    config = configuration(name)
+    if config is None:
         raise BackboneUnavailableError(f"timm has no model {name}")
-    height, width = size_option(options, tuple(found.input_size[1:]))
+    height, width = size_option(options, tuple(config.input_size[1:]))
     spec = BackboneSpec(
         name=full_name,
         dim=0,
         input_size=height,
         input_width=None if width == height else width,
-        crop_pct=found.crop_pct,
-        crop_mode=found.crop_mode,
-        mean=tuple(found.mean),
-        std=tuple(found.std),
-        interpolation="bilinear" if found.interpolation == "bilinear" else "bicubic",
+        crop_pct=config.crop_pct,
+        crop_mode=config.crop_mode,
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
         digest=digest,
         exact=False,
     )
@@ -122,7 +122,7 @@ def measured_spec(full_name: str, name: str, options: dict[str, str], digest: st
 
 
 def resize(module: "torch.nn.Module", options: dict[str, str]) -> None:
-    """Have a loaded module take images of another size, its position embeddings interpolated."""
+    """Set a loaded module's input size; its position embeddings are interpolated."""
     if "size" in options and hasattr(module, "set_input_size"):
         module.set_input_size(img_size=size_option(options, (224, 224)))  # type: ignore[operator]
 
@@ -130,13 +130,12 @@ def resize(module: "torch.nn.Module", options: dict[str, str]) -> None:
 def architecture(
     name: str, options: dict[str, str], *, weights: Path | None = None
 ) -> "torch.nn.Module":
-    """timm's model as a feature extractor in eval mode; with random weights unless a file of its
-    pretrained ones is given."""
+    """Build timm's model as a feature extractor in eval mode; without `weights`, random ones."""
     import timm
 
-    found = configuration(name)
+    config = configuration(name)
     arguments: dict[str, Any] = {}
-    if found is not None and found.fixed_input_size and "size" in options:
+    if config is not None and config.fixed_input_size and "size" in options:
         arguments["img_size"] = size_option(options, (224, 224))
     if weights is not None:
         arguments["pretrained_cfg_overlay"] = {"file": str(weights)}

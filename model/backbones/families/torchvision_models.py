@@ -1,4 +1,4 @@
-"""Torchvision's classification models with one of their weights enums and its transforms.
+"""Torchvision's classification models, with the transforms of their weights.
 
 `torchvision:resnet50` takes the default weights; `torchvision:resnet50.IMAGENET1K_V1` names some.
 """
@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.backbones.inspection import Inspection, digest_of, inspect_names, inspect_spec
 from model.backbones.options import size_option, split_options
-from model.backbones.probing import Finding, digest_of, probed_names, probed_spec
 from model.backbones.registry import (
     FAMILIES,
     WORKER_EXTRA,
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 OPTIONS = ("size",)
 
-CLASSES = 1000  # of every classifier here: ImageNet's
+CLASSES = 1000  # of each classifier: ImageNet's
 
-# Densenet's files were written when names of modules could have dots.
+# Densenet's files have names of an older torch, in which modules could have dots.
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
 
 
@@ -45,10 +45,10 @@ class Torchvision(Family):
     help = "a pretrained classification model of torchvision"
 
     def models(self) -> tuple[str, ...]:
-        return probed_names("torchvision")
+        return inspect_names("torchvision")
 
     def local(self, folder: Path | None) -> tuple[str, ...]:
-        return probed_names("torchvision", local=True)
+        return inspect_names("torchvision", local=True)
 
     def missing(self) -> str | None:
         return None if find_spec("torchvision") else WORKER_EXTRA
@@ -56,31 +56,31 @@ class Torchvision(Family):
     def spec(self, model: str, folder: Path | None) -> BackboneSpec | None:
         if (command := self.missing()) is not None:
             raise BackboneUnavailableError(f"torchvision:{model} needs torchvision: {command}")
-        return probed_spec("torchvision", model, folder)
+        return inspect_spec("torchvision", model, folder)
 
     def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
         name, options = split_options(model, OPTIONS)
         path = find_weights(f"torchvision:{model}", sources(name))
         return architecture(name, options, weights=path)
 
-    def look(self, model: str) -> Finding | None:
+    def inspect(self, model: str) -> Inspection | None:
         name, options = split_options(model, OPTIONS)
         if weights_of(name) is None:
             return None
         path = find_weights(f"torchvision:{model}", sources(name))
         digest = digest_of([path])
-        return Finding(
+        return Inspection(
             measured_spec(f"torchvision:{model}", name, options, digest), (path.resolve(),)
         )
 
     def list_names(self) -> tuple[str, ...]:
         import torchvision
 
-        found: list[str] = []
+        names: list[str] = []
         for name in torchvision.models.list_models(module=torchvision.models):
             tags = torchvision.models.get_model_weights(name)
-            found += [name, *(f"{name}.{tag.name}" for tag in tags)]
-        return tuple(found)
+            names += [name, *(f"{name}.{tag.name}" for tag in tags)]
+        return tuple(names)
 
     def list_local(self) -> tuple[str, ...]:
         return tuple(
@@ -89,7 +89,7 @@ class Torchvision(Family):
 
 
 def weights_of(name: str) -> Any | None:
-    """The weights that "MODEL" or "MODEL.WEIGHTS" stands for; None when there are none."""
+    """Return the weights enum of "MODEL" or "MODEL.WEIGHTS"; None when there is none."""
     import torchvision
 
     model, _, tag = name.partition(".")
@@ -99,17 +99,17 @@ def weights_of(name: str) -> Any | None:
 
 
 def sources(name: str) -> list[Source]:
-    """Where the weights of a model that torchvision has may be."""
-    found = weights_of(name)
-    return [] if found is None else [Source(url=found.url)]
+    """List the sources of the weights of torchvision's model."""
+    weights = weights_of(name)
+    return [] if weights is None else [Source(url=weights.url)]
 
 
 def measured_spec(full_name: str, name: str, options: dict[str, str], digest: str) -> BackboneSpec:
-    """The spec of torchvision's model `name`, prepared for as its weights' transforms say."""
-    found = weights_of(name)
-    if found is None:
+    """Make the spec of torchvision's model `name`, with the transforms of its weights."""
+    weights = weights_of(name)
+    if weights is None:
         raise BackboneUnavailableError(f"torchvision has no model {name}")
-    transforms = found.transforms()
+    transforms = weights.transforms()
     crop, resize = transforms.crop_size[0], transforms.resize_size[0]
     height, width = size_option(options, (crop, crop))
     spec = BackboneSpec(
@@ -128,7 +128,7 @@ def measured_spec(full_name: str, name: str, options: dict[str, str], digest: st
 
 
 def resize(module: "torch.nn.Module", options: dict[str, str]) -> None:
-    """Convolutional networks take any size; torchvision's transformers only their own."""
+    """Raise BackboneUnavailableError if a transformer gets another input size than its own."""
     own = getattr(module, "image_size", None)
     if "size" in options and own is not None and size_option(options, (own, own)) != (own, own):
         raise BackboneUnavailableError(f"this model of torchvision takes {own} pixels only")
@@ -137,8 +137,7 @@ def resize(module: "torch.nn.Module", options: dict[str, str]) -> None:
 def architecture(
     name: str, options: dict[str, str], *, weights: Path | None = None
 ) -> "torch.nn.Module":
-    """Torchvision's model as a feature extractor in eval mode: its last layer, the one with a
-    thousand outputs, left out."""
+    """Build torchvision's model in eval mode, without its last layer of a thousand outputs."""
     import torch
     import torchvision
 

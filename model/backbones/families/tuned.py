@@ -1,7 +1,7 @@
-"""Backbones that were fine-tuned here: "tuned:DIGEST", named by the SHA-256 of their file.
+"""Fine-tuned backbones: "tuned:DIGEST", named by the SHA-256 of their file.
 
-The file is FOLDER/tuned/DIGEST/model.safetensors: the weights, and in its header what backbone they
-are of and how images are prepared for it. So what is kept of a name can never change.
+The file is FOLDER/tuned/DIGEST/model.safetensors: the weights, with the spec of the pretrained
+backbone in the header.
 """
 
 import hashlib
@@ -38,13 +38,16 @@ def write_tuned(
     base: BackboneSpec,
     facts: Mapping[str, Any],
 ) -> str:
-    """Write a tuned backbone's file; its digest. `facts` are plain JSON about how it was made."""
+    """Write a fine-tuned backbone's file and return its digest.
+
+    `facts`, plain JSON, describe the training.
+    """
     from safetensors.torch import save_file
 
-    said = {"format": FORMAT, "base": asdict(base), "facts": dict(facts)}
+    header = {"format": FORMAT, "base": asdict(base), "facts": dict(facts)}
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in weights.items()}
     scratch = path.with_suffix(".new")
-    save_file(plain, scratch, metadata={METADATA: json.dumps(said, sort_keys=True)})
+    save_file(plain, scratch, metadata={METADATA: json.dumps(header, sort_keys=True)})
     with scratch.open("rb") as file:
         os.fsync(file.fileno())
     scratch.replace(path)
@@ -52,24 +55,24 @@ def write_tuned(
 
 
 def install(path: Path, folder: Path) -> str:
-    """Copy a tuned backbone's file to where `get_backbone(name, folder)` finds it; its name."""
+    """Copy the file to where `get_backbone(name, folder)` finds it; return the backbone's name."""
     digest = digest_of(path)
-    there = folder / FAMILY / digest / FILE
-    if not there.exists():
-        there.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=there.parent, prefix=".install-")
+    target = folder / FAMILY / digest / FILE
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=".install-")
         with os.fdopen(handle, "wb") as file:
             file.write(path.read_bytes())
             file.flush()
             os.fsync(file.fileno())
-        Path(scratch).replace(there)
+        Path(scratch).replace(target)
     return f"{FAMILY}:{digest}"
 
 
 def tuned_facts(path: Path) -> dict[str, Any]:
-    """What was said of how the file was made, and of its base as "base"."""
-    said = _said(path)
-    return {**said["facts"], "base": said["base"]["name"]}
+    """Read the `facts` of a file, and the name of the pretrained backbone as "base"."""
+    header = _read_header(path)
+    return {**header["facts"], "base": header["base"]["name"]}
 
 
 def digest_of(path: Path) -> str:
@@ -90,10 +93,10 @@ class Tuned(Family):
         path = _path(model, folder)
         if path is None:
             return None
-        base = _base(_said(path))
+        base = _base(_read_header(path))
         changed = {"name": f"{FAMILY}:{model}", "digest": model, "exact": True}
-        known = {f.name for f in fields(BackboneSpec)}
-        return BackboneSpec(**{k: v for k, v in ({**base, **changed}).items() if k in known})
+        names = {f.name for f in fields(BackboneSpec)}
+        return BackboneSpec(**{k: v for k, v in ({**base, **changed}).items() if k in names})
 
     def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
         """Build the torch module with the fine-tuned weights."""
@@ -104,7 +107,7 @@ class Tuned(Family):
             raise BackboneUnavailableError(f"The tuned backbone {model} is not in {folder}.")
         if digest_of(path) != model:
             raise ValueError(f"{path} was changed: its digest is no longer its name.")
-        module = build_module(get_backbone(_said(path)["base"]["name"], folder), folder)
+        module = build_module(get_backbone(_read_header(path)["base"]["name"], folder), folder)
         module.load_state_dict(load_file(path), strict=True)
         return module.eval()
 
@@ -115,17 +118,17 @@ def _path(digest: str, folder: Path | None) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def _said(path: Path) -> dict[str, Any]:
-    """The header's own entry. ValueError for a file that wasn't written here."""
+def _read_header(path: Path) -> dict[str, Any]:
+    """Read our entry of the file's header. Raises ValueError for a file without one."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length)) if length < 100_000_000 else {}
-    said = json.loads(header.get("__metadata__", {}).get(METADATA, "{}"))
-    if said.get("format") != FORMAT:
+        metadata = json.loads(file.read(length)) if length < 100_000_000 else {}
+    header = json.loads(metadata.get("__metadata__", {}).get(METADATA, "{}"))
+    if header.get("format") != FORMAT:
         raise ValueError(f"{path} isn't a tuned backbone that this version of Apprentice reads.")
-    return dict(said)
+    return dict(header)
 
 
-def _base(said: Mapping[str, Any]) -> dict[str, Any]:
-    """The base's spec as it was, lists made tuples again."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in said["base"].items()}
+def _base(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the pretrained backbone's spec, with tuples for JSON's lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in header["base"].items()}

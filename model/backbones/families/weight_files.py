@@ -1,15 +1,15 @@
-"""A file of weights for a model of timm or torchvision: safetensors, or a state dict.
+"""Files of weights for models of timm or torchvision: safetensors, or a state dict.
 
-`file:/path/weights.safetensors?model=timm:resnet18` or `?model=torchvision:vgg16`. What the model's
-own classifier would hold is left out; every other weight must be in the file.
+`file:/path/weights.safetensors?model=timm:resnet18` or `?model=torchvision:vgg16`. The weights of a
+classifier are left out; every other weight of the model must be in the file.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.backbones.families import timm_models, torchvision_models
+from model.backbones.inspection import Inspection, digest_of, inspect_spec
 from model.backbones.options import split_options
-from model.backbones.probing import Finding, digest_of, probed_spec
 from model.backbones.registry import (
     FAMILIES,
     BackboneSpec,
@@ -26,7 +26,7 @@ OPTIONS = ("model", "size")
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 SOURCES = {"timm": timm_models, "torchvision": torchvision_models}
 
-# What training code puts before the names: DataParallel, torch.compile, Lightning.
+# Prefixes by DataParallel, torch.compile and Lightning.
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
 
 
@@ -39,7 +39,7 @@ class WeightFile(Family):
 
     def spec(self, model: str, folder: Path | None) -> BackboneSpec | None:
         _parts(model)
-        return probed_spec("file", model, folder)
+        return inspect_spec("file", model, folder)
 
     def build(self, model: str, folder: Path | None) -> "torch.nn.Module":
         path, family, name, options = _parts(model)
@@ -48,15 +48,15 @@ class WeightFile(Family):
         SOURCES[family].resize(module, options)
         return module
 
-    def look(self, model: str) -> Finding | None:
+    def inspect(self, model: str) -> Inspection | None:
         path, family, name, options = _parts(model)
         self.build(model, None)
         spec = SOURCES[family].measured_spec(f"file:{model}", name, options, digest_of([path]))
-        return Finding(spec, (path,))
+        return Inspection(spec, (path,))
 
 
 def load_weights(module: "torch.nn.Module", path: Path) -> None:
-    """Put a file's weights into a feature extractor. Raises BackboneUnavailableError."""
+    """Load a file's weights into a feature extractor. Raises BackboneUnavailableError."""
     state = read_state_dict(path)
     wanted = module.state_dict()
     while state and (prefix := _common_prefix(state, wanted)):
@@ -83,7 +83,7 @@ def _common_prefix(state: dict[str, "torch.Tensor"], wanted: dict[str, "torch.Te
 
 
 def _parts(model: str) -> tuple[Path, str, str, dict[str, str]]:
-    """The file, and the family, model and options of its architecture."""
+    """Split a name into the file, and the family, model and options of its architecture."""
     name, options = split_options(model, OPTIONS)
     family, _, architecture = options.pop("model", "").partition(":")
     if family not in SOURCES or not architecture:

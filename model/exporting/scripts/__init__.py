@@ -1,1 +1,1 @@
-"""The `infer.py` of an exported model, one module a format."""
+"""The scripts `infer.py` of exported models, one for each format."""

@@ -1,4 +1,4 @@
-"""Labels for images: python infer.py IMAGE ...   Needs pillow, safetensors and timm."""
+"""Predicts labels of images: python infer.py IMAGE ...   Needs pillow, safetensors and timm."""
 
 import json
 import math
@@ -15,7 +15,7 @@ here = Path(__file__).parent
 
 
 def pixels(path: str, size: int, share: float, kind: int) -> torch.Tensor:
-    """The pixels [1, 3, H, W] that the model reads: resized, and the middle cut out."""
+    """Resize an image and crop its centre: pixels [1, 3, H, W]."""
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     resized = [int(math.floor(size / share) * n / min(image.size)) for n in image.size]
     pairs = list(zip(image.size, resized, strict=True))

@@ -1,4 +1,4 @@
-"""Labels for images: python infer.py IMAGE ...   Needs numpy, pillow and torch."""
+"""Predicts labels of images: python infer.py IMAGE ...   Needs numpy, pillow and torch."""
 
 import json
 import math
@@ -13,7 +13,7 @@ here = Path(__file__).parent
 
 
 def pixels(path: str, size: int, share: float, kind: int) -> torch.Tensor:
-    """The pixels [1, H, W, 3] that the model reads: resized, and the middle cut out."""
+    """Resize an image and crop its centre: pixels [1, H, W, 3]."""
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     resized = [int(math.floor(size / share) * n / min(image.size)) for n in image.size]
     pairs = list(zip(image.size, resized, strict=True))
@@ -26,6 +26,6 @@ spec, labels = (json.loads((here / f"{n}.json").read_text()) for n in ("preproce
 model = torch.jit.load(here / "model.pt")
 for path in sys.argv[1:] or sys.exit(__doc__):
     outputs = model(pixels(path, **spec["pixels"]))
-    said = zip(labels["controls"], outputs, strict=True)
-    answer = {c["name"]: dict(zip(c["classes"], p[0].tolist(), strict=True)) for c, p in said}
+    pairs = zip(labels["controls"], outputs, strict=True)
+    answer = {c["name"]: dict(zip(c["classes"], p[0].tolist(), strict=True)) for c, p in pairs}
     print(json.dumps({"image": path, "labels": answer}))

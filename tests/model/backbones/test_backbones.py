@@ -54,9 +54,9 @@ def test_every_shipped_weight_has_one_place_in_the_module(model: str) -> None:
     import timm
     import torch
 
-    from model.backbones.families.bundled import LITE, shipped_weights, timm_name
+    from model.backbones.families.bundled import LITE, bundled_weights, timm_name
 
-    shipped = torch.load(shipped_weights(model), map_location="cpu", weights_only=True)
+    shipped = torch.load(bundled_weights(model), map_location="cpu", weights_only=True)
     there = timm.create_model(LITE[model].timm, pretrained=False).state_dict()
     translated = [timm_name(name, LITE[model].stages) for name in shipped]
 

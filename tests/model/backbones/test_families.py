@@ -94,7 +94,7 @@ def test_a_vit_of_timm_from_the_hubs_cache_gives_what_timm_gives(
 def test_another_input_size_has_position_embeddings_interpolated(caches: Path) -> None:
     keep_in_hub_cache(caches, "timm/test_vit.r160_in1k", timm.create_model("test_vit"))
 
-    found = Timm().look("test_vit?size=96x64")
+    found = Timm().inspect("test_vit?size=96x64")
 
     assert found is not None
     assert found.spec.shape == (96, 64)
@@ -105,7 +105,7 @@ def test_weights_that_cannot_be_had_are_answered_with_where_they_were_looked_for
     caches: Path,
 ) -> None:
     with pytest.raises(BackboneUnavailableError) as error:
-        Timm().look("resnet18.a1_in1k")
+        Timm().inspect("resnet18.a1_in1k")
 
     said = str(error.value)
     assert str(caches / "hf" / "models--timm--resnet18.a1_in1k") in said
@@ -131,7 +131,7 @@ def test_a_misspelt_model_of_timm_is_answered_with_what_comes_near() -> None:
 )
 def test_other_mistakes_in_a_name_are_answered_too(name: str, hint: str) -> None:
     with pytest.raises(UnknownBackboneError, match=hint):
-        Timm().look(name.partition(":")[2]) if name.startswith("timm:") else get_backbone(name)
+        Timm().inspect(name.partition(":")[2]) if name.startswith("timm:") else get_backbone(name)
 
 
 def test_a_model_of_torchvision_comes_with_the_transforms_of_its_weights(
@@ -143,7 +143,7 @@ def test_a_model_of_torchvision_comes_with_the_transforms_of_its_weights(
     checkpoints.mkdir(parents=True)
     torch.save(whole.state_dict(), checkpoints / Path(weights.url).name)
 
-    found = Torchvision().look("shufflenet_v2_x0_5")
+    found = Torchvision().inspect("shufflenet_v2_x0_5")
 
     assert found is not None
     embedder = TorchEmbedder(found.spec, device="cpu", precision="float32")
@@ -191,7 +191,7 @@ def test_a_file_of_weights_serves_a_model_by_name(
         state = {f"module.{key}": value for key, value in whole.state_dict().items()}
         torch.save({"state_dict": state, "epoch": 3}, path)
 
-    found = WeightFile().look(f"{path}?model=timm:test_resnet")
+    found = WeightFile().inspect(f"{path}?model=timm:test_resnet")
 
     assert found is not None
     module = build_module(found.spec)
@@ -219,7 +219,7 @@ def test_weights_of_another_model_are_refused_with_what_is_missing(tmp_path: Pat
     save_file(timm.create_model("test_resnet").state_dict(), path)
 
     with pytest.raises(BackboneUnavailableError, match=r"doesn't fit the model: .* are missing"):
-        WeightFile().look(f"{path}?model=timm:test_vit")
+        WeightFile().inspect(f"{path}?model=timm:test_vit")
 
 
 def test_a_pickle_that_would_run_code_is_not_read(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_pickle_that_would_run_code_is_not_read(tmp_path: Path) -> None:
     torch.save({"state_dict": Evil()}, path)
 
     with pytest.raises(BackboneUnavailableError, match="can't be read as a state dict"):
-        WeightFile().look(f"{path}?model=timm:test_resnet")
+        WeightFile().inspect(f"{path}?model=timm:test_resnet")
     assert not (tmp_path / "touched").exists()
 
 

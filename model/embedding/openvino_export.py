@@ -1,7 +1,7 @@
-"""A backbone as OpenVINO's intermediate representation in the cache: exported once, then only read.
+"""Exports backbones to OpenVINO's intermediate representation, cached on disk.
 
-The export needs torch and so runs in a process of its own: whoever asks stays free of it.
-Run as `python -m model.embedding.export BACKBONE FOLDER CACHE`.
+The export imports torch, and so runs in a subprocess:
+`python -m model.embedding.openvino_export BACKBONE FOLDER CACHE`.
 """
 
 import hashlib
@@ -29,90 +29,93 @@ from model.backbones import (
     read_graph,
 )
 from model.backbones.openvino_import import import_openvino
-from model.processes import exit_with_the_parent, run_module
+from model.processes import exit_with_parent, run_module
 
 log = logging.getLogger(__name__)
 
-RECIPE = 1  # raise it when the exported graph changes for equal weights
+EXPORT_VERSION = 1  # to be raised when the exported graph changes for equal weights
 
 EXPORT_TIMEOUT = 600  # seconds; a small backbone takes about ten
 
-MOST_DIFFERENCE = 0.01  # of the largest feature, in float32
+MAX_ERROR = 0.01  # relative to the largest feature, in float32
 
-# How the exporting process ends when it is no use to try again, and when weights are missing.
+# Exit codes of the subprocess: the export failed for good; weights are missing.
 REFUSED, UNAVAILABLE = 3, 4
 
-# In the place of an exported graph: why there is none.
+# The error message of a failed export, in place of the graph.
 REASON = "refused.txt"
 
 
 class ExportError(RuntimeError):
-    """OpenVINO can't take this backbone. The message ends with what its converter said."""
+    """OpenVINO can't convert this backbone. The message ends with the converter's error."""
 
 
 def exported_model(spec: BackboneSpec, cache_dir: Path) -> Path:
-    """The file `model.xml` of the backbone, exported into `cache_dir` if it isn't there yet.
+    """Return the file `model.xml` of a backbone, exported into `cache_dir` if it isn't there yet.
 
     Input: uint8 [N, H, W, 3]; output: float32 [N, D]; normalisation is part of the graph. Several
-    processes may ask at once: one exports and the others wait. A backbone that OpenVINO once
-    refused is not tried again. Raises ExportError, BackboneUnavailableError.
+    processes may call it at once: one exports, the others wait. A failed export isn't tried again.
+
+    Raises:
+        ExportError: OpenVINO can't convert it.
+        BackboneUnavailableError: its weights are missing.
     """
     folder = cache_dir / _folder_name(spec)
     if not folder.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.exists():
-                _export_in_a_process(spec, folder)
+                _export_in_subprocess(spec, folder)
     if (folder / REASON).exists():
         raise ExportError((folder / REASON).read_text())
     return folder / "model.xml"
 
 
 def discard_export(spec: BackboneSpec, cache_dir: Path) -> None:
-    """Remove what is cached of the backbone, so that it is exported again."""
+    """Delete the cached export of a backbone, so that it is exported again."""
     folder = cache_dir / _folder_name(spec)
     with FileLock(f"{folder}.lock"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def discard_exports(name: str, digest: str, cache_dir: Path) -> None:
-    """Remove all that is cached of a backbone whose name tells all, for any OpenVINO."""
-    for path in cache_dir.glob(f"{_plain(name)}-{digest[:16]}-openvino-*"):
+    """Delete all exports of a backbone with an `exact` name, for all versions of OpenVINO."""
+    for path in cache_dir.glob(f"{_file_name(name)}-{digest[:16]}-openvino-*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
 
-def _plain(name: str) -> str:
+def _file_name(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", name)[-60:]
 
 
 def _folder_name(spec: BackboneSpec) -> str:
     version = importlib.metadata.version("openvino")
-    name = _plain(spec.name)
+    name = _file_name(spec.name)
     if not spec.exact:  # options, a path, or how the images are prepared may differ
         name += f"-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
-    return f"{name}-{spec.digest[:16]}-openvino-{version}-r{RECIPE}"
+    return f"{name}-{spec.digest[:16]}-openvino-{version}-r{EXPORT_VERSION}"
 
 
-def _export_in_a_process(spec: BackboneSpec, folder: Path) -> None:
+def _export_in_subprocess(spec: BackboneSpec, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
     try:
         done = run_module(
-            "model.embedding.export",
+            "model.embedding.openvino_export",
             spec.name,
             str(scratch),
             str(folder.parent),
             seconds=EXPORT_TIMEOUT,
         )
-        said = done.stderr.strip()[-2000:]
+        output = done.stderr.strip()[-2000:]
         if done.returncode == UNAVAILABLE:
-            raise BackboneUnavailableError(said)
+            raise BackboneUnavailableError(output)
         if done.returncode not in {0, REFUSED}:
-            raise ExportError(f"{spec.name} couldn't be exported: {said}")
+            raise ExportError(f"{spec.name} couldn't be exported: {output}")
         if done.returncode == REFUSED:
-            (scratch / REASON).write_text(f"{spec.name} couldn't be exported: {said}")
+            (scratch / REASON).write_text(f"{spec.name} couldn't be exported: {output}")
         scratch.replace(folder)
     except subprocess.TimeoutExpired as exc:
         raise ExportError(f"{spec.name} wasn't exported within {EXPORT_TIMEOUT} s.") from exc
@@ -141,12 +144,12 @@ def _export(spec: BackboneSpec, folder: Path, cache_dir: Path) -> None:
 
 
 def _graph(openvino: Any, spec: BackboneSpec, cache_dir: Path) -> tuple[Any, str, Any]:
-    """The network in OpenVINO's form, the layout of its input, and the module it was made of."""
+    """Return OpenVINO's graph, its input layout, and the PyTorch module if it was traced."""
     height, width = spec.shape
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's tracing is deprecated in torch
-        if (read := read_graph(spec)) is not None:
-            return read, "NHWC", None
+        if (graph := read_graph(spec)) is not None:
+            return graph, "NHWC", None
         import torch
 
         module = build_module(spec, cache_dir)
@@ -160,7 +163,7 @@ def _graph(openvino: Any, spec: BackboneSpec, cache_dir: Path) -> tuple[Any, str
 
 
 def _synonyms() -> list[Any]:
-    """PyTorch's other names of arithmetic, which Keras uses and OpenVINO has no rules for."""
+    """Conversion rules for PyTorch's aliases of arithmetic operations, which Keras uses."""
     from openvino import opset13 as opset
     from openvino.frontend.pytorch import ConversionExtension
 
@@ -172,14 +175,16 @@ def _synonyms() -> list[Any]:
 
         return convert
 
-    known = {"divide": opset.divide, "subtract": opset.subtract, "multiply": opset.multiply}
-    return [ConversionExtension(f"aten::{name}", rule(found)) for name, found in known.items()]
+    rules = {"divide": opset.divide, "subtract": opset.subtract, "multiply": opset.multiply}
+    return [
+        ConversionExtension(f"aten::{name}", rule(function)) for name, function in rules.items()
+    ]
 
 
 def _compare(model: Path, spec: BackboneSpec, module: Any) -> None:
-    """Tracing records one run: what the module decides by its input is lost without a word.
+    """Raise ValueError if the graph's features of random images differ from the module's.
 
-    Raises ValueError when the graph gives other features than the module, of other images.
+    Tracing records one run: a branch that depends on the input is lost without an error.
     """
     import torch
 
@@ -192,15 +197,15 @@ def _compare(model: Path, spec: BackboneSpec, module: Any) -> None:
         images = torch.from_numpy(normalised.transpose(0, 3, 1, 2).copy())
         expected = module(images).numpy()
     compiled = compile_model(model, precision="float32", threads=1)
-    found = next(iter(compiled(pixels).values()))
-    error = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6)
-    if not error <= MOST_DIFFERENCE:
+    features = next(iter(compiled(pixels).values()))
+    error = np.abs(features - expected).max() / max(np.abs(expected).max(), 1e-6)
+    if not error <= MAX_ERROR:
         raise ValueError(f"the converted network gives other features, by {error:.1%}")
 
 
 def main() -> int:
-    """Export in this process; the exit status says whether it would help to try again."""
-    exit_with_the_parent()
+    """Export in this process; return the exit code, REFUSED if trying again can't help."""
+    exit_with_parent()
     name, folder, cache_dir = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     try:
         _export(get_backbone(name, cache_dir), folder, cache_dir)

@@ -1,7 +1,7 @@
-"""What only torch, Keras or TensorFlow can tell of a backbone, asked for in a process of its own.
+"""Inspects backbones in a subprocess, which imports torch, Keras or TensorFlow.
 
-What was found is remembered as long as the files that it was read from are the same.
-Run as `python -m model.backbones.probing spec|names|local FAMILY [MODEL]`; answers in JSON.
+Results are cached until the inspected files change. The subprocess is
+`python -m model.backbones.inspection spec|names|local FAMILY [MODEL]`; it prints JSON.
 """
 
 import hashlib
@@ -24,67 +24,67 @@ from model.backbones.registry import (
     BackboneUnavailableError,
     UnknownBackboneError,
 )
-from model.processes import exit_with_the_parent, run_module
+from model.processes import exit_with_parent, run_module
 
 log = logging.getLogger(__name__)
 
 SPEC_SECONDS = 1800  # weights may have to be downloaded first: 2 GB at 10 Mbit/s take as long
-NAMES_SECONDS = 120  # importing torch takes some, on a busy machine more
+NAMES_SECONDS = 120  # importing torch takes seconds, on a busy machine more
 
-# What changes how a model is built or prepared for; a change has everything looked at again.
+# Packages that build models: with another version, a backbone is inspected again.
 PACKAGES = ("timm", "torch", "torchvision", "keras", "tensorflow")
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A backbone's spec, and the files that it was read from."""
+class Inspection:
+    """A backbone's spec and the files that it was read from."""
 
     spec: BackboneSpec
     files: tuple[Path, ...]
 
 
-class Probed(Protocol):
-    """A family that is asked in a process of its own; there it may import what it needs.
+class InspectedFamily(Protocol):
+    """A family whose methods run in a subprocess, where they may import torch.
 
     The lists are for families of named models.
     """
 
-    def look(self, model: str) -> Finding | None:
-        """What there is under this name; None when there is no such model.
+    def inspect(self, model: str) -> Inspection | None:
+        """Inspect a model; None when there is no such model.
 
-        Raises UnknownBackboneError (an option is wrong), BackboneUnavailableError.
+        Raises UnknownBackboneError for a wrong option, BackboneUnavailableError.
         """
         ...
 
     def list_names(self) -> tuple[str, ...]:
-        """The models that can be asked for."""
+        """List the models by name."""
         ...
 
     def list_local(self) -> tuple[str, ...]:
-        """Those of them whose weights are on this machine."""
+        """List the models whose weights are on this machine."""
         ...
 
 
-def probed_spec(family: str, model: str, folder: Path | None) -> BackboneSpec | None:
-    """The spec of a `Probed` family's model; what was found is kept in `folder`."""
+def inspect_spec(family: str, model: str, folder: Path | None) -> BackboneSpec | None:
+    """Return the spec of a model of an `InspectedFamily`, cached in `folder`; None for no model."""
     name = f"{family}:{model}"
-    kept = _kept_in(folder, name)
-    record = _remembered.get(name) or _read(kept)
-    if record is not None and _still_true(record):
-        _remembered[name] = record
+    cached = _cache_path(folder, name)
+    record = _records.get(name) or _read(cached)
+    if record is not None and _is_current(record):
+        _records[name] = record
         return _spec_of(record)
     answer = _ask("spec", family, model, seconds=SPEC_SECONDS)
     if "names" in answer:
         _names[family] = tuple(answer["names"])
         return None
-    _remembered[name] = answer
-    if kept is not None:
-        _write(kept, answer)
+    _records[name] = answer
+    if cached is not None:
+        _write(cached, answer)
     return _spec_of(answer)
 
 
-def probed_names(family: str, *, local: bool = False) -> tuple[str, ...]:
-    """The models of a `Probed` family; `local`: those whose weights are on this machine."""
+def inspect_names(family: str, *, local: bool = False) -> tuple[str, ...]:
+    """List the models of an `InspectedFamily`; `local`: those with weights on this machine."""
     if local:
         return tuple(_ask("local", family, seconds=NAMES_SECONDS)["names"])
     if family not in _names:
@@ -92,21 +92,23 @@ def probed_names(family: str, *, local: bool = False) -> tuple[str, ...]:
     return _names[family]
 
 
-_remembered: dict[str, dict[str, Any]] = {}
+_records: dict[str, dict[str, Any]] = {}
 _names: dict[str, tuple[str, ...]] = {}
 
 
 def _ask(*arguments: str, seconds: float) -> dict[str, Any]:
     name = ":".join(arguments[1:])
     try:
-        done = run_module("model.backbones.probing", *arguments, seconds=seconds)
+        done = run_module("model.backbones.inspection", *arguments, seconds=seconds)
     except subprocess.TimeoutExpired as exc:
-        raise BackboneUnavailableError(f"{name} wasn't found within {seconds:.0f} s.") from exc
+        raise BackboneUnavailableError(
+            f"{name} couldn't be inspected within {seconds:.0f} s."
+        ) from exc
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as exc:
-        said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-        raise BackboneUnavailableError(f"{name} couldn't be looked at: {said}") from exc
+        reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+        raise BackboneUnavailableError(f"{name} couldn't be inspected: {reason}") from exc
     if "unknown" in answer:
         raise UnknownBackboneError(answer["unknown"])
     if "unavailable" in answer:
@@ -119,7 +121,7 @@ def _answer(question: str, family: str, model: str) -> dict[str, Any]:
     try:
         if question != "spec":
             return {"names": entry.list_local() if question == "local" else entry.list_names()}
-        finding: Finding | None = entry.look(model)
+        inspection: Inspection | None = entry.inspect(model)
     except UnknownBackboneError as error:
         return {"unknown": str(error)}
     except BackboneUnavailableError as error:
@@ -128,24 +130,24 @@ def _answer(question: str, family: str, model: str) -> dict[str, Any]:
         log.exception("%s:%s", family, model)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return {"unavailable": f"{family}:{model} can't be used: {first}"}
-    if finding is None:
+    if inspection is None:
         return {"names": entry.list_names()}
     return {
-        "spec": asdict(finding.spec),
-        "files": {str(path): _stamp(path) for path in finding.files},
+        "spec": asdict(inspection.spec),
+        "files": {str(path): _stamp(path) for path in inspection.files},
         "versions": versions(),
     }
 
 
 def versions() -> str:
-    """The installed versions of what builds backbones."""
-    found = []
+    """The installed versions of PACKAGES."""
+    installed = []
     for package in PACKAGES:
         try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
+            installed.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(installed)
 
 
 def digest_of(files: Iterable[Path]) -> str:
@@ -159,13 +161,15 @@ def digest_of(files: Iterable[Path]) -> str:
 
 
 def _stamp(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
-def _still_true(record: dict[str, Any]) -> bool:
-    """Whether nothing changed since. A file that is gone proves nothing: a cache was emptied, and
-    what was made of it may still be at hand."""
+def _is_current(record: dict[str, Any]) -> bool:
+    """Whether packages and files are unchanged; missing files don't count.
+
+    A download cache may have been emptied while an exported model is still there.
+    """
     if record.get("versions") != versions():
         return False
     return all(
@@ -183,7 +187,7 @@ def _spec_of(record: dict[str, Any]) -> BackboneSpec:
     return BackboneSpec(**fields)
 
 
-def _kept_in(folder: Path | None, name: str) -> Path | None:
+def _cache_path(folder: Path | None, name: str) -> Path | None:
     if folder is None:
         return None
     return folder / "specs" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
@@ -196,7 +200,7 @@ def _read(path: Path | None) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text())
         _spec_of(record)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        log.warning("%s can't be read; the backbone is looked at again.", path)
+        log.warning("%s can't be read; the backbone is inspected again.", path)
         return None
     return record
 
@@ -209,11 +213,11 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Answer one question on the standard output's last line."""
-    exit_with_the_parent()
+    """Answer one question in JSON on the last line of the standard output."""
+    exit_with_parent()
     warnings.simplefilter("ignore")
     question, family, model = [*sys.argv[1:], ""][:3]
-    # Some libraries print while they load: only the answer may reach our output.
+    # Some libraries print while they load: their output goes to stderr.
     output = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with os.fdopen(output, "w") as answers:
