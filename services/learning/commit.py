@@ -38,6 +38,8 @@ def commit(context: JobContext, decision: LearnDecision) -> None:
         if decision.ledger is not None:
             save_summary(db, project_id, decision.ledger)
         version = _add_version(db, decision)
+        if decision.served_advice is not None and decision.snapshot.served is not None:
+            save_advice(db, project_id, decision.snapshot.served.id, decision.served_advice)
         if decision.push is not None:
             _push(db, decision, version)
             # Learning itself has waited until our share of Label Studio's time allows it.

@@ -4,14 +4,20 @@ from dataclasses import replace
 
 import structlog
 
+from model.active_learning.advice import Advice
 from model.evaluation.paired_tests import Verdict
 from model.registry import UnknownNameError
-from services.advice import MEASUREMENT_DUE
+from services.advice import MEASUREMENT_DUE, advice_of_version
 from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, NewVersion, Publish, Refill
 from services.learning.start_version import pool_has_grown
 from services.publishing.outdated import outdated
-from services.reports.active_learning import LabelHistory, advise, is_measurement_due
+from services.reports.active_learning import (
+    LabelHistory,
+    advise,
+    continue_audit,
+    is_measurement_due,
+)
 from services.reports.label_review import review
 from services.reports.ledger_summary import new_summary
 from services.selection.queued_list import NO_LIST, queued_list
@@ -186,9 +192,21 @@ class _Learning:
         due = is_measurement_due(advice)
         return replace(
             decision,
+            served_advice=self._served_advice(candidate, served),
             version=NewVersion(candidate, artifact, advice),
             history=LabelHistory.of(candidate.trained, candidate.data) if due else None,
         )
+
+    def _served_advice(self, candidate: Candidate, predictor: Predictor | None) -> Advice | None:
+        """The served version's advice after the gate has refused a candidate; else None."""
+        served = self.snapshot.served
+        if candidate.verdict.accepted or served is None or predictor is None:
+            return None
+        with self.store.database.read() as db:
+            advice = advice_of_version(db, served.id)
+        if advice is None:
+            return None
+        return continue_audit(advice, self.snapshot, candidate, predictor, served.created_at)
 
     def _publish(self, candidate: Candidate) -> LearnDecision:
         """Have the new version served, with a new shortlist."""

@@ -79,6 +79,8 @@ class LearnDecision:
         holdout: tasks that join the hold-out for good.
         version: the version that is added, if one was trained.
         push: what goes to Label Studio; None where nothing is to be pushed.
+        served_advice: the served version's advice with newly labelled random picks, where a
+            candidate was refused.
         ledger: a new summary of the ledger, where it has changed enough.
         history: labels on which learning curve and strategies are measured after the commit; None
             where they were measured lately.
@@ -91,5 +93,6 @@ class LearnDecision:
     holdout: frozenset[TaskId] = frozenset()
     version: NewVersion | None = None
     push: Publish | Refill | None = None
+    served_advice: Advice | None = None
     ledger: Summary | None = None
     history: LabelHistory | None = None

@@ -23,7 +23,7 @@ from model.targets.kind import kind_of, same_kind
 from model.training.control import ControlData
 from model.training.subset_learners import Learners
 from services.embedding.vectors import load_vectors
-from services.reports.out_of_fold_answers import OutOfFoldAnswer, out_of_fold_answers
+from services.reports.out_of_fold_answers import OutOfFoldAnswer, answers_of, out_of_fold_answers
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
 from services.training.candidate import Candidate
@@ -32,7 +32,7 @@ from services.training.training_set import TrainingSet
 from store.store import Store
 from store.tasks.annotations import AnnotationRecord
 from store.tasks.tasks import Task
-from store.tasks.units import UnitId, task_of
+from store.tasks.units import TaskId, UnitId, task_of
 
 MORE = 100  # labels that the outlook is for
 GROWN = 1.15  # more labels than the last time, or fewer: then curve and arms are measured again
@@ -85,6 +85,31 @@ def advise(
             if task in snapshot.drawn
         ],
     )
+
+
+def continue_audit(
+    advice: Advice, snapshot: Snapshot, candidate: Candidate, served: Predictor, since: float
+) -> Advice:
+    """Add to the served version's advice the random picks that were labelled after it was made.
+
+    While candidates are refused, what it is right on is learned in this way alone.
+
+    Args:
+        advice: the served version's.
+        candidate: the refused one, whose labels are looked at.
+        since: when the served version was made, in seconds since 1970.
+    """
+    if served.space != candidate.data.space:
+        return advice
+    audited = {pick.task for pick in advice.picks}
+    picks = [
+        AuditedPick(task, answer.confidence, not answer.right, answer.group)
+        for task, answer in answers_of(served.heads, candidate.trained.results).items()
+        if task in snapshot.drawn
+        and task not in audited
+        and snapshot.received.get(TaskId(task), 0.0) > since
+    ]
+    return replace(advice, picks=[*advice.picks, *picks])
 
 
 def is_measurement_due(advice: Advice) -> bool:

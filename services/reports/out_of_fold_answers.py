@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from model.targets.kind import value_json
-from model.training.control import ControlResult, agrees
+from model.arrays import Floats
+from model.targets.kind import fits, value_json
+from model.targets.learned import Learned
+from model.training.control import ControlData, ControlResult, agrees
 from services.labels.answer_groups import group_of
 from store.tasks.units import task_of
 
@@ -29,19 +31,56 @@ def out_of_fold_answers(results: Mapping[str, ControlResult]) -> dict[int, OutOf
 
     On a fine-tuned backbone those are the ones that are held out.
     """
-    right: dict[int, bool] = {}
-    sure: dict[int, float] = {}
-    said: dict[int, list[tuple[str, Any]]] = {}
+    answers = _Answers()
     for control, result in results.items():
-        data, outputs, learned = result.out_of_fold, result.out_of_fold_outputs, result.head
+        data, outputs = result.out_of_fold, result.out_of_fold_outputs
         if data.pretrained is not None:  # then these are of heads on other features
             data, outputs = result.unseen, result.outputs
-        values = learned.decide(outputs, data.target)
-        correct = agrees(values, data, learned)
-        confidence = np.nan_to_num(learned.confidence(outputs), nan=0.0)
+        answers.add(control, data, result.head, outputs)
+    return answers.by_task()
+
+
+def answers_of(
+    heads: Mapping[str, Learned], results: Mapping[str, ControlResult]
+) -> dict[int, OutOfFoldAnswer]:
+    """{task: answer} of other heads in the same space for the labelled tasks of `results`.
+
+    They may have seen some of the labels: the caller knows which. Empty where a control has no
+    head, or one for another kind of target.
+    """
+    answers = _Answers()
+    for control, result in results.items():
+        head = heads.get(control)
+        if head is None or not fits(head, result.target):
+            return {}
+        data = result.out_of_fold if result.out_of_fold.pretrained is None else result.unseen
+        answers.add(control, data, head, head.head.logits(data.x))
+    return answers.by_task()
+
+
+class _Answers:
+    """Collects the answers of all controls by task."""
+
+    def __init__(self) -> None:
+        self._right: dict[int, bool] = {}
+        self._confidence: dict[int, float] = {}
+        self._values: dict[int, list[tuple[str, Any]]] = {}
+
+    def add(self, control: str, data: ControlData, head: Learned, outputs: Floats) -> None:
+        """Add a head's outputs [N, C] for the rows of one control."""
+        values = head.decide(outputs, data.target)
+        correct = agrees(values, data, head)
+        confidence = np.nan_to_num(head.confidence(outputs), nan=0.0)
         for row, unit in enumerate(data.tasks.tolist()):
             task = task_of(unit)
-            right[task] = right.get(task, True) and bool(correct[row])
-            sure[task] = min(sure.get(task, 1.0), float(confidence[row]))
-            said.setdefault(task, []).append((control, value_json(data.target, values[row])))
-    return {task: OutOfFoldAnswer(right[task], sure[task], group_of(said[task])) for task in right}
+            self._right[task] = self._right.get(task, True) and bool(correct[row])
+            least = min(self._confidence.get(task, 1.0), float(confidence[row]))
+            self._confidence[task] = least
+            value = value_json(data.target, values[row])
+            self._values.setdefault(task, []).append((control, value))
+
+    def by_task(self) -> dict[int, OutOfFoldAnswer]:
+        return {
+            task: OutOfFoldAnswer(right, self._confidence[task], group_of(self._values[task]))
+            for task, right in self._right.items()
+        }

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
 from model.active_learning.advice import Advice, Agreement, AuditedPick
+from model.evaluation.paired_tests import Verdict
 from model.statistics.intervals import Estimate
 from services.advice import advice_of_version, newest_advice, save_advice
 from services.snapshot import take_snapshot
@@ -422,6 +423,34 @@ def test_a_refused_version_says_nothing_of_the_served_one(begun: Workbench) -> N
     assert told.agreement[-1].kappa == 0.2  # of the project's last learning
     assert len(items) > 20
     assert {item.version_id for item in items} == {served}
+
+
+def test_the_served_version_goes_on_being_audited_while_candidates_are_refused(
+    begun: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_lists(begun, 2, 12)
+    served = newest_id(begun)
+    before = {pick.task: pick for pick in advice_of(begun).picks}
+    monkeypatch.setattr(
+        "services.learning.decide.judge_anywhere", lambda *_: Verdict(False, "worse")
+    )
+    listed = shortlist_of(begun)[:12]
+    drawn = take_snapshot(begun.store, begun.project_id).waiting.keys() & set(listed)
+    assert len(drawn) > 2
+    first, *others = sorted(drawn)
+    other = "cat" if begun.truth[first] == "dog" else "dog"  # as if a suggestion were wrong there
+    begun.annotate({task: begun.truth[task] for task in listed} | {first: other}, at=20.0)
+    begun.run("learn")
+    assert newest_id(begun) != served
+    with begun.store.database.read() as db:
+        advice = advice_of_version(db, served)
+    assert advice is not None
+    picks = {pick.task: pick for pick in advice.picks}
+    assert picks.keys() == before.keys() | drawn
+    assert all(picks[task] == before[task] for task in before)
+    assert picks[first].wrong
+    assert not all(picks[task].wrong for task in others)
+    assert all(picks[task].confidence > 0 for task in drawn)
 
 
 def test_advice_of_old_versions_is_deleted_but_the_served_ones(workbench: Workbench) -> None:
