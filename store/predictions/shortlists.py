@@ -16,6 +16,10 @@ from store.tasks.units import TaskId
 
 RANDOM = "random"  # the strategy's name
 
+# Seconds that a superseded list is kept: Label Studio hands tasks out by it until the next version
+# is published, and people may ask why they were given a task.
+KEPT_SECONDS = 86_400
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -63,7 +67,7 @@ def drawn_tasks(db: Connection, project_id: int) -> dict[TaskId, Draw]:
 def set_shortlist(
     db: Connection, project_id: int, version_id: int, choices: Sequence[Choice]
 ) -> None:
-    """Set the project's shortlist, in order. Of older ones only draws are kept."""
+    """Set the project's shortlist, in order. Of lists older than a day only draws are kept."""
     db.execute(
         update(selection)
         .where(selection.c.project_id == project_id, selection.c.active)
@@ -89,11 +93,11 @@ def set_shortlist(
 
 
 def _prune(db: Connection, project_id: int) -> None:
-    """Delete rows of older lists, but for those that `drawn_tasks` and `first_choice_at` read."""
+    """Delete rows of old lists, but for those that `drawn_tasks` and `first_choice_at` read."""
     columns = selection.c
     query = select(
         columns.id, columns.task_ls_id, columns.strategy, columns.probability, columns.active
-    ).where(columns.project_id == project_id)
+    ).where(columns.project_id == project_id, columns.created_at <= time.time() - KEPT_SECONDS)
     rows = db.execute(query.order_by(columns.created_at, columns.id)).all()
     earliest: dict[TaskId, int] = {}
     least_likely: dict[TaskId, tuple[float, int]] = {}

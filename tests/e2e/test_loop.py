@@ -138,7 +138,7 @@ def test_apply_labels_all_the_rest_in_label_studio_and_in_a_table(
 
     def held() -> dict[int, str]:
         return {
-            p.task: p.result[0]["value"]["choices"][0]
+            p.task: p.result[0].value["choices"][0]
             for p in session.studio.predictions(project=session.project.ls_id)
             if p.result and p.model_version == rows[p.task]["version"]
         }

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from sqlalchemy import func, select
 
 from services.learning.start_version import start_version
@@ -20,11 +21,18 @@ from store.projects.projects import Project
 from store.store import Store
 
 
+@pytest.fixture
+def a_day_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All lists but the newest are old enough to be pruned."""
+    monkeypatch.setattr("store.predictions.shortlists.KEPT_SECONDS", -60.0)
+
+
 def count_rows(store: Store) -> int:
     with store.database.read() as db:
         return db.execute(select(func.count()).select_from(selection)).scalar_one()
 
 
+@pytest.mark.usefixtures("a_day_later")
 def test_pruning_changes_no_draw(store: Store, project: Project) -> None:
     """Compares each state with one computed from all rows that were ever written."""
     rng = random.Random(0)
@@ -61,6 +69,7 @@ def test_pruning_changes_no_draw(store: Store, project: Project) -> None:
     assert count_rows(store) <= 1 + 3 * 30 + 10
 
 
+@pytest.mark.usefixtures("a_day_later")
 def test_superseded_choices_are_deleted(store: Store, project: Project) -> None:
     def write(db) -> float | None:
         version = start_version(db, project.id, "space")
@@ -78,6 +87,19 @@ def test_superseded_choices_are_deleted(store: Store, project: Project) -> None:
         assert get_shortlist(db, project.id) == list(range(1, 12))
 
 
+def test_a_list_superseded_today_is_kept(store: Store, project: Project) -> None:
+    """Label Studio hands tasks out by it until the next version is published."""
+
+    def write(db) -> None:
+        version = start_version(db, project.id, "space")
+        set_shortlist(db, project.id, version.id, [Choice(1, "margin", None)])
+        set_shortlist(db, project.id, version.id, [Choice(2, "margin", None)])
+
+    store.database.write(write)
+    assert count_rows(store) == 2
+
+
+@pytest.mark.usefixtures("a_day_later")
 def test_the_time_of_the_first_choice_stays(store: Store, project: Project) -> None:
     """Labels that came before it are unbiased, even if none of the first list was drawn."""
 
