@@ -14,8 +14,8 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from backend.api import advice, projects, results, training
-from backend.app_state import Web
+from backend.api import advice, metrics, projects, results, training
+from backend.app_state import AppState
 from backend.http.auth import BasicAuth, Credentials, check_binding
 from backend.http.prometheus import MeasuredRequests, Metrics
 from backend.http.request_bodies import RequestError
@@ -24,7 +24,7 @@ from backend.inference.client import InferenceClient
 from backend.inference.socket_path import socket_path
 from backend.pages import routes as pages
 from backend.protocol import routes as protocol
-from backend.scheduler import Sweeper
+from backend.scheduler import Scheduler
 from store.files.artifacts import ArtifactError
 from store.projects.connections import ensure_default
 from store.projects.key_values import WEB_STARTED
@@ -41,20 +41,20 @@ KEEP_ALIVE = 75  # seconds; a connection that we close just as it is used again 
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application. It opens the store when it starts, and brings the schema up to date."""
-    metrics = Metrics()
+    """Create the application. When it starts, it opens the store and upgrades the schema."""
+    process_metrics = Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await asyncio.to_thread(Store.open, settings, migrate=True)
         try:
-            web = await asyncio.to_thread(_open, settings, store, metrics)
-            app.state.web = web
-            web.sweeper.start()
+            app_state = await asyncio.to_thread(_open_state, settings, store, process_metrics)
+            app.state.app_state = app_state
+            app_state.scheduler.start()
             try:
                 yield
             finally:
-                await web.close()
+                await app_state.close()
         finally:
             await asyncio.to_thread(store.close)
 
@@ -70,33 +70,34 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(training.router)
     app.include_router(advice.router)
     app.include_router(results.router)
+    app.include_router(metrics.router)
     app.include_router(protocol.router)
     app.include_router(protocol.router, prefix="/c/{connection_id}", include_in_schema=False)
-    _answer_errors(app)
+    _add_error_handlers(app)
     app.add_middleware(BasicAuth, credentials=Credentials.of(settings))
-    app.add_middleware(MeasuredRequests, metrics=metrics)
+    app.add_middleware(MeasuredRequests, metrics=process_metrics)
     return app
 
 
-def _open(settings: Settings, store: Store, metrics: Metrics) -> Web:
+def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> AppState:
     store.database.write(lambda db: ensure_default(db, settings))
     store.database.write(lambda db: WEB_STARTED.set(db, time.time()))
     parse_label_config("<View/>")  # imports what the first webhook would have to wait for
     url = settings.redis_url or broker_url(settings.home)
     redis = redis_from_url(url)
-    return Web(
+    return AppState(
         settings=settings,
         store=store,
         redis=redis,
-        redis_at_once=redis_from_url(url, retries=0),
-        sweeper=Sweeper(store, redis),
+        redis_no_retry=redis_from_url(url, retries=0),
+        scheduler=Scheduler(store, redis),
         inference=InferenceClient(socket_path(settings)),
-        metrics=metrics,
+        metrics=process_metrics,
     )
 
 
-def _answer_errors(app: FastAPI) -> None:
-    """Every fault is a JSON object with `error`; a passing one is a 503 that says when to retry."""
+def _add_error_handlers(app: FastAPI) -> None:
+    """Answer each error with a JSON object `error`; a transient one is a 503 with Retry-After."""
 
     @app.exception_handler(RequestError)
     async def _refused(_request: Request, error: RequestError) -> JSONResponse:
@@ -116,7 +117,7 @@ def _answer_errors(app: FastAPI) -> None:
         return _error(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
     async def _unavailable(request: Request, error: Exception) -> JSONResponse:
-        log.error("store or broker failing", path=request.url.path, reason=str(error))
+        log.error("store or broker unavailable", path=request.url.path, reason=str(error))
         return _error(503, f"not available now: {type(error).__name__}", RETRY_AFTER)
 
     for kind in (SQLAlchemyError, ArtifactError, OSError):
@@ -138,10 +139,10 @@ def _error(status: int, message: str, retry_after: int | None = None) -> JSONRes
 
 
 def serve(settings: Settings) -> None:
-    """Run the web process until it is told to stop.
+    """Run the web process until SIGTERM or Ctrl-C.
 
     Raises:
-        OpenBindingError: it would be open to strangers.
+        OpenBindingError: other machines could reach it without a password.
     """
     check_binding(settings)
     sys.setswitchinterval(SWITCH_INTERVAL)

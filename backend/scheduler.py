@@ -1,7 +1,7 @@
-"""The sweeper: turns what is wanted into jobs. Four times a second, and when woken.
+"""Schedules pending work as jobs: four times a second, and when woken.
 
-The database is the guarantee, the queue only a wake-up: a job that was lost or failed is enqueued
-again under a generation whose id was never used.
+Work is lost only with the database, never with the queue: a job that was lost or failed is enqueued
+again under a new generation, whose id was never used.
 """
 
 import threading
@@ -27,42 +27,42 @@ from worker.queues.job_state import job_state
 log = structlog.get_logger()
 
 INTERVAL = 0.25  # seconds
-PAUSE = 0.05  # seconds after a sweep, however often it is woken: webhooks come in hundreds
+PAUSE = 0.05  # seconds after a round, however often it is woken: webhooks come in hundreds
 UNDER_WAY = ("queued", "started")
 
 
-class Sweeper:
-    """A thread of the web process."""
+class Scheduler:
+    """A thread of the web process that enqueues jobs for pending work."""
 
     def __init__(self, store: Store, redis: Redis) -> None:
         self._store = store
         self._redis = redis
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
-        self._faults = 0
-        self._made_at = time.time()
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._failures = 0
+        self._created_at = time.time()
 
     def start(self) -> None:
-        """Begin to sweep."""
+        """Start the thread."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Sweep now: something new is wanted."""
+        """Start a round now: there is new pending work."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Stop and wait for the sweep under way."""
+        """Stop the thread, and wait for the round under way."""
         self._stopped.set()
         self._wake.set()
         self._thread.join()
 
-    def sweep(self) -> None:
-        """One round: wish for the reconciles that are due, enqueue what is ripe."""
+    def run_once(self) -> None:
+        """Run one round: request the reconciles that are due, and enqueue the jobs that are."""
         database = self._store.database
         now = time.time()
         with database.read() as db:
-            due = _due_for_reconcile(db, self._store.settings, now, self._made_at)
+            due = _due_for_reconcile(db, self._store.settings, now, self._created_at)
         for project_id in due:
             database.write(
                 partial(
@@ -84,7 +84,7 @@ class Sweeper:
     def _enqueue(self, item: pending_work.Work) -> None:
         if item.enqueued > item.done:
             state = job_state(self._redis, item.job_id)
-            if state in UNDER_WAY or self._bury(item, state or "lost"):
+            if state in UNDER_WAY or self._note_lost(item, state or "lost"):
                 return
         database = self._store.database
 
@@ -96,19 +96,19 @@ class Sweeper:
         generation = database.write(prepare)
         enqueue(self._redis, item.kind, item.project_id, generation)
 
-    def _bury(self, item: pending_work.Work, state: str) -> int:
-        """Note the end of a job that could not note it itself (killed, out of memory).
+    def _note_lost(self, item: pending_work.Work, state: str) -> int:
+        """Note the end of a job whose process ended before it could (killed, out of memory).
 
         Returns:
             Seconds until the next one may follow.
         """
         with self._store.database.read() as db:
-            known = get_job(db, item.job_id)
-        if known is None or known.ended_at is not None:
+            job = get_job(db, item.job_id)
+        if job is None or job.ended_at is not None:
             return 0
         log.warning("job lost", job=item.job_id, state=state)
         error = f"process ended: {state}"
-        began = known.started_at is not None
+        began = job.started_at is not None
 
         def write(db: Connection) -> int:
             change_job(db, item.job_id, state="lost", ended_at=time.time(), error=error)
@@ -119,14 +119,14 @@ class Sweeper:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                self.sweep()
-                self._faults = 0
+                self.run_once()
+                self._failures = 0
             except (RedisError, SQLAlchemyError, OSError) as error:
-                self._faults += 1
-                if self._faults in (1, 20) or self._faults % 240 == 0:
-                    log.warning("sweep failed; trying again", error=str(error))
+                self._failures += 1
+                if self._failures in (1, 20) or self._failures % 240 == 0:
+                    log.warning("scheduling failed; trying again", error=str(error))
             except Exception:
-                log.exception("sweep failed")
+                log.exception("scheduling failed")
             self._stopped.wait(PAUSE)
             self._wake.wait(INTERVAL - PAUSE)
             self._wake.clear()

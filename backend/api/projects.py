@@ -1,24 +1,21 @@
-"""Our own JSON API, and the metrics."""
+"""The JSON API of projects: status, jobs, versions and labels to check."""
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi import APIRouter
 
-from backend.app_state import Web, project_or_404, web_of
-from backend.http.prometheus import CONTENT_TYPE_LATEST
+from backend.app_state import AppState
+from backend.dependencies import AppStateDep, ProjectInPath
 from backend.http.request_bodies import Body, RequestError
 from backend.views.jobs import JobStatus
 from backend.views.status import (
     ConnectionStatus,
     Status,
-    SystemStatus,
     project_status,
-    system_status,
 )
 from backend.views.versions import Decision, VersionRecord, decide, version_records
 from services.versions.rollback import VersionError
-from store.projects.projects import list_projects
+from store.projects.projects import Project, list_projects
 from store.versions.label_reviews import ContestedLabel, Rating, Review, SuspiciousLabel, get_review
 from worker.queues.worker_registry import WorkerInfo
 
@@ -35,14 +32,14 @@ class ProjectSummary:
     title: str
 
 
-class VersionWish(Body):
-    """Which version; without a name the one that is near: before, or newest."""
+class VersionChoice(Body):
+    """A version's name; without one, rollback takes the version before, promote the newest."""
 
     version: str | None = None
 
 
 @dataclass(frozen=True)
-class SystemAnswer:
+class SystemResponse:
     """Everything, as the status page shows it."""
 
     broker: bool
@@ -53,110 +50,93 @@ class SystemAnswer:
     projects: tuple[Status, ...]
 
 
-async def look(web: Web) -> SystemStatus:
-    """The state of everything."""
-    return await web.bulk.run(system_status, web.store, web.redis_at_once)
-
-
 @router.get("/api/v1/status")
-async def status(request: Request) -> SystemAnswer:
+async def status(app_state: AppStateDep) -> SystemResponse:
     """The state of everything."""
-    web = web_of(request)
-    found = await look(web)
-    return SystemAnswer(
-        broker=found.broker,
-        inference=await web.inference.health() is not None,
-        embedding_space=found.embedding_space,
-        connections=found.connections,
-        workers=found.workers,
-        projects=found.projects,
+    system = await app_state.system_status()
+    return SystemResponse(
+        broker=system.broker,
+        inference=await app_state.inference.health() is not None,
+        embedding_space=system.embedding_space,
+        connections=system.connections,
+        workers=system.workers,
+        projects=system.projects,
     )
 
 
 @router.get("/api/v1/projects")
-async def projects(request: Request) -> list[ProjectSummary]:
+async def projects(app_state: AppStateDep) -> list[ProjectSummary]:
     """The projects that we learn for."""
-    listed = await web_of(request).read(list_projects)
+    listed = await app_state.read(list_projects)
     return [ProjectSummary(p.id, p.connection_id, p.ls_id, p.title) for p in listed]
 
 
 @router.get("/api/v1/projects/{project_id}")
 @router.get("/api/v1/projects/{project_id}/status")
-async def project(request: Request, project_id: int) -> Status:
+async def project(app_state: AppStateDep, project: ProjectInPath) -> Status:
     """The state of one project, by our own id."""
-    return await _status(request, project_id)
+    return await _status(app_state, project)
 
 
 @router.get("/api/v1/projects/{project_id}/jobs")
-async def jobs(request: Request, project_id: int) -> list[JobStatus]:
+async def jobs(app_state: AppStateDep, project: ProjectInPath) -> list[JobStatus]:
     """The project's jobs that are under way, with their progress."""
-    return list((await _status(request, project_id)).jobs)
+    return list((await _status(app_state, project)).jobs)
 
 
 @router.get("/api/v1/projects/{project_id}/versions")
-async def versions(request: Request, project_id: int) -> list[VersionRecord]:
+async def versions(app_state: AppStateDep, project: ProjectInPath) -> list[VersionRecord]:
     """The project's versions, the newest first, and what became of them."""
-    web, project = await project_or_404(request, project_id)
-    return await web.read(lambda db: version_records(db, project.id))
+    return await app_state.read(lambda db: version_records(db, project.id))
 
 
 @router.post("/api/v1/projects/{project_id}/rollback")
-async def rollback(request: Request, project_id: int, wish: VersionWish) -> Decision:
+async def rollback(app_state: AppStateDep, project: ProjectInPath, body: VersionChoice) -> Decision:
     """Serve an earlier version again, and hold it."""
-    return await _decide(request, project_id, "rollback", wish)
+    return await _decide(app_state, project, "rollback", body.version)
 
 
 @router.post("/api/v1/projects/{project_id}/promote")
-async def promote(request: Request, project_id: int, wish: VersionWish) -> Decision:
+async def promote(app_state: AppStateDep, project: ProjectInPath, body: VersionChoice) -> Decision:
     """Serve a version whatever the gate said, and let later ones take over again."""
-    return await _decide(request, project_id, "promote", wish)
+    return await _decide(app_state, project, "promote", body.version)
 
 
-async def _decide(request: Request, project_id: int, action: str, wish: VersionWish) -> Decision:
-    web, project = await project_or_404(request, project_id)
+async def _decide(app_state: AppState, project: Project, action: str, name: str | None) -> Decision:
     try:
-        decision = await web.bulk.run(decide, web.store, project, action, wish.version)
+        decision = await app_state.bulk_pool.run(decide, app_state.store, project, action, name)
     except VersionError as error:
         raise RequestError(409, str(error)) from None
-    web.sweeper.wake()
+    app_state.scheduler.wake()
     return decision
 
 
 @router.get("/api/v1/projects/{project_id}/annotators")
-async def annotators(request: Request, project_id: int) -> list[Rating]:
+async def annotators(app_state: AppStateDep, project: ProjectInPath) -> list[Rating]:
     """How good each annotator's labels are, the worst first: by the last learning."""
-    found = await _review(request, project_id)
-    return list(found.annotators)
+    review = await _review(app_state, project)
+    return list(review.annotators)
 
 
 @router.get("/api/v1/projects/{project_id}/labels/suspicious")
-async def suspicious(request: Request, project_id: int) -> list[SuspiciousLabel]:
+async def suspicious(app_state: AppStateDep, project: ProjectInPath) -> list[SuspiciousLabel]:
     """Labels that are probably wrong, the worst first, less what was labelled again since."""
-    found = await _review(request, project_id)
-    return list(found.suspicious)
+    review = await _review(app_state, project)
+    return list(review.suspicious)
 
 
 @router.get("/api/v1/projects/{project_id}/labels/contested")
-async def contested(request: Request, project_id: int) -> list[ContestedLabel]:
+async def contested(app_state: AppStateDep, project: ProjectInPath) -> list[ContestedLabel]:
     """Tasks that annotators disagree on, the least sure first."""
-    found = await _review(request, project_id)
-    return list(found.contested)
+    review = await _review(app_state, project)
+    return list(review.contested)
 
 
-async def _review(request: Request, project_id: int) -> Review:
-    web, project = await project_or_404(request, project_id)
-    return await web.read(lambda db: get_review(db, project.id))
+async def _review(app_state: AppState, project: Project) -> Review:
+    return await app_state.read(lambda db: get_review(db, project.id))
 
 
-@router.get("/metrics", include_in_schema=False)
-async def metrics(request: Request) -> Response:
-    """For Prometheus."""
-    web = web_of(request)
-    return Response(
-        web.metrics.expose(await look(web)), headers={"Content-Type": CONTENT_TYPE_LATEST}
+async def _status(app_state: AppState, project: Project) -> Status:
+    return await app_state.bulk_pool.run(
+        project_status, app_state.store, project, app_state.redis_no_retry
     )
-
-
-async def _status(request: Request, project_id: int) -> Status:
-    web, project = await project_or_404(request, project_id)
-    return await web.bulk.run(project_status, web.store, project, web.redis_at_once)

@@ -1,11 +1,11 @@
-"""Our JSON API for what people ask for: training, another backbone, and to stop it."""
+"""The JSON API to request and cancel training, and to change the backbone."""
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field
 
-from backend.app_state import project_or_404
+from backend.dependencies import AppStateDep, ProjectInPath
 from backend.http.request_bodies import Body, RequestError
 from services.embedding.backbone_names import DEFAULT, WrongBackboneError, check_backbone_name
 from services.versions.training_requests import (
@@ -18,64 +18,67 @@ from services.versions.training_requests import (
 router = APIRouter(prefix="/api/v1/projects/{project_id}")
 
 
-class TrainWish(Body):
+class TrainRequest(Body):
     """What to train: `head` takes seconds, `finetune` minutes."""
 
     kind: TrainingKind = TrainingKind.HEAD
 
 
-class BackboneWish(Body):
-    """A pretrained backbone by name; null for the one of the settings."""
+class BackboneRequest(Body):
+    """A pretrained backbone's name; null chooses the one of the settings."""
 
     backbone: str | None = Field(max_length=500)
 
 
 @dataclass(frozen=True)
-class TrainAnswer:
-    """The job that will do it."""
+class TrainResponse:
+    """The job that will train."""
 
     job: str
     kind: TrainingKind
 
 
 @dataclass(frozen=True)
-class CancelAnswer:
-    """What was stopped, in words; nothing when nothing was under way."""
+class CancelResponse:
+    """The jobs that were cancelled, in words; empty when there were none."""
 
     cancelled: list[str]
 
 
 @dataclass(frozen=True)
-class BackboneAnswer:
-    """What the project shall have from now on; it is used once all images are embedded with it."""
+class BackboneResponse:
+    """The project's new backbone; it is used once all images are embedded with it."""
 
     backbone: str | None
 
 
 @router.post("/train", status_code=201)
-async def train(request: Request, project_id: int, asked: TrainWish) -> TrainAnswer:
+async def train(
+    app_state: AppStateDep, project: ProjectInPath, body: TrainRequest
+) -> TrainResponse:
     """Train as soon as a worker is free."""
-    web, project = await project_or_404(request, project_id)
-    wish = await web.write(lambda db: request_training(db, project.id, asked.kind))
-    web.sweeper.wake()
-    return TrainAnswer(wish.job, wish.kind)
+    training = await app_state.write(lambda db: request_training(db, project.id, body.kind))
+    app_state.scheduler.wake()
+    return TrainResponse(training.job, training.kind)
 
 
 @router.post("/cancel")
-async def stop(request: Request, project_id: int) -> CancelAnswer:
+async def stop(app_state: AppStateDep, project: ProjectInPath) -> CancelResponse:
     """Stop the project's fine-tuning."""
-    web, project = await project_or_404(request, project_id)
-    return CancelAnswer(await web.write(lambda db: cancel(db, project.id)))
+    return CancelResponse(await app_state.write(lambda db: cancel(db, project.id)))
 
 
 @router.put("/backbone")
-async def backbone(request: Request, project_id: int, asked: BackboneWish) -> BackboneAnswer:
+async def backbone(
+    app_state: AppStateDep, project: ProjectInPath, body: BackboneRequest
+) -> BackboneResponse:
     """Move to another pretrained backbone, in the background."""
-    web, project = await project_or_404(request, project_id)
     try:
-        name = await web.bulk.run(check_backbone_name, web.settings, asked.backbone or DEFAULT)
+        name = await app_state.bulk_pool.run(
+            check_backbone_name, app_state.settings, body.backbone or DEFAULT
+        )
     except WrongBackboneError as error:
         raise RequestError(400, str(error)) from None
-    await web.write(lambda db: change_backbone(db, project.id, name))
-    web.sweeper.wake()
-    return BackboneAnswer(name)
+    await app_state.write(lambda db: change_backbone(db, project.id, name))
+    app_state.scheduler.wake()
+    return BackboneResponse(name)

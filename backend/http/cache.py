@@ -1,54 +1,46 @@
-"""What a process keeps in mind: bounded, and nothing that can't be read again."""
+"""Thread-safe caches in memory: least recently used, and a throttle."""
 
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache, TTLCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-KEYS = 10_000  # whose last time a throttle remembers
+KEYS = 10_000  # that a throttle keeps
 
 
-class Recent(Generic[K, V]):
-    """A dictionary that forgets what was used longest ago. For any thread."""
+class LruCache(Generic[K, V]):
+    """A thread-safe cache of at most `size` entries; the least recently used one is removed."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._entries: LRUCache[K, V] = LRUCache(size)
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
         """The value, or None."""
         with self._lock:
-            if key not in self._entries:
-                return None
-            self._entries.move_to_end(key)
-            return self._entries[key]
+            return self._entries.get(key)
 
     def put(self, key: K, value: V) -> None:
-        """Remember the value."""
+        """Set the value."""
         with self._lock:
             self._entries[key] = value
-            self._entries.move_to_end(key)
-            if len(self._entries) > self._size:
-                self._entries.popitem(last=False)
 
 
 class Throttle:
-    """Lets one call in so many seconds pass, for each key."""
+    """Lets one call per key pass in `seconds`."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._last: Recent[Hashable, float] = Recent(KEYS)
+        self._passed: TTLCache[Hashable, None] = TTLCache(KEYS, seconds)
+        self._lock = threading.Lock()
 
     def passes(self, key: Hashable) -> bool:
-        """Whether it is time; if so, the wait begins anew."""
-        now = time.monotonic()
-        last = self._last.get(key)
-        if last is not None and now - last < self._seconds:
-            return False
-        self._last.put(key, now)
-        return True
+        """Whether the call passes; if so, the next wait begins."""
+        with self._lock:
+            if key in self._passed:
+                return False
+            self._passed[key] = None
+            return True

@@ -1,4 +1,4 @@
-"""Request bodies: read within a limit, parsed, and refused in words that say what is wrong."""
+"""Reads and parses request bodies within a size limit."""
 
 import json
 import math
@@ -7,14 +7,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
-from backend.http.thread_pool import Pool
+from backend.http.thread_pool import BoundedThreadPool
 
 MAX_BODY = 200_000_000  # bytes; 10,000 tasks with their annotations are about 20 MB
 INLINE_BODY = 100_000  # bytes that are parsed at once; more would hold up other requests
 
 
 class RequestError(Exception):
-    """The request can't be answered. `status` is HTTP's, the message says what is wrong."""
+    """The request can't be answered; it has HTTP's status and a message that says what is wrong."""
 
     def __init__(self, status: int, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -23,17 +23,22 @@ class RequestError(Exception):
 
 
 class Body(BaseModel):
-    """A body of our own API. A field that it doesn't know is refused: left out, it would mean more
-    than was said (the version before, the default backbone)."""
+    """A request body of our own API.
+
+    An unknown field is refused: ignoring a misspelled one would do something else than was meant
+    (serve the version before, choose the default backbone).
+    """
 
     model_config = ConfigDict(extra="forbid")
 
 
-async def read_object(request: Request, pool: Pool, *, limit: int = MAX_BODY) -> dict[str, Any]:
-    """The body as a JSON object.
+async def read_object(
+    request: Request, pool: BoundedThreadPool, *, limit: int = MAX_BODY
+) -> dict[str, Any]:
+    """Read the body as a JSON object.
 
     Raises:
-        RequestError: it is too large (413), no JSON, or no object (400).
+        RequestError: the body is too large (413), no JSON, or no object (400).
     """
     raw = await _read(request, limit)
     body = parse(raw) if len(raw) <= INLINE_BODY else await pool.run(parse, raw)
@@ -58,7 +63,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 def parse(raw: bytes) -> Any:
-    """JSON as the standard has it: no NaN, no infinity.
+    """Parse JSON as the standard defines it: no NaN, no infinity.
 
     Raises:
         RequestError: 400.

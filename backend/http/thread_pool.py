@@ -1,4 +1,4 @@
-"""Threads for what blocks (SQL, numpy, large JSON), so that the event loop never waits."""
+"""Runs blocking calls (SQL, numpy, large JSON) in threads, so that the event loop never waits."""
 
 import asyncio
 import threading
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class BusyError(Exception):
-    """Too much is waiting already; ask again in a moment."""
+    """The pool's queue is full; try again in a moment."""
 
 
-class Pool:
-    """A few named threads and a bounded line in front of them."""
+class BoundedThreadPool:
+    """A thread pool with a bounded queue: `threads` calls run, and `waiting` more may wait."""
 
     def __init__(self, name: str, threads: int, *, waiting: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -25,7 +25,7 @@ class Pool:
         """Call the function in one of the threads.
 
         Raises:
-            BusyError: the line is full.
+            BusyError: the queue is full.
         """
         if not self._places.acquire(blocking=False):
             raise BusyError("too many requests are waiting already")
@@ -34,5 +34,5 @@ class Pool:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Wait for what runs; forget what waits."""
+        """Wait for the running calls, and cancel the waiting ones."""
         self._executor.shutdown(cancel_futures=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.http.cache import Recent
+from backend.http.cache import LruCache
 from backend.inference.client import Embedded, Failed, Wanted
 from model.arrays import Float16s
 from model.embedding import Embedder
@@ -72,7 +72,7 @@ class EmbeddingService:
         self._line: asyncio.PriorityQueue[tuple[bool, int, _Loading]] = asyncio.PriorityQueue()
         self._ready = asyncio.Event()
         self._waiting = _Batch()
-        self._loaders: Recent[str, tuple[StudioConnection | None, ImageLoader]] = Recent(16)
+        self._loaders: LruCache[str, tuple[StudioConnection | None, ImageLoader]] = LruCache(16)
         self._load_threads = ThreadPoolExecutor(LOADERS, "load")
         self._embed_thread = ThreadPoolExecutor(1, "embed")
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,4 +1,4 @@
-"""The status page: one page, rendered here, that looks after itself."""
+"""The status page, which reloads itself, and the root URLs that Label Studio calls."""
 
 import time
 from typing import Any
@@ -7,9 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from backend.api.projects import look
-from backend.app_state import web_of
-from backend.protocol.routes import health_response
+from backend.dependencies import AppStateDep, ConnectionInPath
+from backend.http.health import health_response
 from services.reports.ledger_summary import suggestions_in_words
 
 router = APIRouter(include_in_schema=False)
@@ -63,28 +62,26 @@ def render_status(**values: Any) -> str:
 
 
 @router.get("/")
-async def root(request: Request) -> Response:
+async def root(request: Request, app_state: AppStateDep) -> Response:
     """The status page for people; /health's answer for Label Studio."""
     if "text/html" not in request.headers.get("accept", ""):
         return health_response()
-    web = web_of(request)
-    status = await look(web)
-    inference = await web.inference.health()
-    html = await web.bulk.run(
-        render_status, status=status, inference=inference is not None, url=web.settings.url
+    status = await app_state.system_status()
+    inference = await app_state.inference.health()
+    html = await app_state.bulk_pool.run(
+        render_status, status=status, inference=inference is not None, url=app_state.settings.url
     )
     return HTMLResponse(html, headers=HEADERS)
 
 
 @router.post("/")
 async def root_posted() -> JSONResponse:
-    """What old servers call to see whether we are there."""
+    """The health check of older versions of Label Studio."""
     return health_response()
 
 
 @router.api_route("/c/{connection_id}", methods=["GET", "POST"])
 @router.api_route("/c/{connection_id}/", methods=["GET", "POST"])
-async def connection_root(request: Request) -> JSONResponse:
-    """The URL that is registered in Label Studio: there, if the connection is known."""
-    await web_of(request).require_connection(request)
+async def connection_root(_connection: ConnectionInPath) -> JSONResponse:
+    """The URL that is registered in Label Studio."""
     return health_response()

@@ -1,8 +1,8 @@
-"""Answering /predict from what is computed: an embedding and a head are a small matrix product.
+"""Answers /predict with the served version's heads on stored embeddings.
 
-Each task gets one entry, in order. An entry with an empty result is for tasks that can never be
-predicted; where the fault passes, the task is owed a prediction that is pushed later. When nothing
-at all can be answered, the request is: Label Studio saves nothing then, and asks again.
+Each task gets one entry, in order. The entry is empty for a task that can't be predicted; when the
+error is transient, its prediction is pushed later. When no task can be predicted, the request is
+refused: Label Studio then saves nothing, and asks again.
 """
 
 import time
@@ -13,11 +13,11 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from backend.app_state import Web
+from backend.app_state import AppState
 from backend.http.request_bodies import RequestError
 from backend.inference.client import Embedded, Failed, Wanted
-from backend.protocol.predict_request import AskedImage, ImageKey, Question, read_questions
-from backend.protocol.predict_state import Answering
+from backend.protocol.predict_request import ImageKey, RequestedImage, RequestedTask, parse_tasks
+from backend.protocol.predict_state import PredictState
 from services.suggestions.queue_order import shortlist_score
 from store.predictions.pending_answers import add_pending_answers
 from store.predictions.publications import PredictionItem, coming_scores, save_predictions
@@ -34,49 +34,55 @@ from studio.records.requests import PredictRequest
 
 log = structlog.get_logger()
 
-BULK = 50  # tasks from which a request counts as bulk: it mustn't delay the small ones
+BULK = 50  # tasks; a request with as many or more must not delay the small ones
 WRITE = 200  # tasks in one transaction, so that webhooks get their turn between two
 RETRY_AFTER = 5  # seconds
 
 
 class UnknownProjectError(Exception):
-    """Label Studio asks for a project that we have never seen."""
+    """The request's project is not stored yet."""
 
 
-async def answer(web: Web, connection_id: str, request: PredictRequest) -> dict[str, Any]:
+async def predict(
+    app_state: AppState, connection_id: str, request: PredictRequest
+) -> dict[str, Any]:
     """Label Studio's answer: `{"results": [...]}`, one entry for each task, in order.
 
     Raises:
-        RequestError: 503, when nothing can be answered now; with the reason.
+        RequestError: 503, no task can be predicted now; the message says why.
     """
-    deadline = time.monotonic() + web.settings.predict_seconds
-    pool = web.bulk if len(request.tasks) >= BULK else web.quick
+    deadline = time.monotonic() + app_state.settings.predict_seconds
+    pool = app_state.bulk_pool if len(request.tasks) >= BULK else app_state.quick_pool
     try:
-        state = await pool.run(_look, web, connection_id, request)
+        state = await pool.run(_read_state, app_state, connection_id, request)
     except UnknownProjectError:
-        await web.write(lambda db: _meet(db, connection_id, request))
-        web.sweeper.wake()
+        await app_state.write(lambda db: _save_new_project(db, connection_id, request))
+        app_state.scheduler.wake()
         raise RequestError(
             503, "this project is new: nothing is learned yet", retry_after=RETRY_AFTER
         ) from None
     missing = state.missing
     if missing:
-        wanted = [Wanted(image.question.task.ls_id, image.uri or "") for image in missing]
-        outcomes = await web.inference.embed(
+        wanted = [Wanted(image.requested.task.ls_id, image.uri or "") for image in missing]
+        outcomes = await app_state.inference.embed(
             connection_id,
             wanted,
             max(deadline - time.monotonic(), 0.1),
             backbone_of(state.predictor.space),
         )
-        await pool.run(_take_in, web, state, missing, outcomes)
-    if state.passing and not state.suggestions and not state.hopeless:
-        reason = next(iter(state.passing.values()))
-        web.metrics.predictions.labels("refused").inc(len(request.tasks))
+        await pool.run(_add_outcomes, app_state, state, missing, outcomes)
+    if state.transient_errors and not state.suggestions and not state.unusable:
+        reason = next(iter(state.transient_errors.values()))
+        app_state.metrics.predictions.labels("refused").inc(len(request.tasks))
         raise RequestError(503, f"no image could be read: {reason}", retry_after=RETRY_AFTER)
-    items = await pool.run(state.items) if len(request.tasks) >= BULK else state.items()
+    items = (
+        await pool.run(state.prediction_items)
+        if len(request.tasks) >= BULK
+        else state.prediction_items()
+    )
     if not request.interactive:
-        await _remember(web, state, items)
-    _count(web, state)
+        await _save_answers(app_state, state, items)
+    _count_outcomes(app_state, state)
     name = state.version.name
     nothing = {"result": [], "score": 1.0, "model_version": name}
     return {
@@ -89,10 +95,10 @@ async def answer(web: Web, connection_id: str, request: PredictRequest) -> dict[
     }
 
 
-def _look(web: Web, connection_id: str, request: PredictRequest) -> Answering:
-    """All that is known already, in one read."""
+def _read_state(app_state: AppState, connection_id: str, request: PredictRequest) -> PredictState:
+    """Read the project, the served version and the stored tasks, in one transaction."""
     ref = request.project
-    with web.store.database.read() as db:
+    with app_state.store.database.read() as db:
         project = find_project(db, connection_id, ref.ls_id, ref.ls_created)
         if project is None:
             raise UnknownProjectError
@@ -101,108 +107,122 @@ def _look(web: Web, connection_id: str, request: PredictRequest) -> Answering:
             reason = project.reason or "nothing is learned yet"
             raise RequestError(503, f"no suggestion: {reason}", retry_after=RETRY_AFTER)
         config = parse_label_config(request.label_config or project.label_config)
-        questions, malformed = read_questions(request, config)
-        known = get_tasks(db, project.id, {question.task.ls_id for question in questions})
-        coming = coming_scores(db, project.id, version.id)
-        listed = {
-            task: coming.get(task, shortlist_score(rank))
+        tasks, malformed = parse_tasks(request, config)
+        stored = get_tasks(db, project.id, {requested.task.ls_id for requested in tasks})
+        pending_scores = coming_scores(db, project.id, version.id)
+        shortlist_scores = {
+            task: pending_scores.get(task, shortlist_score(rank))
             for rank, task in enumerate(get_shortlist(db, project.id))
         }
     for position, reason in malformed.items():
         log.warning("malformed task", project=project.id, position=position, reason=reason)
-    predictor = web.predictor(version)
-    # An editor that asks for help gets it: only what is shown unasked may be withheld.
-    share = 0.0 if request.interactive else web.settings.blind_share
-    state = Answering(request, project, version, config, predictor, questions, listed, known, share)
-    _use_known(web, state)
+    predictor = app_state.load_predictor(version)
+    # An editor that asks gets suggestions: only those shown unasked are withheld (blind tasks).
+    share = 0.0 if request.interactive else app_state.settings.blind_share
+    state = PredictState(
+        request, project, version, config, predictor, tasks, shortlist_scores, stored, share
+    )
+    _use_stored_embeddings(app_state, state)
     return state
 
 
-def _use_known(web: Web, state: Answering) -> None:
+def _use_stored_embeddings(app_state: AppState, state: PredictState) -> None:
     keys: dict[ImageKey, str] = {}
-    for question in state.questions:
-        for image in question.images:
-            task = state.known.get(image.unit)
+    for requested in state.tasks:
+        for image in requested.images:
+            task = state.stored_tasks.get(image.unit)
             if image.uri is None:
-                state.broken[image.key] = "the task has no image"
+                state.permanent_errors[image.key] = "the task has no image"
             elif task is None or task.uri != image.uri:
                 continue
             elif task.image_error is not None:
-                state.broken[image.key] = task.image_error
+                state.permanent_errors[image.key] = task.image_error
             elif task.image_key is not None:
                 keys[image.key] = task.image_key
-    found = web.store.embeddings.get(state.predictor.space, list(keys.values()))
-    state.vectors = {image: found[key] for image, key in keys.items() if key in found}
-    state.suggest(web.settings.min_confidence)
+    vectors = app_state.store.embeddings.get(state.predictor.space, list(keys.values()))
+    state.vectors = {image: vectors[key] for image, key in keys.items() if key in vectors}
+    state.suggest(app_state.settings.min_confidence)
 
 
-def _take_in(
-    web: Web,
-    state: Answering,
-    missing: Sequence[AskedImage],
+def _add_outcomes(
+    app_state: AppState,
+    state: PredictState,
+    missing: Sequence[RequestedImage],
     outcomes: Sequence[Embedded | Failed],
 ) -> None:
     for image, outcome in zip(missing, outcomes, strict=True):
         if isinstance(outcome, Embedded):
-            state.fresh[image.key] = outcome
+            state.new_embeddings[image.key] = outcome
             if outcome.space == state.predictor.space:
                 state.vectors[image.key] = outcome.vector
             else:
-                state.passing[image.key] = "the backbone was changed and is being learned anew"
+                state.transient_errors[image.key] = (
+                    "the backbone was changed and is being learned anew"
+                )
         elif outcome.permanent:
-            state.broken[image.key] = outcome.reason
+            state.permanent_errors[image.key] = outcome.reason
             log.warning(
                 "image can't be used",
                 project=state.project.id,
-                task=image.question.task.ls_id,
+                task=image.requested.task.ls_id,
                 reason=outcome.reason,
             )
         else:
-            state.passing[image.key] = outcome.reason
-    if state.passing:
+            state.transient_errors[image.key] = outcome.reason
+    if state.transient_errors:
         log.warning(
             "images not ready",
             project=state.project.id,
-            count=len(state.passing),
-            reason=next(iter(state.passing.values())),
+            count=len(state.transient_errors),
+            reason=next(iter(state.transient_errors.values())),
         )
-    state.suggest(web.settings.min_confidence)
+    state.suggest(app_state.settings.min_confidence)
 
 
-async def _remember(web: Web, state: Answering, items: dict[int, PredictionItem]) -> None:
-    """Write down what Label Studio is given.
+async def _save_answers(
+    app_state: AppState, state: PredictState, items: dict[int, PredictionItem]
+) -> None:
+    """Store the answered predictions, new embeddings and errors, and pending answers.
 
-    What was found out about images, and what is owed, is committed before the answer. Predictions
-    alone follow it within milliseconds: after a crash, which may have forgotten one, the publish
-    job compares with Label Studio what it adds to a version, so that none is pushed twice.
+    Embeddings, errors and pending answers are committed before the request is answered. Predictions
+    alone are committed within milliseconds after it: a crash may lose some, but the publish job
+    compares with Label Studio before it adds to a version, so none is pushed twice.
     """
-    new = bool(state.fresh or state.broken or state.passing)
-    for part in _parts(state.questions):
-        change = partial(_write, state=state, part=part, items=items)
-        if new or len(state.questions) > WRITE:
-            await web.write(change)
+    new = bool(state.new_embeddings or state.permanent_errors or state.transient_errors)
+    for part in _parts(state.tasks):
+        change = partial(_write_part, state=state, part=part, items=items)
+        if new or len(state.tasks) > WRITE:
+            await app_state.write(change)
         else:
-            web.submit(change)
-    if state.passing or state.fresh:
-        web.sweeper.wake()
+            app_state.submit(change)
+    if state.transient_errors or state.new_embeddings:
+        app_state.scheduler.wake()
 
 
-def _parts(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
-    return (questions[start : start + WRITE] for start in range(0, len(questions), WRITE))
+def _parts(tasks: Sequence[RequestedTask]) -> Iterator[Sequence[RequestedTask]]:
+    return (tasks[start : start + WRITE] for start in range(0, len(tasks), WRITE))
 
 
-def _write(
-    db: Connection, *, state: Answering, part: Sequence[Question], items: dict[int, PredictionItem]
+def _write_part(
+    db: Connection,
+    *,
+    state: PredictState,
+    part: Sequence[RequestedTask],
+    items: dict[int, PredictionItem],
 ) -> None:
     project_id = state.project.id
-    save_tasks(db, project_id, [q.task for q in part if state.changed(q)])
+    save_tasks(db, project_id, [requested.task for requested in part if state.changed(requested)])
     save_predictions(
-        db, project_id, state.version.id, [items[q.position] for q in part], "answered"
+        db,
+        project_id,
+        state.version.id,
+        [items[requested.position] for requested in part],
+        "answered",
     )
-    images = [image for q in part for image in q.images]
+    images = [image for requested in part for image in requested.images]
     embedded: dict[str, dict[UnitId, str]] = {}
     for image in images:
-        if (outcome := state.fresh.get(image.key)) is not None:
+        if (outcome := state.new_embeddings.get(image.key)) is not None:
             embedded.setdefault(outcome.space, {})[image.unit] = outcome.key
     for space, image_keys in embedded.items():
         if space == state.project.embedding_space:
@@ -213,20 +233,21 @@ def _write(
         {
             image.unit: reason
             for image in images
-            if (reason := state.broken.get(image.key)) is not None and image.uri is not None
+            if (reason := state.permanent_errors.get(image.key)) is not None
+            and image.uri is not None
         },
     )
-    owed = [q.task.ls_id for q in part if state.waits(q)]
-    if owed:
-        add_pending_answers(db, project_id, owed)
+    pending = [requested.task.ls_id for requested in part if state.is_pending(requested)]
+    if pending:
+        add_pending_answers(db, project_id, pending)
         want(db, project_id, WorkKind.EMBED)
         want(db, project_id, WorkKind.PUBLISH)
-    if any(image.question.annotated for image in images if image.key in state.fresh):
+    if any(image.requested.annotated for image in images if image.key in state.new_embeddings):
         want(db, project_id, WorkKind.LEARN)
 
 
-def _meet(db: Connection, connection_id: str, request: PredictRequest) -> None:
-    """Remember a project that was never seen, if Label Studio told which it is."""
+def _save_new_project(db: Connection, connection_id: str, request: PredictRequest) -> None:
+    """Store a project that is new, if the request says when it was created."""
     ref = request.project
     if ref.ls_created is None:
         return
@@ -236,10 +257,10 @@ def _meet(db: Connection, connection_id: str, request: PredictRequest) -> None:
     want(db, project.id, WorkKind.SYNC)
 
 
-def _count(web: Web, state: Answering) -> None:
-    outcomes = web.metrics.predictions
+def _count_outcomes(app_state: AppState, state: PredictState) -> None:
+    outcomes = app_state.metrics.predictions
     empty = sum(1 for suggestion in state.suggestions.values() if not suggestion.result)
     outcomes.labels("suggested").inc(len(state.suggestions) - empty)
     outcomes.labels("unsure").inc(empty)
-    outcomes.labels("broken").inc(len(state.hopeless))
-    outcomes.labels("owed").inc(len(state.owed))
+    outcomes.labels("broken").inc(len(state.unusable))
+    outcomes.labels("owed").inc(len(state.pending))

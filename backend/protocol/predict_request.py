@@ -1,4 +1,4 @@
-"""The questions of a /predict request: its tasks and their images, entry by entry."""
+"""The tasks and images of a /predict request; a malformed task gets an empty answer."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,41 +11,41 @@ from studio.config import LabelConfig
 from studio.records.requests import PredictRequest
 from studio.records.tasks import TaskInfo
 
-ImageKey = tuple[int, int]  # a question's position and which image of its task
+ImageKey = tuple[int, int]  # the task's position in the request, the image's in the task
 
 
 @dataclass(frozen=True)
-class Question:
-    """A well-formed task of the request, at its place in it."""
+class RequestedTask:
+    """A well-formed task of a request, with its position in it."""
 
     position: int
     task: TaskRecord
     annotated: bool  # Label Studio says that it has an annotation
 
     @cached_property
-    def images(self) -> list["AskedImage"]:
-        """What the task shows, in order."""
+    def images(self) -> list["RequestedImage"]:
+        """The task's images, in order."""
         return [
-            AskedImage(self, item, uri, unit_of(self.task.ls_id, item), (self.position, item))
+            RequestedImage(self, item, uri, unit_of(self.task.ls_id, item), (self.position, item))
             for item, uri in enumerate(self.task.uris)
         ]
 
 
-class AskedImage(NamedTuple):
-    """One image of a question's task; mostly the only one."""
+class RequestedImage(NamedTuple):
+    """An image of a requested task."""
 
-    question: Question
+    requested: RequestedTask
     item: int
     uri: str | None
     unit: UnitId
     key: ImageKey
 
 
-def read_questions(
+def parse_tasks(
     request: PredictRequest, config: LabelConfig
-) -> tuple[list[Question], dict[int, str]]:
-    """The well-formed tasks, and {position: why} of the others."""
-    questions: list[Question] = []
+) -> tuple[list[RequestedTask], dict[int, str]]:
+    """The well-formed tasks, and {position: error} of the others."""
+    tasks: list[RequestedTask] = []
     malformed: dict[int, str] = {}
     for position, value in enumerate(request.tasks):
         try:
@@ -53,5 +53,5 @@ def read_questions(
         except ValueError as error:
             malformed[position] = str(error)
         else:
-            questions.append(Question(position, task_record(config, task), task.is_annotated))
-    return questions, malformed
+            tasks.append(RequestedTask(position, task_record(config, task), task.is_annotated))
+    return tasks, malformed

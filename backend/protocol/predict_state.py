@@ -1,4 +1,4 @@
-"""One request to /predict under way: what is known of its tasks, and what each is given."""
+"""The state of a /predict request while it is answered."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from backend.inference.client import Embedded
-from backend.protocol.predict_request import AskedImage, ImageKey, Question
+from backend.protocol.predict_request import ImageKey, RequestedImage, RequestedTask
 from model.arrays import Float16s
 from services.embedding.vectors import unit_vectors
 from services.labels.multi_image import parts_of
@@ -28,96 +28,101 @@ NOTHING = Suggestion([], 1.0)
 
 
 @dataclass
-class Answering:
-    """One request under way."""
+class PredictState:
+    """A request to /predict with its tasks, their embeddings, errors and suggestions."""
 
     request: PredictRequest
     project: Project
     version: Version
     config: LabelConfig
     predictor: Predictor
-    questions: list[Question]
-    listed: dict[TaskId, float]  # {task of the shortlist: its score}
-    known: dict[UnitId, Task]
+    tasks: list[RequestedTask]
+    shortlist_scores: dict[TaskId, float]
+    stored_tasks: dict[UnitId, Task]
     blind_share: float
     suggestions: dict[int, Suggestion] = field(default_factory=dict)  # by position
-    # By an image's key, as all that follow.
     vectors: dict[ImageKey, Float16s] = field(default_factory=dict)
-    broken: dict[ImageKey, str] = field(default_factory=dict)
-    passing: dict[ImageKey, str] = field(default_factory=dict)
-    fresh: dict[ImageKey, Embedded] = field(default_factory=dict)  # embedded for this request
+    permanent_errors: dict[ImageKey, str] = field(default_factory=dict)
+    transient_errors: dict[ImageKey, str] = field(default_factory=dict)
+    new_embeddings: dict[ImageKey, Embedded] = field(default_factory=dict)
 
     @property
-    def missing(self) -> list[AskedImage]:
-        """Images of which nothing is known yet."""
-        found = (self.vectors, self.broken, self.passing)
+    def missing(self) -> list[RequestedImage]:
+        """Images without an embedding or an error yet."""
+        outcomes = (self.vectors, self.permanent_errors, self.transient_errors)
         return [
             image
-            for question in self.questions
-            if question.position not in self.suggestions
-            for image in question.images
-            if not any(image.key in of_kind for of_kind in found)
+            for requested in self.tasks
+            if requested.position not in self.suggestions
+            for image in requested.images
+            if not any(image.key in outcome for outcome in outcomes)
         ]
 
     @property
-    def hopeless(self) -> list[Question]:
-        """Questions of whose task no image can ever be used."""
-        if not self.broken:
+    def unusable(self) -> list[RequestedTask]:
+        """Tasks whose images all have a permanent error."""
+        if not self.permanent_errors:
             return []
-        return [q for q in self.questions if all(image.key in self.broken for image in q.images)]
+        return [
+            requested
+            for requested in self.tasks
+            if all(image.key in self.permanent_errors for image in requested.images)
+        ]
 
     @property
-    def owed(self) -> list[Question]:
-        """Questions whose answer is not ready."""
-        return [q for q in self.questions if self.waits(q)]
+    def pending(self) -> list[RequestedTask]:
+        """Tasks whose suggestion is not ready."""
+        return [requested for requested in self.tasks if self.is_pending(requested)]
 
-    def waits(self, question: Question) -> bool:
-        """Whether an image of its task can't be read now."""
-        return bool(self.passing) and any(image.key in self.passing for image in question.images)
+    def is_pending(self, requested: RequestedTask) -> bool:
+        """Whether an image of the task has a transient error."""
+        return bool(self.transient_errors) and any(
+            image.key in self.transient_errors for image in requested.images
+        )
 
-    def changed(self, question: Question) -> bool:
-        """Whether the task is new to us, or shows other images than those that we know."""
-        for image in question.images:
-            known = self.known.get(image.unit)
-            if known is None or known.uri != image.uri:
+    def changed(self, requested: RequestedTask) -> bool:
+        """Whether the task is not stored yet, or is stored with other images."""
+        for image in requested.images:
+            stored = self.stored_tasks.get(image.unit)
+            if stored is None or stored.uri != image.uri:
                 return True
-        return unit_of(question.task.ls_id, len(question.images)) in self.known
+        return unit_of(requested.task.ls_id, len(requested.images)) in self.stored_tasks
 
     def suggest(self, min_confidence: float) -> None:
-        """Answer what can be answered by the embeddings that are there."""
-        rows: list[tuple[Question, int, Float16s]] = []
-        for question in self.questions:
-            if question.position not in self.suggestions:
-                rows += [(question, *row) for row in self._rows(question)]
+        """Compute the suggestions of all tasks whose embeddings are there."""
+        rows: list[tuple[RequestedTask, int, Float16s]] = []
+        for requested in self.tasks:
+            if requested.position not in self.suggestions:
+                rows += [(requested, *row) for row in self._rows(requested)]
         for part in parts_of(rows, ROWS, lambda row: row[0].position):
             x = np.stack([vector for _, _, vector in part])
             reads = self.config.reads_task_data
-            data = [question.task.data for question, _, _ in part] if reads else None
-            asked = [(question.position, item) for question, item, _ in part]
+            data = [requested.task.data for requested, _, _ in part] if reads else None
+            positions = [(requested.position, item) for requested, item, _ in part]
             self.suggestions |= suggest_together(
-                self.predictor, self.config, asked, x, min_confidence, data
+                self.predictor, self.config, positions, x, min_confidence, data
             )
 
-    def _rows(self, question: Question) -> list[tuple[int, Float16s]]:
-        """(item, embedding) of what is asked of a task, once all of its images are there."""
-        usable = [image for image in question.images if image.key not in self.broken]
-        there = {
+    def _rows(self, requested: RequestedTask) -> list[tuple[int, Float16s]]:
+        """(item, embedding) of a task's units, once all of its images are embedded."""
+        usable = [image for image in requested.images if image.key not in self.permanent_errors]
+        embedded = {
             image.item: self.vectors[image.key] for image in usable if image.key in self.vectors
         }
-        return unit_vectors(self.config, there) if len(there) == len(usable) else []
+        return unit_vectors(self.config, embedded) if len(embedded) == len(usable) else []
 
-    def items(self) -> dict[int, PredictionItem]:
-        """{position: what Label Studio is given for it}."""
-        return {q.position: self._item(q) for q in self.questions}
+    def prediction_items(self) -> dict[int, PredictionItem]:
+        """{position: the prediction that Label Studio gets}."""
+        return {requested.position: self._item(requested) for requested in self.tasks}
 
-    def _item(self, question: Question) -> PredictionItem:
-        task = question.task.ls_id
-        suggestion = self.suggestions.get(question.position)
+    def _item(self, requested: RequestedTask) -> PredictionItem:
+        task = requested.task.ls_id
+        suggestion = self.suggestions.get(requested.position)
         confidence = suggestion.confidence if suggestion else 1.0
         if not math.isfinite(confidence):  # Label Studio would drop the whole batch
             suggestion, confidence = None, 1.0
         if suggestion and is_blind(self.project, task, self.blind_share):
             suggestion = withheld(suggestion)
-        listed = self.listed.get(task) if suggestion else None
-        score = rest_score(confidence) if listed is None else listed
+        shortlist_score = self.shortlist_scores.get(task) if suggestion else None
+        score = rest_score(confidence) if shortlist_score is None else shortlist_score
         return prediction_item(task, score, suggestion or NOTHING)

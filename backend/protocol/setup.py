@@ -1,4 +1,4 @@
-"""Answering /setup: Label Studio calls it at every turn, so it is answered from memory."""
+"""Answers /setup from memory, since Label Studio calls it at every turn."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.app_state import KnownProject, Web
+from backend.app_state import AppState, CachedProject, ProjectKey
 from backend.http.request_bodies import RequestError
 from backend.http.thread_pool import BusyError
 from store.projects.key_values import REPAIR
@@ -20,36 +20,36 @@ from studio.records.requests import SetupRequest
 
 log = structlog.get_logger()
 
-PATIENCE = 0.02  # seconds for a look at the store; then what memory holds is good enough
+READ_SECONDS = 0.02  # for a read of the store; then the cached project is good enough
 REVIVE_SECONDS = 10  # a call that comes sooner after a disconnect was on its way already
 
 
-async def set_up(web: Web, connection_id: str, request: SetupRequest) -> str:
-    """Remember the project, have its registration repaired now and then.
+async def set_up(app_state: AppState, connection_id: str, request: SetupRequest) -> str:
+    """Save the project, and request a repair of its registration now and then.
 
     Returns:
-        The name of the version that is served.
+        The served version's name.
     """
     ref, label_config = request.project, request.label_config
     key = (connection_id, ref.ls_id, ref.ls_created)
-    known = web.projects.get(key)
+    known = app_state.project_cache.get(key)
     if known is None or known.gone or (label_config and known.label_config != label_config):
-        known = await web.write(lambda db: _register(db, connection_id, ref, label_config))
-        web.projects.put(key, known)
-        web.repairs.passes(known.id)
-        web.sweeper.wake()
+        known = await app_state.write(lambda db: _register(db, connection_id, ref, label_config))
+        app_state.project_cache.put(key, known)
+        app_state.repair_throttle.passes(known.id)
+        app_state.scheduler.wake()
         return known.version
-    if web.repairs.passes(known.id):
+    if app_state.repair_throttle.passes(known.id):
         project_id = known.id
-        web.submit(lambda db: ask_repair(db, project_id))
-    if not web.looks.passes(known.id):
+        app_state.submit(lambda db: request_repair(db, project_id))
+    if not app_state.setup_throttle.passes(known.id):
         return known.version
-    return await _fresh_name(web, key, known)
+    return await _read_version_name(app_state, key, known)
 
 
 def _register(
     db: Connection, connection_id: str, ref: ProjectRef, label_config: str
-) -> KnownProject:
+) -> CachedProject:
     known = find_project(db, connection_id, ref.ls_id, ref.ls_created)
     created = ref.ls_created if known is None else known.ls_created
     if created is None:
@@ -57,19 +57,19 @@ def _register(
     project = save_project(db, connection_id, ref.ls_id, created, label_config=label_config)
     if known is not None and known.label_config != project.label_config:
         want(db, project.id, WorkKind.LEARN)
-    ask_repair(db, project.id)
+    request_repair(db, project.id)
     project = get_project(db, project.id) or project
-    return _known(db, project)
+    return _cached(db, project)
 
 
-def _known(db: Connection, project: Project) -> KnownProject:
+def _cached(db: Connection, project: Project) -> CachedProject:
     served = get_version(db, project.served_version_id) if project.served_version_id else None
     name = served.name if served else version_name(0)
-    return KnownProject(project.id, project.label_config, name, project.gone_at is not None)
+    return CachedProject(project.id, project.label_config, name, project.gone_at is not None)
 
 
-def ask_repair(db: Connection, project_id: int) -> None:
-    """Have the next sync look after the webhook and the model version in Label Studio."""
+def request_repair(db: Connection, project_id: int) -> None:
+    """Request that the next sync repairs the webhook and the model version in Label Studio."""
     project = get_project(db, project_id)
     if project is None:
         return
@@ -81,24 +81,24 @@ def ask_repair(db: Connection, project_id: int) -> None:
     want(db, project_id, WorkKind.SYNC)
 
 
-async def _fresh_name(web: Web, key: tuple[str, int, int | None], known: KnownProject) -> str:
-    """The served version's name as the store has it, or as memory has it when that takes long."""
+async def _read_version_name(app_state: AppState, key: ProjectKey, known: CachedProject) -> str:
+    """The served version's name in the store, or in memory when the store takes too long."""
 
-    def query(db: Connection) -> KnownProject:
+    def query(db: Connection) -> CachedProject:
         project = get_project(db, known.id)
-        return known if project is None else _known(db, project)
+        return known if project is None else _cached(db, project)
 
-    async def look() -> KnownProject:
+    async def read() -> CachedProject:
         try:
-            found = await web.read(query)
+            found = await app_state.read(query)
         except (SQLAlchemyError, OSError, BusyError) as error:
             log.warning("answered from memory", project=known.id, reason=str(error))
             return known
-        web.projects.put(key, found)
+        app_state.project_cache.put(key, found)
         return found
 
-    looking = asyncio.ensure_future(look())
-    web.background.add(looking)
-    looking.add_done_callback(web.background.discard)
-    await asyncio.wait({looking}, timeout=PATIENCE)
-    return looking.result().version if looking.done() else known.version
+    reading = asyncio.ensure_future(read())
+    app_state.background_tasks.add(reading)
+    reading.add_done_callback(app_state.background_tasks.discard)
+    await asyncio.wait({reading}, timeout=READ_SECONDS)
+    return reading.result().version if reading.done() else known.version

@@ -1,10 +1,10 @@
-"""The Start Training button: a wake-up, since learning needs none. And the jobs that it names."""
+"""Answers the Start Training button, and the state of the jobs that it starts."""
 
 import re
 
 from sqlalchemy import Connection
 
-from backend.app_state import Web
+from backend.app_state import AppState
 from backend.http.request_bodies import RequestError
 from services.finetuning.policy import LEAST_ASKED, is_possible
 from services.versions.training_requests import TrainingKind, next_job, request_training
@@ -16,36 +16,38 @@ from store.work.work_kind import WorkKind
 from studio.records.projects import ProjectRef
 
 JOB_ID = re.compile(r"(learn|finetune)-(\d{1,9})-g(\d{1,9})")
-STATES = {"lost": "failed", "cancelled": "failed"}  # what Label Studio doesn't know, in its words
+STATES = {"lost": "failed", "cancelled": "failed"}  # {our state: Label Studio's}, where they differ
 
 
-async def start(web: Web, connection_id: str, ref: ProjectRef) -> str:
-    """Have labels looked for and learned, at most once every few seconds.
+async def start(app_state: AppState, connection_id: str, ref: ProjectRef) -> str:
+    """Request a sync and training of heads, at most once every few seconds.
 
-    With labels enough for it, the backbone is fine-tuned too.
+    With enough labels, fine-tuning of the backbone is requested too.
 
     Returns:
-        The id of the job that will learn.
+        The id of the job that will train the heads.
 
     Raises:
         RequestError: 404, the project is unknown.
     """
-    project = await web.read(lambda db: find_project(db, connection_id, ref.ls_id, ref.ls_created))
+    project = await app_state.read(
+        lambda db: find_project(db, connection_id, ref.ls_id, ref.ls_created)
+    )
     if project is None:
         raise RequestError(404, f"project {ref.ls_id} is unknown: run `apprentice connect`")
     found = project
 
-    def wish(db: Connection) -> str:
+    def request(db: Connection) -> str:
         job = request_training(db, found.id, TrainingKind.HEAD).job
         if _finetunes(db, found):
             request_training(db, found.id, TrainingKind.FINETUNE)
         return job
 
-    if web.trainings.passes(found.id):
-        job = await web.write(wish)
-        web.sweeper.wake()
+    if app_state.training_throttle.passes(found.id):
+        job = await app_state.write(request)
+        app_state.scheduler.wake()
         return job
-    return await web.read(lambda db: next_job(db, found.id, TrainingKind.HEAD))
+    return await app_state.read(lambda db: next_job(db, found.id, TrainingKind.HEAD))
 
 
 def _finetunes(db: Connection, project: Project) -> bool:
@@ -54,9 +56,9 @@ def _finetunes(db: Connection, project: Project) -> bool:
 
 
 def job_state(db: Connection, job_id: str) -> str | None:
-    """What became of a job that `start` named: queued, started, finished, failed; None if unknown.
+    """The state of a job that `start` returned: queued, started, finished, failed; None if unknown.
 
-    Where wishes came in between, the job has a later number: then that one counts.
+    Where more was requested in between, the job has a later number: then that one counts.
     """
     named = JOB_ID.fullmatch(job_id)
     job = get_job(db, job_id)

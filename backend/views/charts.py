@@ -124,5 +124,5 @@ def _round_numbers(most: int) -> list[int]:
 
 
 def _template() -> Template:
-    environment = Environment(loader=PackageLoader("backend.pages"), autoescape=True)
+    environment = Environment(loader=PackageLoader("backend.views"), autoescape=True)
     return environment.get_template("curves.svg")

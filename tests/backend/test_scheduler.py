@@ -1,4 +1,4 @@
-"""The sweeper, with a real broker: what is wanted becomes a job, once, whatever gets lost."""
+"""The scheduler, with a real broker: what is wanted becomes a job, once, whatever gets lost."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from backend.scheduler import Sweeper
+from backend.scheduler import Scheduler
 from store.projects.projects import change_project
 from store.work import pending_work
 from store.work.jobs import Job, change_job, list_jobs
@@ -26,8 +26,8 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def sweeper(workbench: Workbench, redis: Redis) -> Sweeper:
-    made = Sweeper(workbench.store, redis)
+def scheduler(workbench: Workbench, redis: Redis) -> Scheduler:
+    made = Scheduler(workbench.store, redis)
     reconcile(workbench)
     return made
 
@@ -55,48 +55,48 @@ def do(bench: Workbench, kind: str = "embed") -> None:
     bench.store.database.write(write)
 
 
-def test_a_wish_becomes_one_job(workbench: Workbench, sweeper: Sweeper, redis: Redis) -> None:
+def test_a_wish_becomes_one_job(workbench: Workbench, scheduler: Scheduler, redis: Redis) -> None:
     want(workbench)
     for _ in range(3):
-        sweeper.sweep()
+        scheduler.run_once()
     (job,) = jobs(workbench)
     assert open_queue(redis, "embed").job_ids == [job.id]
 
 
 def test_a_burst_during_a_job_gives_one_follow_up(
-    workbench: Workbench, sweeper: Sweeper, redis: Redis
+    workbench: Workbench, scheduler: Scheduler, redis: Redis
 ) -> None:
     want(workbench)
-    sweeper.sweep()
+    scheduler.run_once()
     lease = workbench.store.database.write(
         lambda db: pending_work.begin(db, workbench.project_id, "embed", 1)
     )
     for _ in range(10):
         want(workbench, times=10)
-        sweeper.sweep()
+        scheduler.run_once()
     assert len(jobs(workbench)) == 1
     workbench.store.database.write(lambda db: pending_work.finish(db, lease))
     for _ in range(3):
-        sweeper.sweep()
+        scheduler.run_once()
     assert len(jobs(workbench)) == 2
 
 
 def test_a_job_that_vanished_is_enqueued_under_a_new_id(
-    workbench: Workbench, sweeper: Sweeper, redis: Redis
+    workbench: Workbench, scheduler: Scheduler, redis: Redis
 ) -> None:
     want(workbench)
-    sweeper.sweep()
+    scheduler.run_once()
     (lost,) = jobs(workbench)
     redis.flushall()
     assert job_state(redis, lost.id) is None
-    sweeper.sweep()
+    scheduler.run_once()
     states = {job.id: job.state for job in jobs(workbench)}
     assert states.pop(lost.id) == "lost"
     assert list(states.values()) == ["queued"]
 
 
 def test_a_job_whose_process_ends_each_time_is_tried_ever_more_rarely(
-    workbench: Workbench, sweeper: Sweeper, redis: Redis
+    workbench: Workbench, scheduler: Scheduler, redis: Redis
 ) -> None:
     """As one that the system kills for the memory that it takes."""
 
@@ -106,13 +106,13 @@ def test_a_job_whose_process_ends_each_time_is_tried_ever_more_rarely(
         redis.flushall()
 
     want(workbench)
-    sweeper.sweep()
+    scheduler.run_once()
     start_and_vanish()
-    sweeper.sweep()
+    scheduler.run_once()
     assert len(jobs(workbench)) == 2, "at first at once"
     start_and_vanish()
-    sweeper.sweep()
-    sweeper.sweep()
+    scheduler.run_once()
+    scheduler.run_once()
     assert len(jobs(workbench)) == 2, "then after a while"
     with workbench.store.database.read() as db:
         item = pending_work.get_work(db, workbench.project_id, "embed")
@@ -121,22 +121,22 @@ def test_a_job_whose_process_ends_each_time_is_tried_ever_more_rarely(
     assert "process ended" in str(item.error)
 
 
-def test_nothing_is_enqueued_before_its_time(workbench: Workbench, sweeper: Sweeper) -> None:
+def test_nothing_is_enqueued_before_its_time(workbench: Workbench, scheduler: Scheduler) -> None:
     later = time.time() + 60
     workbench.store.database.write(
         lambda db: pending_work.want(db, workbench.project_id, "embed", not_before=later)
     )
-    sweeper.sweep()
+    scheduler.run_once()
     assert jobs(workbench) == []
 
 
-def test_a_project_is_reconciled_when_it_is_due(workbench: Workbench, sweeper: Sweeper) -> None:
-    sweeper.sweep()
+def test_a_project_is_reconciled_when_it_is_due(workbench: Workbench, scheduler: Scheduler) -> None:
+    scheduler.run_once()
     assert jobs(workbench) == []
     workbench.store.database.write(
         lambda db: change_project(db, workbench.project_id, reconciled_at=time.time() - 61)
     )
-    sweeper.sweep()
+    scheduler.run_once()
     assert [job.kind for job in jobs(workbench)] == ["sync"]
     do(workbench, "sync")
 
@@ -146,13 +146,13 @@ def test_a_start_asks_what_happened_while_nobody_listened(
 ) -> None:
     reconcile(workbench)
     project_id, database = workbench.project_id, workbench.store.database
-    sweeper = Sweeper(workbench.store, redis)
+    scheduler = Scheduler(workbench.store, redis)
     for _ in range(3):
-        sweeper.sweep()
+        scheduler.run_once()
     assert [job.kind for job in jobs(workbench)] == ["sync"]
     do(workbench, "sync")
     reconcile(workbench)
-    sweeper.sweep()
+    scheduler.run_once()
     assert len(jobs(workbench)) == 1
     assert not workbench.store.database.write(
         lambda db: pending_work.cancel(db, project_id, "sync")
@@ -160,20 +160,20 @@ def test_a_start_asks_what_happened_while_nobody_listened(
 
     database.write(lambda db: pending_work.want(db, project_id, "sync"))
     database.write(lambda db: pending_work.fail(db, project_id, "sync", "Label Studio is away"))
-    sweeper.sweep()
+    scheduler.run_once()
     assert len(jobs(workbench)) == 1, "it waits after the failure"
-    again = Sweeper(workbench.store, redis)
+    again = Scheduler(workbench.store, redis)
     for _ in range(3):
-        again.sweep()
+        again.run_once()
     assert len(jobs(workbench)) == 2, "a start waits no longer"
 
 
-def test_a_project_that_is_gone_is_left_alone(workbench: Workbench, sweeper: Sweeper) -> None:
+def test_a_project_that_is_gone_is_left_alone(workbench: Workbench, scheduler: Scheduler) -> None:
     want(workbench)
     workbench.store.database.write(
         lambda db: change_project(db, workbench.project_id, gone_at=1.0, reconciled_at=None)
     )
-    sweeper.sweep()
+    scheduler.run_once()
     assert jobs(workbench) == []
 
 
@@ -183,15 +183,15 @@ def test_it_goes_on_when_the_broker_was_away(workbench: Workbench, tmp_path: Pat
         pass
     want(workbench)
     connection = redis_from_url(url, retries=0)
-    sweeper = Sweeper(workbench.store, connection)
-    sweeper.start()
+    scheduler = Scheduler(workbench.store, connection)
+    scheduler.start()
     try:
         with running_broker(home):
             deadline = time.monotonic() + 30
             while not open_queue(connection, "embed").job_ids:
                 assert time.monotonic() < deadline
-                sweeper.wake()
+                scheduler.wake()
                 time.sleep(0.1)
     finally:
-        sweeper.stop()
+        scheduler.stop()
         connection.close()

@@ -114,7 +114,7 @@ def add_project(store: Store, label_config: str = CONFIG) -> Project:
         project = save_project(
             db, DEFAULT, LS_ID, LS_CREATED, title="capture", label_config=label_config
         )
-        now = time.time()  # the sweeper has no reason to reconcile
+        now = time.time()  # the scheduler has no reason to reconcile
         change_project(db, project.id, connected_at=now, reconciled_at=now, embedding_space=SPACE)
         EMBEDDING_SPACE.set(db, SPACE)
         return project

@@ -168,14 +168,16 @@ def test_apply_does_nothing_where_its_file_cannot_be_written(
 def test_a_blind_task_is_answered_without_a_suggestion(
     web: Running, project: Project, served: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web.app.state.web.settings, "blind_share", 0.5)
+    monkeypatch.setattr(web.app.state.app_state.settings, "blind_share", 0.5)
     tasks = list(range(4, 31))
     answered = web.post("/predict", predict_body([task_payload(task) for task in tasks])).json()
     results = dict(zip(tasks, answered["results"], strict=True))
     blind = {task for task in tasks if is_blind(project, task, 0.5)}
     assert 3 < len(blind) < 24
     assert {task for task in tasks if not results[task]["result"]} == blind
-    web.app.state.web.store.database.write(lambda db: None)  # what was submitted before is there
+    web.app.state.app_state.store.database.write(
+        lambda db: None
+    )  # what was submitted before is there
     with web.store.database.read() as db:
         given = suggestions_by_task(db, project.id)
     for task in tasks:

@@ -3,12 +3,12 @@ import threading
 
 import pytest
 
-from backend.http.cache import Recent, Throttle
-from backend.http.thread_pool import BusyError, Pool
+from backend.http.cache import LruCache, Throttle
+from backend.http.thread_pool import BoundedThreadPool, BusyError
 
 
 def test_a_full_line_is_refused_and_opens_again():
-    pool = Pool("test", 1, waiting=1)
+    pool = BoundedThreadPool("test", 1, waiting=1)
     gate = threading.Event()
 
     async def scenario() -> None:
@@ -25,7 +25,7 @@ def test_a_full_line_is_refused_and_opens_again():
 
 
 def test_exceptions_come_to_the_caller_and_free_the_place():
-    pool = Pool("test", 1, waiting=0)
+    pool = BoundedThreadPool("test", 1, waiting=0)
 
     async def scenario() -> None:
         for _ in range(3):
@@ -37,13 +37,13 @@ def test_exceptions_come_to_the_caller_and_free_the_place():
 
 
 def test_what_was_used_longest_ago_is_forgotten():
-    recent: Recent[str, int] = Recent(2)
-    recent.put("a", 1)
-    recent.put("b", 2)
-    assert recent.get("a") == 1
-    recent.put("c", 3)
-    assert recent.get("b") is None
-    assert (recent.get("a"), recent.get("c")) == (1, 3)
+    cache: LruCache[str, int] = LruCache(2)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    assert cache.get("a") == 1
+    cache.put("c", 3)
+    assert cache.get("b") is None
+    assert (cache.get("a"), cache.get("c")) == (1, 3)
 
 
 def test_a_throttle_lets_each_key_pass_once():

@@ -52,7 +52,7 @@ def given(web: Running) -> dict[int, tuple[str, float]]:
 
 def flush(web: Running) -> None:
     """Wait until what was submitted to the web process's writer is committed."""
-    web.app.state.web.store.database.write(lambda db: None)
+    web.app.state.app_state.store.database.write(lambda db: None)
 
 
 def wishes(web: Running) -> set[str]:

@@ -84,7 +84,7 @@ def test_a_request_larger_than_the_inference_queue_is_answered_piece_by_piece(se
 def test_what_is_not_ready_in_time_is_owed(served, images):
     web, project, _ = served
     images.files["/t/quick.jpg"] = jpeg(13)
-    web.app.state.web.settings.predict_seconds = 0.5
+    web.app.state.app_state.settings.predict_seconds = 0.5
     try:
         quick = payload(3001, "/t/quick.jpg")
         assert web.post("/predict", predict_body([quick])).status_code == 200
@@ -93,7 +93,7 @@ def test_what_is_not_ready_in_time_is_owed(served, images):
         results = web.post("/predict", body).json()["results"]
     finally:
         images.gate.set()
-        web.app.state.web.settings.predict_seconds = 20
+        web.app.state.app_state.settings.predict_seconds = 20
     assert [bool(entry["result"]) for entry in results] == [True, False]
     with web.store.database.read() as db:
         assert 3002 in tasks_with_pending_answer(db, project.id)

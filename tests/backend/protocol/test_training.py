@@ -51,7 +51,7 @@ def test_asking_twice_fine_tunes_once(web, project, run):
 def test_cancel_says_what_it_stopped(web, project, run):
     assert run("cancel") == {"project": LS_ID, "cancelled": []}
     run("train", "--kind", "finetune")
-    web.app.state.web.sweeper.sweep()
+    web.app.state.app_state.scheduler.run_once()
     assert run("cancel")["cancelled"] == ["the fine-tuning"]
     assert not wanted(web, project, "finetune")
     with web.store.database.read() as db:

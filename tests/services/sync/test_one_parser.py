@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.protocol.predict_request import read_questions
+from backend.protocol.predict_request import parse_tasks
 from services.sync.records import annotation_record, task_record
 from services.sync.webhook_events import Event, read_event
 from store.database.schema import annotation, task
@@ -80,7 +80,7 @@ def event(config: str, **body: Any) -> Event:
 def asked(config: str, body: Any) -> list[TaskRecord]:
     """The task as /predict reads it; none where it is malformed."""
     request = PredictRequest.from_json({"tasks": [body], "project": UID})
-    questions, malformed = read_questions(request, parse_label_config(config))
+    questions, malformed = parse_tasks(request, parse_label_config(config))
     assert len(questions) + len(malformed) == 1
     return [question.task for question in questions]
 

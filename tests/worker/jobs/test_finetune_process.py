@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from backend.scheduler import Sweeper
+from backend.scheduler import Scheduler
 from services.versions.training_requests import TrainingKind, cancel, request_training
 from store.work import pending_work
 from store.work.jobs import Job, list_jobs
@@ -35,7 +35,7 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 
 
 class Shop:
-    """A broker, a sweeper, and a worker that can be killed."""
+    """A broker, a scheduler, and a worker that can be killed."""
 
     def __init__(self, bench: Workbench, folder: Path) -> None:
         self.bench = bench
@@ -43,8 +43,8 @@ class Shop:
         self.broker = Broker(folder)
         self.broker.start()
         self.redis = redis_from_url(self.broker.url)
-        self.sweeper = Sweeper(bench.store, self.redis)
-        self.sweeper.start()
+        self.scheduler = Scheduler(bench.store, self.redis)
+        self.scheduler.start()
         self.worker = self.start_worker()
 
     def start_worker(self) -> "subprocess.Popen[bytes]":
@@ -79,7 +79,7 @@ class Shop:
     def close(self) -> None:
         self.worker.kill()
         self.worker.wait()
-        self.sweeper.stop()
+        self.scheduler.stop()
         self.redis.close()
         self.broker.stop()
 
