@@ -13,7 +13,7 @@ from model.arrays import Floats, Indices
 from model.evaluation.head_selection import GROWTH
 from model.heads import FitData, Head, choose_kind, fit
 from model.selection import rows_by
-from model.selection.registry import STRATEGIES, Distribution, Pool
+from model.selection.registry import STRATEGIES, Pool, Probabilities
 from model.statistics.calibration import softmax
 
 JOINT = "+"  # in an arm's name: the first batch by what stands before it, the rest by the other
@@ -126,10 +126,10 @@ def _pool(x: Floats, known: Floats, head: Head | None, seed: int) -> Pool:
     if head is None:
         return Pool(x, (), seed, known)
 
-    def ask(rows: Floats) -> tuple[Distribution, ...]:
+    def predict(rows: Floats) -> tuple[Probabilities, ...]:
         return (softmax(head.logits(rows)),)
 
-    return Pool(x, ask(x), seed, known, ask)
+    return Pool(x, predict(x), seed, known, predict)
 
 
 class _Learner:

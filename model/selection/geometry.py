@@ -1,4 +1,4 @@
-"""Near-duplicates and clusters among embeddings. Numpy only."""
+"""Near-duplicates, clusters and random subsets of embeddings, in numpy."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from model.arrays import Float32s, Floats, Indices
 from model.heads.features import fitting_power, normalise
 from model.selection.registry import Pool
 
-# Cosine above which two images are one to an annotator. EfficientNet-Lite0 gives 0.9928 to 0.9972
-# for a photograph saved again or brightened, at most 0.9948 for two of 2,000 textile images.
+# Cosine above which two images look the same to an annotator. EfficientNet-Lite0 gives 0.9928 to
+# 0.9972 for a photograph saved again or brightened, at most 0.9948 for two of 2,000 textile images.
 NEAR_DUPLICATE = 0.995
-# Features that have seen the labels bring all images of a class together. There a near-duplicate
-# must be nearer than a row's neighbours are: by this share of their distance.
+# Fine-tuned features bring all images of a class together: there, a near-duplicate must be nearer
+# than a row's neighbours, by this share of their distance.
 NEARER = 0.2
-SAMPLE = 500  # rows that neighbours are looked at of
-NEIGHBOUR = 10  # which one
+SAMPLE = 500  # rows whose neighbours are measured
+NEIGHBOUR = 10  # the rank of the neighbour
 COPY = 0.9999  # a copy of an image is a duplicate wherever it is
 
 # Distances are kept by a random projection to this many dimensions within some ten percent (Johnson
@@ -24,27 +24,27 @@ ITERATIONS = 20
 
 
 def unit_rows(x: Floats) -> Float32s:
-    """Embeddings [N, D] in single precision, each of length one."""
+    """Normalise embeddings [N, D] to length one, in float32."""
     return normalise(x, 1.0)
 
 
-def usual_rows(pool: Pool, x: Floats) -> Float32s:
-    """Embeddings [n, D] as heads see those of the pool: [n, D], each of length one."""
+def head_features(pool: Pool, x: Floats) -> Float32s:
+    """Transform embeddings [n, D] as the heads of the pool do, to length one: [n, D]."""
     if not len(x):
         return np.zeros((0, pool.x.shape[1]), np.float32)
     return normalise(x, fitting_power(pool.x[:SAMPLE]))
 
 
-def drawn_from(
-    pool: Pool, avoid: Indices, most: int, rng: np.random.Generator
+def random_subset(
+    pool: Pool, avoid: Indices, size: int, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """The pool's rows but for `avoid` in random order: `most` of them, and the others."""
+    """Draw `size` of the pool's rows that aren't in `avoid`; return them and the other rows."""
     free = rng.permutation(np.setdiff1d(np.arange(len(pool.x)), avoid))
-    return free[:most], free[most:]
+    return free[:size], free[size:]
 
 
-def near_duplicate(x: Floats) -> float:
-    """The cosine from which two of these embeddings [N, D] count as one image."""
+def duplicate_threshold(x: Floats) -> float:
+    """The cosine above which two of these embeddings [N, D] count as near-duplicates."""
     sample = unit_rows(x[:: max(len(x) // SAMPLE, 1)][:SAMPLE])
     if len(sample) <= NEIGHBOUR:
         return NEAR_DUPLICATE
@@ -52,49 +52,51 @@ def near_duplicate(x: Floats) -> float:
     return min(max(NEAR_DUPLICATE, 1 - NEARER * (1 - float(np.median(cosines)))), COPY)
 
 
-def distinct(pool: Pool, order: Indices, wanted: int, avoid: Indices) -> Indices:
-    """The first `wanted` rows in `order` with no near-duplicate before them nor in `avoid`.
+def without_duplicates(pool: Pool, order: Indices, count: int, avoid: Indices) -> Indices:
+    """Choose the first `count` rows in `order`, without near-duplicates of earlier or `avoid` rows.
 
-    `order` and `avoid` are rows of the pool. Fewer when there are no more.
+    `order` and `avoid` are rows of the pool. Returns fewer when there are no more.
     """
-    x, limit = pool.x, near_duplicate(pool.x)
-    kept: list[int] = []
-    for start in range(0, len(order), block := max(2 * wanted, 100)):
+    x, limit = pool.x, duplicate_threshold(pool.x)
+    chosen: list[int] = []
+    for start in range(0, len(order), block := max(2 * count, 100)):
         rows = order[start : start + block]
         units = unit_rows(x[rows])
-        before = unit_rows(x[np.concatenate([avoid, np.array(kept, np.intp)])])
+        before = unit_rows(x[np.concatenate([avoid, np.array(chosen, np.intp)])])
         free = np.all(units @ before.T <= limit, axis=1)
         near = units @ units.T > limit
         for index, row in enumerate(rows):
-            if len(kept) == wanted:
+            if len(chosen) == count:
                 break
             if free[index]:
-                kept.append(int(row))
+                chosen.append(int(row))
                 free &= ~near[index]
-        if len(kept) == wanted:
+        if len(chosen) == count:
             break
-    return np.array(kept, np.intp)
+    return np.array(chosen, np.intp)
 
 
-def finished(pool: Pool, ranked: Indices, rest: Indices, k: int, avoid: Indices) -> list[int]:
-    """The first k of `ranked` rows, and then of `rest`, without near-duplicates."""
+def top_without_duplicates(
+    pool: Pool, ranked: Indices, rest: Indices, k: int, avoid: Indices
+) -> list[int]:
+    """Choose the first k of `ranked` rows, then of `rest`, without near-duplicates."""
     left = rest[~np.isin(rest, ranked)]
-    return [int(row) for row in distinct(pool, np.concatenate([ranked, left]), k, avoid)]
+    return [int(row) for row in without_duplicates(pool, np.concatenate([ranked, left]), k, avoid)]
 
 
-def with_spare(k: int) -> int:
-    """How many to choose for k, since some may turn out to be near-duplicates."""
+def oversampled(k: int) -> int:
+    """The number of rows to rank for k, as some may be near-duplicates."""
     return k + k // 2 + 10
 
 
 def clusters(rows: Float32s, k: int, rng: np.random.Generator) -> tuple[Indices, Float32s]:
-    """k-means: the cluster [n] of each of n rows, and the squared distance [n] to its centre.
+    """Cluster n rows by k-means: cluster numbers [n] and squared distances to the centre [n].
 
     Lloyd's iterations from a k-means++ start (Arthur and Vassilvitskii, SODA 2007), in a random
     projection. Fewer than k clusters when fewer rows differ.
     """
     rows = projected(rows, rng)
-    centres = _scattered(rows, k, rng)
+    centres = _kmeans_plus_plus(rows, k, rng)
     squares = np.square(rows).sum(axis=1)
     cluster = np.full(len(rows), -1)
     for _ in range(ITERATIONS):
@@ -111,8 +113,8 @@ def clusters(rows: Float32s, k: int, rng: np.random.Generator) -> tuple[Indices,
     return cluster, np.square(rows - centres[cluster]).sum(axis=1)
 
 
-def spread_out(rows: Float32s, k: int, rng: np.random.Generator) -> Indices:
-    """The first of each of k clusters of rows [n, D], filled up to k with the first others.
+def diverse_rows(rows: Float32s, k: int, rng: np.random.Generator) -> Indices:
+    """Choose the first row of each of k clusters of rows [n, D], filled up to k with other rows.
 
     In the order of rows.
     """
@@ -123,7 +125,7 @@ def spread_out(rows: Float32s, k: int, rng: np.random.Generator) -> Indices:
 
 
 def projected(rows: Float32s, rng: np.random.Generator) -> Float32s:
-    """Rows [n, D] in PROJECTED dimensions at random, where they have more."""
+    """Project rows [n, D] randomly to PROJECTED dimensions, if they have more."""
     if rows.shape[1] <= PROJECTED:
         return rows
     projection = rng.normal(size=(rows.shape[1], PROJECTED)) / PROJECTED**0.5
@@ -131,8 +133,8 @@ def projected(rows: Float32s, rng: np.random.Generator) -> Float32s:
     return nearby
 
 
-def _scattered(rows: Float32s, k: int, rng: np.random.Generator) -> Float32s:
-    """Up to k different rows, each drawn in proportion to its squared distance to those before."""
+def _kmeans_plus_plus(rows: Float32s, k: int, rng: np.random.Generator) -> Float32s:
+    """Draw up to k different rows by k-means++, each by its squared distance to those before."""
     chosen = [int(rng.integers(len(rows)))]
     distances = np.square(rows - rows[chosen[0]]).sum(axis=1)
     # Rounding leaves equal rows a little apart.

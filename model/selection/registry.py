@@ -1,4 +1,4 @@
-"""Strategies for choosing what is labelled next, one file each, and what they share."""
+"""The registry of selection strategies, and the pool from which they choose."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,50 +10,54 @@ import numpy as np
 from model.arrays import Float32s, Floats, Indices
 from model.registry import Registry
 
-Distribution: TypeAlias = Floats  # [N, C], the flatter a row, the less sure
-Ask: TypeAlias = Callable[[Floats], tuple[Distribution, ...]]
+Probabilities: TypeAlias = Floats  # [N, C], the flatter a row, the less sure
+Predict: TypeAlias = Callable[[Floats], tuple[Probabilities, ...]]
 
 
 @dataclass(frozen=True)
 class Pick:
-    """One image chosen to be labelled."""
+    """An image that was chosen to be labelled."""
 
     index: int  # its row in the pool
-    strategy: str  # which one chose it
-    probability: float | None  # of being chosen, where chance alone decided; else None
+    strategy: str  # that chose it
+    probability: float | None  # of being drawn, for a random pick; else None
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What can be chosen from. Rows are finite."""
+    """The images to choose from. All values are finite."""
 
     x: Floats  # [N, D] embeddings
-    # [N, C] for each control, the one known least first; none while nothing can be predicted
-    controls: tuple[Distribution, ...]
+    # [N, C] for each control, the least certain control first; empty while nothing can be predicted
+    probabilities: tuple[Probabilities, ...]
     seed: int
-    # [L, D] embeddings of what is labelled, as far as they are at hand
+    # [L, D] embeddings of labelled images, as far as they are loaded
     labelled: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    # what the heads say of other embeddings [M, D], like `controls`; None while there are none
-    ask: Ask | None = None
+    # predicts other embeddings [M, D], as `probabilities`; None while there are no heads
+    predict: Predict | None = None
 
     @cached_property
-    def doubt(self) -> Float32s:
-        """[N] how unsure all controls together are of a row, the mean of their standardised doubts.
+    def uncertainty(self) -> Float32s:
+        """[N] the uncertainty of each row: the mean over controls, each standardised.
 
-        A control's doubt is 1 − margin, the margin being the lead of the best class's probability
-        over the second's (Scheffer, Decomain, Wrobel 2001).
+        A control's uncertainty is 1 − margin, the margin being the difference of the two highest
+        probabilities (Scheffer, Decomain, Wrobel 2001).
         """
-        doubts = [1 - margins(p) for p in self.controls]
-        if len(doubts) == 1:
-            return doubts[0]
+        of_controls = [1 - margins(p) for p in self.probabilities]
+        if len(of_controls) == 1:
+            return of_controls[0]
         total = np.zeros(len(self.x), np.float32)
-        for doubt in doubts:
-            total += (doubt - doubt.mean()) / max(float(doubt.std()), 1e-6) / len(doubts)
+        for uncertainty in of_controls:
+            total += (
+                (uncertainty - uncertainty.mean())
+                / max(float(uncertainty.std()), 1e-6)
+                / len(of_controls)
+            )
         return total
 
 
-def margins(probabilities: Distribution) -> Float32s:
-    """The lead [N] of each row's best class over the second, of probabilities [N, C]."""
+def margins(probabilities: Probabilities) -> Float32s:
+    """[N] the difference of the two highest probabilities in each row of [N, C]."""
     p = np.asarray(probabilities, np.float32)
     if p.shape[1] < 2:
         return np.asarray(p.sum(axis=1), np.float32)
@@ -63,17 +67,17 @@ def margins(probabilities: Distribution) -> Float32s:
 
 
 class NeedsPredictionsError(ValueError):
-    """A strategy can't choose before anything is predicted."""
+    """A strategy can't choose without predictions."""
 
 
 class Strategy(Protocol):
-    """A way to choose."""
+    """A selection strategy."""
 
     def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
-        """At most k rows of the pool, best first, no two near-duplicates.
+        """Choose at most k rows of the pool, best first, without near-duplicates.
 
-        None is in `avoid`, rows that are chosen already, nor a near-duplicate of one of them. Fewer
-        than k when the pool has no more. NeedsPredictionsError where it can't begin by itself.
+        `avoid` are rows that are chosen already; neither they nor their near-duplicates are chosen
+        again. Returns fewer than k when the pool has no more. Raises NeedsPredictionsError.
         """
         ...
 

@@ -8,7 +8,7 @@ import numpy as np
 from model.arrays import Floats, Indices
 from model.selection.auto import NAME as AUTO
 from model.selection.auto import scheduled
-from model.selection.geometry import distinct
+from model.selection.geometry import without_duplicates
 from model.selection.registry import (
     STRATEGIES,
     NeedsPredictionsError,
@@ -17,13 +17,13 @@ from model.selection.registry import (
 )
 
 RANDOM = "random"
-NOTHING = np.zeros(0, np.intp)
+NO_ROWS = np.zeros(0, np.intp)
 
-# Rows that strategies look at, drawn at random where there are more: what is left out is like what
-# is looked at, and a choice among a million would take minutes.
-LOOKED_AT = 20_000
+# Rows that strategies choose from, a random subset of larger pools: a choice among a million would
+# take minutes.
+MAX_CANDIDATES = 20_000
 
-BLOCK = 20_000  # rows that are looked through at a time
+BLOCK = 20_000  # rows that are checked at a time
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def cold_start(pool: Pool, request: ShortlistRequest) -> list[Pick]:
 def shortlist(pool: Pool, request: ShortlistRequest) -> list[Pick]:
     """Choose the images to label next, in order.
 
-    The strategy needs predictions: `pool.controls`, or `pool.ask`, which is then called for the
-    rows that the strategy looks at only.
+    The strategy needs predictions: `pool.probabilities`, or `pool.predict`, which is called for the
+    rows that the strategy chooses from, no others.
 
     Random picks are drawn uniformly from the whole pool, each with its probability, and stand at
     even distances among the others, the first of them anywhere in its stretch: an unbiased audit,
@@ -76,10 +76,10 @@ def shortlist(pool: Pool, request: ShortlistRequest) -> list[Pick]:
     strategy's. Near-duplicates of a listed or chosen image come only after all others. Rows that
     hold NaN or infinity are never chosen. Raises UnknownNameError.
     """
-    if not pool.controls and pool.ask is None:
-        raise ValueError("Choosing needs probabilities, or heads to ask for them.")
+    if not pool.probabilities and pool.predict is None:
+        raise ValueError("Choosing needs probabilities, or heads to predict them.")
     usable = finite_rows(pool.x)
-    for p in pool.controls:
+    for p in pool.probabilities:
         usable = usable[np.isfinite(p[usable]).all(axis=1)]
     listed = np.intersect1d(usable, np.array(request.listed, np.intp))
     free = np.setdiff1d(usable, listed)
@@ -87,7 +87,7 @@ def shortlist(pool: Pool, request: ShortlistRequest) -> list[Pick]:
     wanted = _random_picks(request.random_share, size, pool.seed)
     waiting = _waiting_draws(request.drawn_before, free)
     more = wanted - len(waiting)
-    drawn = waiting[:wanted] + _drawn(pool.x, free, more, _rows(waiting), pool.seed)
+    drawn = waiting[:wanted] + _draw(pool.x, free, more, _rows(waiting), pool.seed)
     taken = np.union1d(_rows(drawn), listed)
     left = np.setdiff1d(free, _rows(waiting[wanted:]))
     rows = np.union1d(_part(left, pool.seed), taken)
@@ -96,7 +96,7 @@ def shortlist(pool: Pool, request: ShortlistRequest) -> list[Pick]:
     chosen = rows_by(name, part, size - len(drawn), np.searchsorted(rows, taken))
     picks = [Pick(int(rows[row]), name, None) for row in chosen]
     drawn += waiting[wanted:][: size - len(picks) - len(drawn)]
-    return _interspersed(picks, drawn, np.random.default_rng([pool.seed, 5]).random())
+    return _interleave(picks, drawn, np.random.default_rng([pool.seed, 5]).random())
 
 
 def _random_picks(share: float, size: int, seed: int) -> int:
@@ -115,23 +115,23 @@ def _waiting_draws(drawn_before: Mapping[int, float | None], free: Indices) -> l
 
 
 def _part_of(pool: Pool, rows: Indices) -> Pool:
-    """The rows that a strategy looks at, with their predictions."""
+    """The rows that a strategy chooses from, with their predictions."""
     x = pool.x[rows]
-    controls = tuple(p[rows] for p in pool.controls)
-    if not controls and pool.ask is not None:
-        controls = pool.ask(x)
-    return Pool(x, controls, pool.seed, _finite(pool.labelled, x.shape[1]), pool.ask)
+    probabilities = tuple(p[rows] for p in pool.probabilities)
+    if not probabilities and pool.predict is not None:
+        probabilities = pool.predict(x)
+    return Pool(x, probabilities, pool.seed, _finite(pool.labelled, x.shape[1]), pool.predict)
 
 
-def rows_by(name: str, pool: Pool, k: int, avoid: Indices = NOTHING) -> Indices:
-    """The strategy's rows, filled up to k with what it left because it is a near-duplicate.
+def rows_by(name: str, pool: Pool, k: int, avoid: Indices = NO_ROWS) -> Indices:
+    """Choose k rows by a strategy, filled up with near-duplicates.
 
     While nothing can be predicted, a strategy that needs predictions leaves the choice to `auto`.
     """
     strategy = STRATEGIES.get(name)()
     k = min(k, len(pool.x) - len(avoid))
     if k <= 0:
-        return NOTHING
+        return NO_ROWS
     try:
         chosen = strategy.choose(pool, k, avoid)
     except NeedsPredictionsError:
@@ -143,8 +143,8 @@ def rows_by(name: str, pool: Pool, k: int, avoid: Indices = NOTHING) -> Indices:
 
 
 def finite_rows(x: Floats) -> Indices:
-    """The rows of [N, D] without NaN and infinity, looked through in blocks."""
-    parts: list[Indices] = [NOTHING]
+    """The rows of [N, D] without NaN and infinity, checked in blocks."""
+    parts: list[Indices] = [NO_ROWS]
     for start in range(0, len(x), BLOCK):
         block = x[start : start + BLOCK]
         if block.dtype == np.float16:  # all bits of the exponent are set; many times faster
@@ -162,30 +162,30 @@ def _finite(labelled: Floats, dimensions: int) -> Floats:
 
 
 def _part(rows: Indices, seed: int) -> Indices:
-    """Of more than LOOKED_AT rows, as many at random, in order."""
-    if len(rows) <= LOOKED_AT:
+    """Draw MAX_CANDIDATES of the rows if there are more, in order."""
+    if len(rows) <= MAX_CANDIDATES:
         return rows
-    return np.sort(np.random.default_rng([seed, 3]).choice(rows, LOOKED_AT, replace=False))
+    return np.sort(np.random.default_rng([seed, 3]).choice(rows, MAX_CANDIDATES, replace=False))
 
 
 def _rows(picks: Sequence[Pick]) -> Indices:
     return np.array([pick.index for pick in picks], np.intp)
 
 
-def _drawn(x: Floats, rows: Indices, count: int, avoid: Indices, seed: int) -> list[Pick]:
-    """`count` of the rows drawn uniformly from those not in `avoid`, no second near-duplicate."""
+def _draw(x: Floats, rows: Indices, count: int, avoid: Indices, seed: int) -> list[Pick]:
+    """Draw `count` rows uniformly from those not in `avoid`, without near-duplicates."""
     free = np.setdiff1d(rows, avoid)
     count = min(max(count, 0), len(free))
     # Not the strategy's own stream of random numbers: what it draws must not depend on these.
     drawn = np.random.default_rng([seed, 1]).choice(free, count, replace=False)
     sample = np.random.default_rng([seed, 4]).choice(rows, min(len(rows), 500), replace=False)
     pool = Pool(np.concatenate([x[drawn], x[avoid], x[sample]]), (), seed)
-    kept = distinct(pool, np.arange(count), count, np.arange(count, count + len(avoid)))
+    kept = without_duplicates(pool, np.arange(count), count, np.arange(count, count + len(avoid)))
     return [Pick(int(row), RANDOM, count / len(free)) for row in drawn[kept]]
 
 
-def _interspersed(chosen: list[Pick], drawn: list[Pick], offset: float) -> list[Pick]:
-    """Both lists in one, each in its order, `drawn` at even distances from `offset` (0 to 1) on."""
+def _interleave(chosen: list[Pick], drawn: list[Pick], offset: float) -> list[Pick]:
+    """Interleave both lists, each in its order, `drawn` at even distances from `offset` on."""
     total = len(chosen) + len(drawn)
     places = {int((i + offset) * total / len(drawn)) for i in range(len(drawn))} if drawn else set()
     first, second = iter(chosen), iter(drawn)

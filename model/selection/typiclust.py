@@ -1,21 +1,21 @@
-"""TypiClust: the most typical image of each cluster that has no label yet, largest clusters first.
+"""TypiClust: the most typical image of each cluster without labels, largest clusters first.
 
 Hacohen, Dekel, Weinshall: Active learning on a budget, opposite strategies suit high and low
-budgets (ICML 2022). Typical is what has near neighbours.
+budgets (ICML 2022). An image is typical if its neighbours are near.
 """
 
 import numpy as np
 
 from model.arrays import Float32s, Indices
-from model.selection.geometry import clusters, drawn_from, finished, usual_rows
+from model.selection.geometry import clusters, head_features, random_subset, top_without_duplicates
 from model.selection.registry import STRATEGIES, Pool
 
 NAME = "typiclust"
 
-SUB_POOL = 5000  # images looked at
+SUB_POOL = 5000  # candidates
 MOST_CLUSTERS = 500
 NEIGHBOURS = 20
-SMALLEST = 5  # images: a cluster of fewer is no cluster
+SMALLEST = 5  # images: smaller clusters come last
 
 
 @STRATEGIES.register(NAME)
@@ -23,28 +23,30 @@ class TypiClust:
     """The strategy `typiclust`. It needs no predictions."""
 
     def choose(self, pool: Pool, k: int, avoid: Indices) -> list[int]:
-        """The most typical of each cluster, those with the fewest labels first."""
+        """Choose the most typical image of each cluster, those with the fewest labels first."""
         rng = np.random.default_rng(pool.seed)
-        free, others = drawn_from(pool, avoid, SUB_POOL, rng)
+        free, others = random_subset(pool, avoid, SUB_POOL, rng)
         if not len(free) or k <= 0:
             return []
-        rows = usual_rows(pool, np.concatenate([pool.x[avoid], pool.x[free]]))
-        known = len(pool.labelled) + len(avoid)
-        both = np.concatenate([usual_rows(pool, pool.labelled), rows]) if known else rows
-        cluster, _ = clusters(both, min(known + k, MOST_CLUSTERS), rng)
+        rows = head_features(pool, np.concatenate([pool.x[avoid], pool.x[free]]))
+        labelled_count = len(pool.labelled) + len(avoid)
+        both = (
+            np.concatenate([head_features(pool, pool.labelled), rows]) if labelled_count else rows
+        )
+        cluster, _ = clusters(both, min(labelled_count + k, MOST_CLUSTERS), rng)
         count = int(cluster.max()) + 1
-        labels = np.bincount(cluster[:known], minlength=count)
+        labels = np.bincount(cluster[:labelled_count], minlength=count)
         sizes = np.bincount(cluster, minlength=count)
-        typical = _typicality(both[known:], cluster[known:])
-        # Within its cluster, a row waits for as many turns as there are more typical ones.
-        order = np.lexsort((-typical, cluster[known:]))
-        own = cluster[known:][order]
+        typical = _typicality(both[labelled_count:], cluster[labelled_count:])
+        # A row's turn is its rank in its cluster, plus the labels of the cluster.
+        order = np.lexsort((-typical, cluster[labelled_count:]))
+        own = cluster[labelled_count:][order]
         starts = np.searchsorted(own, own)
         turn = np.empty(len(order), np.intp)
         turn[order] = np.arange(len(order)) - starts + labels[own]
-        small = sizes[cluster[known:]] <= SMALLEST
-        ordered = free[np.lexsort((-typical, -sizes[cluster[known:]], turn, small))]
-        return finished(pool, ordered, others, k, avoid)
+        small = sizes[cluster[labelled_count:]] <= SMALLEST
+        ordered = free[np.lexsort((-typical, -sizes[cluster[labelled_count:]], turn, small))]
+        return top_without_duplicates(pool, ordered, others, k, avoid)
 
 
 def _typicality(rows: Float32s, cluster: Indices) -> Float32s:

@@ -104,10 +104,10 @@ def pool_of(
     """
     tasks, x = _one_image_each(tasks, x, heads[0] if heads else None)
 
-    def ask(rows: Floats) -> tuple[Floats, ...]:
+    def predict(rows: Floats) -> tuple[Floats, ...]:
         return tuple(head.spread(rows) for head in heads)
 
-    images = Pool(x, (), seed, ask=ask if heads else None)
+    images = Pool(x, (), seed, predict=predict if heads else None)
     return TaskPool(
         tasks, images if labelled is None else replace(images, labelled=labelled), share
     )

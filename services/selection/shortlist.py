@@ -45,7 +45,7 @@ def choose(pool: TaskPool, request: ShortlistRequest) -> list[Choice]:
     """
     if not pool.tasks:
         return []
-    choosing = shortlist if pool.images.ask is not None else cold_start
+    choosing = shortlist if pool.images.predict is not None else cold_start
     return [
         Choice(
             pool.tasks[pick.index],

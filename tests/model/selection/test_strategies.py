@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from model.heads import FitData, Head, fit
 from model.selection import ShortlistRequest, finite_rows, rows_by, shortlist
 from model.selection.auto import scheduled
-from model.selection.balanced import rarity
-from model.selection.geometry import near_duplicate
+from model.selection.class_balance import rarity
+from model.selection.geometry import duplicate_threshold
 from model.selection.registry import STRATEGIES, Pool
 from model.statistics.calibration import softmax
 from tests.support.shortlists import cold_start
@@ -57,7 +57,7 @@ def test_every_strategy_fills_a_batch_without_asking_twice(name: str) -> None:
 def test_every_strategy_takes_all_of_a_pool_smaller_than_the_batch(name: str, count: int) -> None:
     x, label = blobs([4, 4])
     pool = learned(x, label, [0, 1, 4, 5])
-    small = Pool(pool.x[:count], (pool.controls[0][:count],), 0, pool.labelled, pool.ask)
+    small = Pool(pool.x[:count], (pool.probabilities[0][:count],), 0, pool.labelled, pool.predict)
 
     assert sorted(rows_by(name, small, 10)) == list(range(count))
 
@@ -115,7 +115,7 @@ def test_doubt_of_several_controls_is_the_mean_of_what_is_unusual_in_each() -> N
     x = np.zeros((4, 2), np.float32)
     first = np.array([[0.5, 0.5], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]])
     second = np.array([[0.99, 0.01], [0.99, 0.01], [0.97, 0.03], [0.99, 0.01]])
-    alone, both = Pool(x, (first,), 0).doubt, Pool(x, (first, second), 0).doubt
+    alone, both = Pool(x, (first,), 0).uncertainty, Pool(x, (first, second), 0).uncertainty
 
     assert alone[0] == 1.0
     assert alone[2] == alone[3]
@@ -165,13 +165,13 @@ def test_auto_covers_the_pool_until_something_can_be_predicted() -> None:
 def test_a_shortlist_says_which_strategy_auto_stood_for() -> None:
     x, label = blobs([50, 50])
     pool = learned(x, label, [0, 1, 50, 51])
-    picks = shortlist(replace(pool, controls=()), ShortlistRequest(20))
+    picks = shortlist(replace(pool, probabilities=()), ShortlistRequest(20))
     others = shortlist(pool, ShortlistRequest(20, "margin"))
 
     assert {pick.strategy for pick in picks} == {"herding", "random"}
     assert {pick.strategy for pick in others} == {"margin", "random"}
     assert {pick.strategy for pick in cold_start(x, 5, seed=0)} == {"kmeans"}
-    with pytest.raises(ValueError, match="heads to ask"):
+    with pytest.raises(ValueError, match="heads to predict"):
         shortlist(Pool(x, (), 0), ShortlistRequest(5))
 
 
@@ -190,8 +190,8 @@ def test_features_that_saw_the_labels_do_not_make_a_class_one_image() -> None:
     units = tuned / np.linalg.norm(tuned, axis=1, keepdims=True)
 
     assert (units[:50] @ units[:50].T).min() > 0.995
-    assert near_duplicate(tuned) > 0.999
-    assert near_duplicate(x) == 0.995
+    assert duplicate_threshold(tuned) > 0.999
+    assert duplicate_threshold(x) == 0.995
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
