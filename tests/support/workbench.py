@@ -112,6 +112,6 @@ def use_small_backbone(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Non
     """Have the project on the backbone `small:a`, which PyTorch runs."""
     monkeypatch.setenv("APPRENTICE_BACKBONE", "small:a")
     monkeypatch.setenv("APPRENTICE_PRECISION", "float32")
-    monkeypatch.setattr("model.embedding.embedder._on_openvino", lambda *_: None)
+    monkeypatch.setattr("model.embedding.embedder._open_openvino", lambda *_: None)
     bench.store.settings.backbone = "small:a"
     bench.store.settings.precision = "float32"

@@ -13,12 +13,12 @@ from tests.support.image_server import jpeg
 @pytest.fixture(autouse=True)
 def on_torch(monkeypatch):
     """OpenVINO's exporter runs in a process that doesn't know the small family."""
-    openvino = embedder._on_openvino
+    openvino = embedder._open_openvino
 
     def choose(spec, *rest):
         return None if spec.name.startswith("small:") else openvino(spec, *rest)
 
-    monkeypatch.setattr(embedder, "_on_openvino", choose)
+    monkeypatch.setattr(embedder, "_open_openvino", choose)
 
 
 def embed(client, uri, backbone=None):
