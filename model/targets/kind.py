@@ -7,6 +7,7 @@ a target is of: everything goes by `kind_of(schema)`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
@@ -221,6 +222,7 @@ class TargetKind(
 TARGETS: Registry[Callable[[], TargetKind[Any, Any]]] = Registry("kind of target", "model.targets")
 
 
+@cache
 def get_kind(name: str) -> TargetKind[Any, Any]:
     """The kind that a file registers under a name. UnknownNameError when none does."""
     return TARGETS.get(name)()
