@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.arrays import Bools, Ints
 from model.heads import labels, number
+from model.heads.fitting.threads import one_thread
 from model.heads.linear import LinearHead
 from model.heads.number import NumberHead
 from model.heads.registry import HEADS, FitData, Head
@@ -68,7 +69,7 @@ def _fit_each(
 ) -> dict[str, Head]:
     # One thread: the sums then don't depend on how many cores there are, and on a busy machine
     # several threads that wait for each other are slower than one.
-    with _one_thread():
+    with one_thread():
         return {
             kind: HEADS.get(kind)().fit(replace(data, settings_of=settings_of.get(kind)))
             for kind in kinds
@@ -85,7 +86,7 @@ def fit_labels(data: FitData) -> Head:
     y = np.asarray(data.y, np.float32)
     usable = np.asarray(np.isfinite(data.x).all(axis=1) & np.isfinite(y).any(axis=1), np.bool_)
     _require_rows(usable)
-    with _one_thread():
+    with one_thread():
         return labels.fit_labels(replace(data.part(usable), y=y[usable]))
 
 
@@ -99,7 +100,7 @@ def fit_number(data: FitData) -> NumberHead:
     y = np.asarray(data.y, np.float64)
     usable: Bools = np.isfinite(data.x).all(axis=1) & np.isfinite(y)
     _require_rows(usable)
-    with _one_thread():
+    with one_thread():
         return number.fit_number(replace(data.part(usable), y=y[usable]))
 
 
@@ -115,9 +116,3 @@ def head_from_arrays(
 def _require_rows(usable: Bools) -> None:
     if not usable.any():
         raise ValueError("A head needs at least one label with a finite embedding.")
-
-
-def _one_thread() -> Any:
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, "blas")

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
-PACKAGES = ("model", "studio")
+PACKAGES = ("model", "studio", "services", "store")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, code in blocks():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(code)
+    shutil.copy(ROOT / "tests/docs/new_kind.py", folder / "tests/test_new_kind.py")
     return folder
 
 
@@ -43,7 +44,7 @@ def test_each_example_is_one_file_of_ours_and_its_test() -> None:
     paths = [path for path, _ in blocks()]
     assert text.count("```python") == len(paths)
     ours = [path for path in paths if path.startswith(PACKAGES)]
-    assert len(ours) == 4
+    assert len(ours) == 6
     assert [path for path in paths if path.startswith("tests/")] == [
         f"tests/{Path(path).parts[0]}/test_{Path(path).name}" for path in ours
     ]
@@ -52,11 +53,11 @@ def test_each_example_is_one_file_of_ours_and_its_test() -> None:
 
 @pytest.mark.slow
 def test_the_examples_work(copy: Path) -> None:
-    where = "import model, studio; print(model.__file__, studio.__file__)"
+    where = "import model, services, store, studio as s; print(model, services, store, s)"
     found = subprocess.run(
         [sys.executable, "-c", where], cwd=copy, capture_output=True, text=True, check=True
     )
-    assert found.stdout.count(str(copy)) == 2, "the copy is what is imported"
+    assert found.stdout.count(str(copy)) == len(PACKAGES), "the copy is what is imported"
     run(copy, "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", "-W", "error", "tests")
 
 
