@@ -33,6 +33,11 @@ def test_a_folder_has_few_modules() -> None:
     assert large == {}
 
 
+def test_a_module_is_short() -> None:
+    lengths = {name_of(file): len(file.read_text().splitlines()) for file in source_files()}
+    assert {name: lines for name, lines in lengths.items() if lines > LINES_MOST} == {}
+
+
 def test_packages_hold_no_code() -> None:
     coded = [
         name_of(file)

@@ -4,7 +4,7 @@ import sys
 
 import tests.support.small_backbones  # noqa: F401
 from backend import logs
-from worker.queues.forking_worker import run_worker
+from worker.queues.worker_loop import run_worker
 
 if __name__ == "__main__":
     logs.configure("info")

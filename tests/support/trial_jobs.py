@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 
 from worker.queues.cancellation_mark import set_mark
-from worker.queues.forking_worker import run_worker
 from worker.queues.job_types import JobKind, register_kind
+from worker.queues.worker_loop import run_worker
 
 QUEUE = "learn"
 FOLDER = "TRIAL_FOLDER"

@@ -8,13 +8,10 @@ within `HEARTBEAT_TTL_SECONDS` that it has died.
 
 import contextlib
 import faulthandler
-import gc
-import logging
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from types import FrameType
 from typing import Any, cast
 
@@ -27,20 +24,16 @@ from rq.queue import Queue
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from worker.queues.broker import redis_from_url
 from worker.queues.cancellation_mark import clear_mark, is_marked
-from worker.queues.enqueue import JOB_PREFIX, QUEUES
+from worker.queues.enqueue import JOB_PREFIX
 from worker.queues.heartbeat_worker import HeartbeatWorker
-from worker.queues.job_types import kinds_of_queue
 from worker.queues.worker_registry import claims_key
-from worker.supervision.parent_death import ParentDeathGuard, require_main_thread
+from worker.supervision.parent_death import ParentDeathGuard
 
-OVERTIME_SECONDS = 5  # from the exception that ends a job in time to the end of its process
 FIRST_WAIT_SECONDS = 0.1  # for a broker that is away; doubled each time
 LONGEST_WAIT_SECONDS = 5.0
-HEALTHY_SECONDS = 30.0  # a run of that length makes the next wait the first again
+OVERTIME_SECONDS = 5  # from the exception that ends a job in time to the end of its process
 
-RQ_LOGGERS = ("rq.worker", "rq.job", "rq.queue", "rq.registry", "rq.scripts")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # Put claimed jobs that were not started back to the front of the queue.
@@ -57,59 +50,8 @@ redis.call('DEL', KEYS[1])
 log = structlog.get_logger(__name__)
 
 
-def run_worker(
-    queue: str,
-    redis_url: str,
-    *,
-    preload: Callable[[], None] | None = None,
-    after_fork: Callable[[], None] | None = None,
-    burst: bool = False,
-) -> None:
-    """Serve one queue until SIGTERM or SIGINT; a running job is finished first.
-
-    A second signal, more than a second later, kills that job too.
-
-    Args:
-        queue: one of `QUEUES`.
-        redis_url: the broker; it may be away, also at the start.
-        preload: run once, in the parent, instead of `import_jobs`. It must start no thread and
-            must not touch CUDA or OpenVINO: neither survives a fork.
-        after_fork: run in each job's process before the job: drops what must not be shared.
-        burst: return when the queue is empty.
-    """
-    if queue not in QUEUES:
-        raise ValueError(f"no queue is called {queue!r}; there are {', '.join(QUEUES)}")
-    require_main_thread()
-    for name in RQ_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    (preload or partial(import_jobs, queue))()
-    gc.freeze()  # a collection in a fork would copy the parent's pages
-    worker = ForkingWorker(queue, redis_from_url(redis_url), after_fork)
-    worker.install_signal_handlers()
-    wait = FIRST_WAIT_SECONDS
-    while True:
-        began = time.monotonic()
-        try:
-            worker.work(burst=burst)
-        except redis.RedisError as error:
-            log.warning("worker.broker_away", queue=queue, error=str(error), retry_in=wait)
-        if burst or worker.stop_requested:
-            return
-        if time.monotonic() - began > HEALTHY_SECONDS:
-            wait = FIRST_WAIT_SECONDS
-        with contextlib.suppress(StopRequested):
-            worker.pause(wait)
-        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
-
-
-def import_jobs(queue: str) -> None:
-    """Import the modules of a queue's jobs."""
-    for kind in kinds_of_queue(queue):
-        kind.load()
-
-
 class ForkingWorker(HeartbeatWorker):
-    """A worker of one queue; see `run_worker`."""
+    """A worker of one queue; see `worker_loop.run_worker`."""
 
     def __init__(
         self,

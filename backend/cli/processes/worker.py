@@ -15,7 +15,7 @@ def worker(queue: WorkKind) -> None:
     """Start one background worker alone."""
     from backend import logs
     from worker.queues.broker import broker_url
-    from worker.queues.forking_worker import run_worker
+    from worker.queues.worker_loop import run_worker
     from worker.supervision.cpu_priority import lower_cpu_priority
 
     settings = load_settings()

@@ -9,8 +9,8 @@ from tests.support.workshop import PATIENCE_SECONDS, Workshop, eventually
 from worker.queues.broker import Broker
 from worker.queues.dead_workers import remove_dead_workers
 from worker.queues.enqueue import enqueue, open_queue
-from worker.queues.forking_worker import run_worker
 from worker.queues.job_state import JobState, job_state
+from worker.queues.worker_loop import run_worker
 from worker.queues.worker_registry import claims_key, live_workers, parse_worker_name, worker_name
 from worker.supervision.process_identity import ProcessIdentity, start_time
 
