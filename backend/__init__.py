@@ -1,1 +1,1 @@
-"""The web process: Label Studio's protocol, the pages, the sweeper, the command line."""
+"""The web process (Label Studio's protocol, JSON API, pages, scheduler) and the command line."""

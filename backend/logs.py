@@ -1,4 +1,4 @@
-"""Logs: one line an event, with structured fields. JSON for machines, key and value for people."""
+"""Structured logs, one line per event: JSON, or key=value in a terminal."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ QUIET = ("httpx", "httpcore", "uvicorn.access", "alembic.runtime.plugins")
 
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor: what a field called like a secret holds is not shown."""
+    """A structlog processor that masks the values of secret fields."""
     for key in SECRET_KEYS.intersection(event):
         event[key] = "***"
     return event

@@ -21,7 +21,7 @@ def run(options: Options) -> Outcome:
     requests = options.count(20_000, 1_000)
     with demo(options.count(400, 100)) as session:
         session.label(LABELS)
-        session.settle(LABELS)
+        session.wait_until_learned(LABELS)
         wait(lambda: at_rest(session), "nothing is under way")
         time.sleep(5)
         idle = {_name(process): round(pss(process), 1) for process in ours(session)}

@@ -17,7 +17,7 @@ def run(options: Options) -> Outcome:
     count = options.count(1000, 100)
     with demo(count) as session:
         session.label(LABELS)
-        session.settle(LABELS)
+        session.wait_until_learned(LABELS)
         wait(lambda: at_rest(session), "all images are embedded", 300)
         bodies = Bodies(session, session.project.ls_id)
         tasks = list(bodies.tasks.values())

@@ -18,7 +18,7 @@ def run(options: Options) -> Outcome:
     rounds = options.count(3, 1)
     with demo(options.count(400, 60)) as session:
         session.label(LABELS)
-        session.settle(LABELS)
+        session.wait_until_learned(LABELS)
         gentle = [_start(session, kill=False) for _ in range(rounds)]
         ready, going, lost = [], [], []
         for _ in range(rounds):

@@ -28,7 +28,7 @@ def run(options: Options) -> Outcome:
     # The fine-tuning is asked for; one that began by itself would spoil the quiet part.
     with demo(options.count(300, 200), {"APPRENTICE_FINETUNE": "manual"}) as session:
         session.label(LABELS)
-        session.settle(LABELS)
+        session.wait_until_learned(LABELS)
         wait(lambda: at_rest(session), "all images are embedded", 300)
         idle = _ask(session, seconds)
         project = session.project.id

@@ -27,7 +27,7 @@ class GoalChange(Body):
 
 @router.get("/advice")
 async def advice(app_state: AppStateDep, project: ProjectInPath) -> AdviceStatus:
-    """What the last learning found out about choosing, and what is advised."""
+    """The last learning's findings, and the advice."""
     return await app_state.read(lambda db: advice_status(db, project))
 
 
@@ -48,5 +48,5 @@ async def goal(app_state: AppStateDep, project: ProjectInPath, body: GoalChange)
 
 @router.get("/accepted")
 async def accepted(app_state: AppStateDep, project: ProjectInPath) -> list[Acceptance]:
-    """Suggestions that are taken without a person looking at each, and how far they are."""
+    """The suggestions that are accepted automatically, and their states."""
     return await app_state.read(lambda db: list_acceptances(db, project.id))

@@ -11,7 +11,7 @@ router = APIRouter()
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(app_state: AppStateDep) -> Response:
-    """For Prometheus."""
+    """All metrics in Prometheus' text format."""
     return Response(
         app_state.metrics.expose(await app_state.system_status()),
         headers={"Content-Type": CONTENT_TYPE_LATEST},

@@ -66,7 +66,7 @@ async def status(app_state: AppStateDep) -> SystemResponse:
 
 @router.get("/api/v1/projects")
 async def projects(app_state: AppStateDep) -> list[ProjectSummary]:
-    """The projects that we learn for."""
+    """The connected projects."""
     listed = await app_state.read(list_projects)
     return [ProjectSummary(p.id, p.connection_id, p.ls_id, p.title) for p in listed]
 
@@ -80,13 +80,13 @@ async def project(app_state: AppStateDep, project: ProjectInPath) -> Status:
 
 @router.get("/api/v1/projects/{project_id}/jobs")
 async def jobs(app_state: AppStateDep, project: ProjectInPath) -> list[JobStatus]:
-    """The project's jobs that are under way, with their progress."""
+    """The project's running and queued jobs, with their progress."""
     return list((await _status(app_state, project)).jobs)
 
 
 @router.get("/api/v1/projects/{project_id}/versions")
 async def versions(app_state: AppStateDep, project: ProjectInPath) -> list[VersionRecord]:
-    """The project's versions, the newest first, and what became of them."""
+    """The project's versions, the newest first."""
     return await app_state.read(lambda db: version_records(db, project.id))
 
 
@@ -120,7 +120,7 @@ async def annotators(app_state: AppStateDep, project: ProjectInPath) -> list[Rat
 
 @router.get("/api/v1/projects/{project_id}/labels/suspicious")
 async def suspicious(app_state: AppStateDep, project: ProjectInPath) -> list[SuspiciousLabel]:
-    """Labels that are probably wrong, the worst first, less what was labelled again since."""
+    """Labels that are probably wrong, the worst first, without those corrected since."""
     review = await _review(app_state, project)
     return list(review.suspicious)
 

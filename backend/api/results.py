@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/v1/projects/{project_id}")
 
 @router.get("/ledger")
 async def ledger(app_state: AppStateDep, project: ProjectInPath) -> Ledger:
-    """What became of suggestions, what time they save, and how they sway people."""
+    """The outcomes of suggestions, the time they save, and their influence on annotators."""
 
     def read() -> Ledger:
         with app_state.store.database.read() as db:

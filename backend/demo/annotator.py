@@ -1,4 +1,4 @@
-"""A scripted annotator: labels what Label Studio hands out with the truth, as a person would."""
+"""A scripted annotator that labels the tasks of Label Studio with the ground truth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PERSON_SECONDS = 12.0  # of work on one image; how many tasks are chosen at a ti
 
 @dataclass(frozen=True)
 class Labelled:
-    """One task that was labelled, and what the annotator had been shown."""
+    """A labelled task, and the suggestion that was shown with it."""
 
     task: int
     label: str
@@ -25,7 +25,7 @@ class Labelled:
 
 
 class Annotator:
-    """One annotator at work in the label stream of one project."""
+    """Labels tasks in a project's label stream."""
 
     def __init__(self, studio: StudioClient, project: int, truth: Mapping[str, str]) -> None:
         """Args: truth: {name of the uploaded file: class}."""
@@ -56,7 +56,7 @@ class Annotator:
 
 
 def true_name(uri: str) -> str:
-    """The name under which the image of that URI was uploaded."""
+    """The name of an image's uploaded file, by its URI."""
     # Label Studio puts eight random characters and a hyphen before it.
     return PurePosixPath(uri).name.partition("-")[2]
 

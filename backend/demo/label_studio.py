@@ -1,4 +1,4 @@
-"""Run the real Label Studio, for the demo and for the tests: headless, and asking nobody anything.
+"""Runs a real Label Studio server without a browser or prompts, for the demo and the tests.
 
 It listens on the loopback address only, with both switches off that would forbid it to call a
 backend there, and with its telemetry off. It dies with the process that started it.
@@ -49,7 +49,7 @@ class LabelStudioError(Exception):
 
 
 class LabelStudioServer:
-    """A Label Studio of our own; a context manager that starts and stops it.
+    """A Label Studio server of our own; a context manager that starts and stops it.
 
     Args:
         data_dir: its database, uploads, log and login; made when it is not there.
@@ -76,7 +76,7 @@ class LabelStudioServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._parent_death: ParentDeathGuard | None = None
         self.port = port or _free_port()
-        self._login = self._remembered() or {
+        self._login = self._saved_login() or {
             "email": email,
             "password": password or secrets.token_urlsafe(9),
         }
@@ -103,12 +103,12 @@ class LabelStudioServer:
 
     @property
     def log(self) -> Path:
-        """Where the server writes what it does."""
+        """The server's log file."""
         return self._folder / "server.log"
 
     @property
     def running(self) -> bool:
-        """Whether its process lives."""
+        """Whether the server's process is running."""
         return self._process is not None and self._process.poll() is None
 
     def client(self, timeout: float = 60.0) -> StudioClient:
@@ -125,7 +125,7 @@ class LabelStudioServer:
             )
         require_main_thread()
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._remember()
+        self._save_login()
         self._parent_death = ParentDeathGuard()
         command = self._parent_death.command(
             [
@@ -148,7 +148,7 @@ class LabelStudioServer:
             self._wait_until_healthy()
             if "token" not in self._login:
                 self._login["token"] = make_token(self.url, self.email, self.password)
-                self._remember()
+                self._save_login()
         except BaseException:
             self.stop()
             raise
@@ -167,7 +167,7 @@ class LabelStudioServer:
             self._parent_death = None
 
     def add_user(self, email: str, password: str) -> str:
-        """Make another annotator; return their Personal Access Token."""
+        """Create another annotator, and return their Personal Access Token."""
         sign_up(self.url, email, password)
         return make_token(self.url, email, password)
 
@@ -206,15 +206,15 @@ class LabelStudioServer:
             time.sleep(POLL_SECONDS)
         raise LabelStudioError(f"Label Studio ended at its start; see {self.log}")
 
-    def _remembered(self) -> dict[str, str] | None:
+    def _saved_login(self) -> dict[str, str] | None:
         try:
             login: dict[str, str] = json.loads((self._folder / "login.json").read_text())
         except FileNotFoundError:
             return None
         return login
 
-    def _remember(self) -> None:
-        """Keep the login for the next start, readable by this user only; whole or not at all."""
+    def _save_login(self) -> None:
+        """Save the login for the next start, atomically and readable by this user only."""
         file = self._folder / "login.json"
         new = file.with_suffix(".new")
         new.unlink(missing_ok=True)
@@ -237,7 +237,7 @@ def create_image_project(
 
 
 def uploaded_tasks(client: StudioClient, project: int) -> dict[str, int]:
-    """The task of each uploaded file, by the file's name before Label Studio prefixed it."""
+    """The task of each uploaded file, by the file's original name."""
     tasks: dict[str, int] = {}
     for task in client.tasks(project):
         for value in task.data.values():

@@ -1,4 +1,4 @@
-"""`apprentice up` as the demo's child, with settings of its own, and what such children need."""
+"""Runs `apprentice up` as a child process of the demo, with settings of its own."""
 
 import contextlib
 import os
@@ -24,11 +24,11 @@ OWN = frozenset(
 
 
 class ApprenticeProcess:
-    """Apprentice with all its processes. It dies with us.
+    """Apprentice with all its processes, which end when this process ends.
 
     Args:
         home: its home folder.
-        log: the file to which it writes what it says.
+        log: the file for its output.
         more: more environment variables.
     """
 
@@ -58,7 +58,7 @@ class ApprenticeProcess:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables of it, and of commands that shall find it."""
+        """The environment variables of the process, and of commands that use it."""
         rest = {name: value for name, value in os.environ.items() if name not in OWN}
         return rest | {
             "APPRENTICE_HOME": str(self.settings.home),
@@ -67,7 +67,7 @@ class ApprenticeProcess:
         }
 
     def start(self) -> None:
-        """Start it; it is not ready yet. From the main thread."""
+        """Start the process, without waiting until it is ready; from the main thread."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._parent_death = ParentDeathGuard()
         with self.log.open("ab") as log:
@@ -82,7 +82,7 @@ class ApprenticeProcess:
             )
 
     def stop(self) -> None:
-        """Stop it, if it runs."""
+        """Stop the process, if it runs."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The whole demo as one object: Label Studio, a sample project, Apprentice, and an annotator.
+"""The demo: Label Studio, a sample project, Apprentice and a scripted annotator.
 
 `apprentice demo` shows it to people, the end-to-end test asserts on it.
 """
@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from backend.demo.accuracy import RestAccuracy, rest_accuracy
 from backend.demo.annotator import Annotator, Labelled
 from backend.demo.dataset import LABEL_CONFIG, load_samples
 from backend.demo.label_studio import LabelStudioServer, create_image_project
-from backend.demo.measuring import RestAccuracy, rest_accuracy
 from backend.demo.process import ApprenticeProcess, free_port, tail
 from backend.doctor.readiness import not_ready
 from services.connections.connect import connect
@@ -27,16 +27,16 @@ TITLE = "Textile defects"
 IMAGES = 400
 READY_SECONDS = 300.0  # for Apprentice; its first start exports the backbone
 FIRST_ORDER_SECONDS = 180.0  # until the first tasks are chosen
-SETTLE_SECONDS = 60.0  # until the last labels are learned from
+LEARN_SECONDS = 60.0  # until the last labels are learned from
 POLL_SECONDS = 0.2
 
 
 class DemoError(Exception):
-    """The demo doesn't work; the message says what and where to look."""
+    """The demo failed; the message says what to look at."""
 
 
 class DemoSession:
-    """A demo that runs; a context manager that starts and stops it, from the main thread.
+    """Runs the demo; a context manager that starts and stops it, from the main thread.
 
     Args:
         home: everything is kept here, and used again by the next demo.
@@ -110,7 +110,7 @@ class DemoSession:
         self.label_studio.stop()
 
     def stop_apprentice(self) -> None:
-        """Stop Apprentice alone, in good order."""
+        """Stop Apprentice alone, by SIGTERM."""
         self._apprentice.stop()
 
     def restart_apprentice(self) -> None:
@@ -144,7 +144,7 @@ class DemoSession:
 
     @property
     def project(self) -> Project:
-        """The project as it stands in the store."""
+        """The project, read from the store."""
         with self.store.database.read() as db:
             project = get_project(db, self._project_id)
         assert project is not None, "it was connected"
@@ -185,8 +185,8 @@ class DemoSession:
             time.sleep(max(began + pace - time.monotonic(), 0.0))
         return done
 
-    def settle(self, labels: int) -> None:
-        """Wait until that many labels are learned from and what came of it is decided.
+    def wait_until_learned(self, labels: int) -> None:
+        """Wait until a version of that many labels is published or refused.
 
         Raises:
             DemoError: it took too long.
@@ -197,10 +197,10 @@ class DemoSession:
                 newest = newest_version(db, self._project_id)
             return newest is not None and newest.labels >= labels and newest.status != "candidate"
 
-        self._wait(SETTLE_SECONDS, f"{labels} labels are learned from", learned)
+        self._wait(LEARN_SECONDS, f"{labels} labels are learned from", learned)
 
     def accuracy(self) -> RestAccuracy | None:
-        """How good the served suggestions are on the images that are not labelled."""
+        """The accuracy of served suggestions on unlabelled images."""
         return rest_accuracy(self.store, self.project, self.truth)
 
     def check(self) -> None:
@@ -213,7 +213,7 @@ class DemoSession:
 
     @property
     def label_studio_started(self) -> bool:
-        """Whether it has ever answered."""
+        """Whether Label Studio has answered once."""
         return hasattr(self, "studio")
 
     # Parts of the start

@@ -1,4 +1,4 @@
-"""Get a Personal Access Token as a browser would: Label Studio's API can't give the first one."""
+"""Signs in as a browser does to create a Personal Access Token, which the API alone can't."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ TIMEOUT = 60.0  # seconds; the first page after a start is slow
 
 
 class SignInError(Exception):
-    """Label Studio does not let us in, or gives no token."""
+    """Signing in failed, or no token was created."""
 
 
 def make_token(url: str, email: str, password: str) -> str:
-    """Sign in and make the user's Personal Access Token. Raises SignInError.
+    """Sign in and create the user's Personal Access Token. Raises SignInError.
 
     There is one token a user and it is shown once: when there is one already, this fails.
     """
@@ -32,7 +32,7 @@ def make_token(url: str, email: str, password: str) -> str:
 
 
 def sign_up(url: str, email: str, password: str) -> None:
-    """Make a user who belongs to the server's organisation. Raises SignInError."""
+    """Create a user of the server's organisation. Raises SignInError."""
     with _browser(url) as browser:
         form = {"email": email, "password": password, "allow_newsletters": "false"}
         answer = _post_form(browser, "/user/signup/", form)

@@ -1,11 +1,11 @@
-"""What the doctor finds, one line each."""
+"""A check of `apprentice doctor`, and its level."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a check's result."""
 
     OK = "ok"
     WARNING = "warning"  # works, but not as well as it could, or can't be known
@@ -14,7 +14,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the doctor's."""
+    """The result of a check."""
 
     name: str
     level: Level
@@ -23,15 +23,15 @@ class Check:
 
 
 def ok(name: str, message: str) -> Check:
-    """All is well."""
+    """A check that passed."""
     return Check(name, Level.OK, message)
 
 
 def warning(name: str, message: str, advice: str = "") -> Check:
-    """It works, but."""
+    """A check that found a weakness."""
     return Check(name, Level.WARNING, message, advice)
 
 
 def broken(name: str, message: str, advice: str) -> Check:
-    """It doesn't work."""
+    """A check that failed."""
     return Check(name, Level.BROKEN, message, advice)

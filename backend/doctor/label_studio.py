@@ -1,4 +1,4 @@
-"""The doctor's look at one Label Studio: its token, its switches, and what it knows of us."""
+"""Checks of a Label Studio server: token, settings, and the registration of each project."""
 
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ LATE = 3  # reconcile intervals after which a reconcile is missed
 def examine_studio(
     store: Store, connection: StudioConnection, projects: list[Project]
 ) -> Iterator[Check]:
-    """Everything about the connection and its projects that are not gone."""
+    """Check the connection and its connected projects."""
     name = f"label studio {connection.id}"
     try:
         studio = StudioClient(connection.url, connection.token)
@@ -62,7 +62,7 @@ def examine_studio(
 
 
 def backend_switch(studio: StudioClient, name: str, url: str) -> Check:
-    """Whether Label Studio would take our URL: it validates it for a project that can't be."""
+    """Check ML_BLOCK_LOCAL_IP: whether Label Studio accepts the backend's URL."""
     name = f"{name} ML_BLOCK_LOCAL_IP"
     refusal = studio.backend_refusal(url)
     if refusal is Refusal.PRIVATE_ADDRESS:
@@ -75,7 +75,7 @@ def backend_switch(studio: StudioClient, name: str, url: str) -> Check:
 
 
 def webhook_switch(studio: StudioClient, name: str, url: str) -> Check:
-    """The same for webhooks, which have a switch of their own."""
+    """Check SSRF_PROTECTION_ENABLED: whether Label Studio accepts our webhook's URL."""
     name = f"{name} SSRF_PROTECTION_ENABLED"
     refusal = studio.webhook_refusal(url)
     if refusal is Refusal.PRIVATE_ADDRESS:
@@ -103,7 +103,7 @@ def _guarded(
 def examine_project(
     store: Store, studio: StudioClient, connection: StudioConnection, project: Project, name: str
 ) -> Iterator[Check]:
-    """One project: what Label Studio says of our row, our webhook, and its own settings."""
+    """Check a project: our ML backend, our webhook, and the settings that suggestions need."""
     info = studio.get_project(project.ls_id)
     url = backend_url(store.settings.url, connection.id)
     registration = Registration(studio, connection, project, store.settings, url, lambda line: None)
@@ -204,12 +204,14 @@ def _reconciled(store: Store, name: str, project: Project) -> Check:
         return warning(name, "has not happened yet", "wait a moment; are the workers alive?")
     age = time.time() - project.reconciled_at
     if age > LATE * store.settings.reconcile_seconds + 60:
-        return broken(name, f"last one {age:.0f} s ago", "are the sweeper and worker sync alive?")
+        return broken(
+            name, f"last one {age:.0f} s ago", "are the web process and worker sync alive?"
+        )
     return ok(name, f"last one {age:.0f} s ago")
 
 
 def _failing(store: Store, name: str, project: Project) -> Iterator[Check]:
-    """Work that was tried again and again in vain."""
+    """Check for work that failed repeatedly."""
     with store.database.read() as db:
         works = [get_work(db, project.id, queue) for queue in QUEUES]
     for work in works:
@@ -220,7 +222,7 @@ def _failing(store: Store, name: str, project: Project) -> Iterator[Check]:
 
 
 def orphans(studio: StudioClient, name: str, url: str, projects: list[Project]) -> Iterator[Check]:
-    """Webhooks to us of projects that are not connected: each slows an annotator for nothing."""
+    """Check for webhooks to us of projects that are not connected: they slow annotators down."""
     name = f"{name} orphan webhooks"
     connected = {project.ls_id for project in projects}
     try:

@@ -1,4 +1,4 @@
-"""The doctor: looks at everything that must work together, one line each, and says what to do."""
+"""Checks of this machine: disk, backbone, device, database, broker and processes."""
 
 import shutil
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ NO_DISK = 500_000_000
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Every check, in order, each given as soon as it is made. Changes nothing anywhere."""
+    """Run every check in order, and yield each result at once. Changes nothing."""
     yield disk(settings)
     yield backbone(settings)
     yield device(settings)
@@ -59,7 +59,7 @@ def examine(settings: Settings) -> Iterator[Check]:
 
 
 def disk(settings: Settings) -> Check:
-    """Room for the database, embeddings and models."""
+    """Check the free space for the database, embeddings and models."""
     folder = settings.home
     while not folder.exists():
         folder = folder.parent
@@ -73,7 +73,7 @@ def disk(settings: Settings) -> Check:
 
 
 def backbone(settings: Settings) -> Check:
-    """The backbone's weights are there and are the ones that we know."""
+    """Check that the backbone's weights are there, with the expected digest."""
     try:
         spec = get_backbone(settings.backbone, backbone_folder(settings))
         if find_spec("torch") is not None:
@@ -92,7 +92,7 @@ def backbone(settings: Settings) -> Check:
 
 
 def device(settings: Settings) -> Check:
-    """What the backbone will run on."""
+    """Check the device that the backbone runs on."""
     try:
         chosen = resolve_device(settings.device)
         precision = preferred_precision(chosen)
@@ -105,7 +105,7 @@ def device(settings: Settings) -> Check:
 
 
 def database(settings: Settings) -> Check:
-    """It opens, and its schema is the one that this version knows."""
+    """Check that the database opens, with this version's schema."""
     url = make_url(settings.database)
     shown = url.render_as_string(hide_password=True)
     started = "start `apprentice up` once: it creates and upgrades the database"
@@ -129,7 +129,7 @@ def database(settings: Settings) -> Check:
 
 
 def broker(settings: Settings) -> Check:
-    """Redis or Valkey answers."""
+    """Check that Redis or Valkey answers."""
     if broker_is_ready(broker_address(settings)):
         return ok("broker", "external" if settings.redis_url else "embedded Valkey")
     if settings.redis_url:
@@ -138,7 +138,7 @@ def broker(settings: Settings) -> Check:
 
 
 def workers(settings: Settings) -> Iterator[Check]:
-    """Each queue has a worker that lives."""
+    """Check that each queue has a live worker."""
     alive = living_workers(settings)
     if alive is None:
         yield broken("workers", "unknown while the broker is away", "see the broker's line")
@@ -154,7 +154,7 @@ def workers(settings: Settings) -> Iterator[Check]:
 
 
 def web(settings: Settings) -> Check:
-    """The web process answers on this machine."""
+    """Check that the web process answers on this machine."""
     url = f"http://{local_host(settings)}:{settings.port}"
     try:
         answer, _ = ask_web(settings)
@@ -169,7 +169,7 @@ def web(settings: Settings) -> Check:
 
 
 def inference(settings: Settings) -> Check:
-    """The inference process answers on its socket."""
+    """Check that the inference process answers on its socket."""
     if inference_is_ready(settings):
         return ok("inference", "answers")
     advice = "start `apprentice up` (or `inference`): until then only known images get suggestions"
@@ -177,7 +177,7 @@ def inference(settings: Settings) -> Check:
 
 
 def connections(settings: Settings) -> Iterator[Check]:
-    """Every Label Studio that we know, and its projects."""
+    """Check every connection to Label Studio, and its projects."""
     store = Store.open(settings)
     try:
         with store.database.read() as db:
@@ -207,7 +207,7 @@ def connections(settings: Settings) -> Iterator[Check]:
 
 
 def _with_default(known: list[StudioConnection], settings: Settings) -> list[StudioConnection]:
-    """As they are once `up` has taken over the settings' Label Studio."""
+    """The connections, with the default one as the settings have it."""
     if not settings.label_studio_url or settings.label_studio_api_key is None:
         return known
     secret = next((c.secret for c in known if c.id == DEFAULT), "")
@@ -217,6 +217,6 @@ def _with_default(known: list[StudioConnection], settings: Settings) -> list[Stu
 
 
 def _differs(saved: list[StudioConnection], known: list[StudioConnection]) -> bool:
-    """Whether the settings here name another default connection than the one that is saved."""
+    """Whether the settings' default connection differs from the saved one."""
     before = next((c for c in saved if c.id == DEFAULT), None)
     return before is not None and before not in known

@@ -1,4 +1,4 @@
-"""Whether the processes answer: asked by `up` while it starts, by the demo, and by the doctor.
+"""Asks the processes whether they are ready, for `up`, the demo and the doctor.
 
 Asked many times a second, so with the standard library's HTTP client: httpx reads all certificates
 for each new client.
@@ -37,17 +37,17 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def local_host(settings: Settings) -> str:
-    """Where this machine reaches the web process."""
+    """The host where this machine reaches the web process."""
     return ANY_ADDRESS.get(settings.host, settings.host)
 
 
 def broker_address(settings: Settings) -> str:
-    """Where the broker is."""
+    """The broker's URL."""
     return settings.redis_url or broker_url(settings.home)
 
 
 def ask_web(settings: Settings, path: str = "/health") -> tuple[int, bytes]:
-    """The web process's HTTP status and body. Raises one of `FAULTS`."""
+    """Send a GET request to the web process; return its status and body. Raises one of FAULTS."""
     headers = {}
     if auth := settings.basic_auth:
         pair = ":".join(auth).encode()
@@ -69,7 +69,7 @@ def _ask(
 
 
 def web_is_ready(settings: Settings) -> bool:
-    """Whether the web process answers and knows our password."""
+    """Whether the web process answers and accepts our password."""
     try:
         return ask_web(settings)[0] == http.HTTPStatus.OK
     except FAULTS:
@@ -86,7 +86,7 @@ def inference_is_ready(settings: Settings) -> bool:
 
 
 def living_workers(settings: Settings) -> list[WorkerInfo] | None:
-    """The workers that live; None when the broker doesn't answer."""
+    """The live workers; None when the broker doesn't answer."""
     client = redis_from_url(broker_address(settings), retries=0)
     try:
         return live_workers(client)
@@ -97,7 +97,7 @@ def living_workers(settings: Settings) -> list[WorkerInfo] | None:
 
 
 def not_ready(settings: Settings) -> list[str]:
-    """The names of all that doesn't answer yet."""
+    """The names of the processes that don't answer yet."""
     missing = []
     if not web_is_ready(settings):
         missing.append("web")

@@ -1,1 +1,1 @@
-"""What all HTTP routes share: authentication, bodies, threads, metrics."""
+"""Shared parts of HTTP routes: authentication, request bodies, thread pools, caches, metrics."""

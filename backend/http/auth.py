@@ -1,4 +1,4 @@
-"""Who may talk to us: basic authentication, and where we may listen without it."""
+"""Basic authentication, and the addresses where the server may listen without it."""
 
 import base64
 import binascii
@@ -18,14 +18,14 @@ WEBHOOK_PATH = re.compile(r"(/c/[^/]+)?/webhook")
 
 
 class OpenBindingError(Exception):
-    """The server would be open to everyone who can reach it."""
+    """Other machines could reach the server without a password."""
 
 
 def check_binding(settings: Settings) -> None:
     """Refuse to listen on a non-loopback address without basic authentication.
 
     Raises:
-        OpenBindingError: with what to set.
+        OpenBindingError: the message says what to set.
     """
     user, password = settings.basic_auth_user, settings.basic_auth_pass
     if bool(user) != bool(password):
@@ -49,7 +49,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Credentials:
-    """The one user and password that are accepted."""
+    """The accepted user and password."""
 
     def __init__(self, user: str, password: str) -> None:
         pair = f"{user}:{password}"
@@ -60,14 +60,14 @@ class Credentials:
 
     @classmethod
     def of(cls, settings: Settings) -> "Credentials | None":
-        """Those that the settings name, or None when everyone may come in."""
+        """The credentials of the settings; None when no password is needed."""
         user, password = settings.basic_auth_user, settings.basic_auth_pass
         if not user or password is None:
             return None
         return cls(user, password.get_secret_value())
 
     def accept(self, header: str | None) -> bool:
-        """Whether an Authorization header carries them; compared in constant time."""
+        """Whether an Authorization header has these credentials; compared in constant time."""
         scheme, _, encoded = (header or "").partition(" ")
         if scheme.lower() != "basic":
             return False

@@ -6,5 +6,5 @@ HEALTH = {"status": "UP", "model_class": "apprentice"}
 
 
 def health_response() -> JSONResponse:
-    """The answer, made from nothing that could be away."""
+    """The response of /health, which needs neither the store nor the broker."""
     return JSONResponse(HEALTH)

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: of this process as it runs, of everything else from the store."""
+"""Prometheus metrics of this process, and gauges of the state in the store."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10,
 
 
 class Metrics:
-    """The counters of one web process, in a registry of their own."""
+    """The metrics of one web process, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -43,14 +43,14 @@ class Metrics:
         )
 
     def expose(self, status: SystemStatus) -> bytes:
-        """Everything in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         stored = CollectorRegistry()
-        stored.register(_Stored(status))
+        stored.register(_StatusCollector(status))
         return generate_latest(self.registry) + generate_latest(stored)
 
 
-class _Stored(Collector):
-    """Gauges of what the store and the broker say."""
+class _StatusCollector(Collector):
+    """Collects gauges of the system's status."""
 
     def __init__(self, status: SystemStatus) -> None:
         self._status = status
@@ -103,7 +103,7 @@ class _Stored(Collector):
 
 
 class MeasuredRequests:
-    """ASGI middleware: notes how long each request took, by route."""
+    """ASGI middleware that records each request's duration by route."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app

@@ -1,1 +1,1 @@
-"""The inference process: embeds images never seen before."""
+"""The inference process, which embeds new images on request."""

@@ -1,4 +1,4 @@
-"""The inference process: warm backbones behind a unix socket, for images never seen before."""
+"""The inference process: embeds images on request, behind a unix socket."""
 
 import asyncio
 import base64
@@ -36,16 +36,16 @@ MOST_ITEMS = 256  # images in one request
 
 
 class Item(BaseModel):
-    """An image: its URI in the data of the task `task`."""
+    """An image, by its URI and the task that shows it."""
 
     task: int
     uri: Annotated[str, Field(min_length=1)]
 
 
 class EmbedRequest(BaseModel):
-    """What is asked for, of which connection, for how long the caller waits, and by what backbone.
+    """A request to embed images within `seconds`.
 
-    Without a backbone it is the default one.
+    Without a backbone, the default one embeds them.
     """
 
     connection: str
@@ -55,7 +55,7 @@ class EmbedRequest(BaseModel):
 
 
 def create_inference_app(settings: Settings) -> FastAPI:
-    """The application. It opens the backbone when it starts, which may take some seconds."""
+    """Create the application. It opens the default backbone when it starts (some seconds)."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -85,10 +85,10 @@ def create_inference_app(settings: Settings) -> FastAPI:
         }
 
     @app.post("/embed")
-    async def embed(asked: EmbedRequest) -> JSONResponse:
-        wanted = [Wanted(item.task, item.uri) for item in asked.items]
+    async def embed(request: EmbedRequest) -> JSONResponse:
+        wanted = [Wanted(item.task, item.uri) for item in request.items]
         try:
-            return JSONResponse(await _embed(app.state.services, asked, wanted))
+            return JSONResponse(await _embed(app.state.services, request, wanted))
         except OverloadedError:
             return JSONResponse(
                 {"error": "too many images are waiting"}, 503, headers={"Retry-After": "1"}
@@ -98,17 +98,17 @@ def create_inference_app(settings: Settings) -> FastAPI:
 
 
 async def _embed(
-    services: EmbeddingServices, asked: EmbedRequest, wanted: list[Wanted]
+    services: EmbeddingServices, request: EmbedRequest, wanted: list[Wanted]
 ) -> dict[str, Any]:
-    """The answer's body. A backbone that isn't there is a passing fault of every image."""
-    deadline = time.monotonic() + asked.seconds
+    """The response's body. A backbone that isn't open is a transient error of every image."""
+    deadline = time.monotonic() + request.seconds
     try:
-        service = await services.get(asked.backbone, asked.seconds)
+        service = await services.get(request.backbone, request.seconds)
     except (BackboneError, TimeoutError) as error:
         reason = str(error) or "the backbone is being opened"
         return {"space": None, "items": [_as_json(Failed(reason, False)) for _ in wanted]}
     left = max(deadline - time.monotonic(), 0.0)
-    outcomes = await service.embed(asked.connection, wanted, left)
+    outcomes = await service.embed(request.connection, wanted, left)
     return {"space": service.space, "items": [_as_json(outcome) for outcome in outcomes]}
 
 
@@ -120,8 +120,8 @@ def _as_json(outcome: Embedded | Failed) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _sole(socket: Path) -> Iterator[None]:
-    """Hold the socket's lock; what a killed predecessor left is removed."""
+def _lock_socket(socket: Path) -> Iterator[None]:
+    """Lock the socket for a `with` block, and remove the socket of a killed process."""
     private_folder(socket.parent)
     lock = os.open(socket.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -137,11 +137,11 @@ def _sole(socket: Path) -> Iterator[None]:
 
 
 def main(settings: Settings | None = None) -> None:
-    """Run the inference process until it is told to stop."""
+    """Run the inference process until SIGTERM or Ctrl-C."""
     settings = settings or Settings()
     logs.configure(settings.log_level)
     socket = socket_path(settings)
-    with _sole(socket):
+    with _lock_socket(socket):
         uvicorn.run(
             create_inference_app(settings),
             uds=str(socket),

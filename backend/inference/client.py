@@ -1,4 +1,4 @@
-"""Asking the inference process for embeddings of images that were never seen."""
+"""A client of the inference process, for embeddings of new images."""
 
 import asyncio
 import base64
@@ -46,7 +46,7 @@ class Failed:
 
 
 class _InferenceError(Exception):
-    """The inference process gave no usable answer; `again` when it may in a moment."""
+    """The inference process gave no usable answer; `again`: a retry may succeed."""
 
     def __init__(self, reason: str, *, again: bool = False) -> None:
         super().__init__(reason)
@@ -54,7 +54,7 @@ class _InferenceError(Exception):
 
 
 class InferenceClient:
-    """The inference process, as the web process sees it. Faults are answers, not exceptions."""
+    """A client of the inference process. Errors are returned as Failed, not raised."""
 
     def __init__(self, socket: Path) -> None:
         self._http = httpx.AsyncClient(
@@ -71,7 +71,7 @@ class InferenceClient:
         """One outcome for each image, in order, within about `seconds`.
 
         Args:
-            backbone: by which; None for the default one.
+            backbone: the backbone's name; None for the default one.
         """
         deadline = time.monotonic() + seconds
         outcomes: list[Embedded | Failed] = [Failed("not started in time", False)] * len(wanted)
@@ -97,9 +97,9 @@ class InferenceClient:
                 return [Failed("not ready in time", False)] * len(part)
             try:
                 return await self._ask(connection_id, part, left, backbone)
-            except _InferenceError as fault:
-                if not fault.again:
-                    return [Failed(str(fault), False)] * len(part)
+            except _InferenceError as error:
+                if not error.again:
+                    return [Failed(str(error), False)] * len(part)
             await asyncio.sleep(min(BUSY_PAUSE, left))
 
     async def _ask(
@@ -130,7 +130,7 @@ class InferenceClient:
         return outcomes
 
     async def health(self) -> dict[str, Any] | None:
-        """What it says of itself, or None when it doesn't answer."""
+        """The process's health response, or None when it doesn't answer."""
         try:
             response = await self._http.get("/health", timeout=1)
             answer = response.json()

@@ -1,7 +1,7 @@
-"""Embedding on demand: images are loaded in a few threads and embedded in micro-batches in one.
+"""Embeds images on request: a few threads load them, one embeds them in micro-batches.
 
-What is asked for is bounded, has a deadline, and is computed once however many ask for it. Small
-requests go first: somebody is waiting for that task to open.
+Requests are bounded and have a deadline; an image in several requests is computed once. Small
+requests go first: an annotator is waiting for that task to open.
 """
 
 import asyncio
@@ -41,8 +41,8 @@ class OverloadedError(Exception):
 
 
 @dataclass
-class _Loading:
-    """An image that somebody waits for, until `deadline` (monotonic)."""
+class _QueuedImage:
+    """An image in the queue, with the latest `deadline` of its requests (monotonic)."""
 
     key: Key
     deadline: float
@@ -51,7 +51,7 @@ class _Loading:
 
 @dataclass
 class _Batch:
-    """Prepared images that wait for inference."""
+    """Preprocessed images that wait for inference."""
 
     pixels: list[npt.NDArray[Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -59,17 +59,17 @@ class _Batch:
 
 
 class EmbeddingService:
-    """One warm embedder, shared by all requests. Made and used in one event loop."""
+    """One warm embedder, shared by all requests; it belongs to one event loop."""
 
     def __init__(self, embedder: Embedder, store: Store, *, pending: int = PENDING) -> None:
         self.space = embedder.key
         self._embedder = embedder
         self._store = store
         self._limit = pending
-        self._images: dict[Key, _Loading] = {}
+        self._images: dict[Key, _QueuedImage] = {}
         self._computing: dict[str, asyncio.Future[Outcome]] = {}
         self._order = itertools.count()
-        self._line: asyncio.PriorityQueue[tuple[bool, int, _Loading]] = asyncio.PriorityQueue()
+        self._queue: asyncio.PriorityQueue[tuple[bool, int, _QueuedImage]] = asyncio.PriorityQueue()
         self._ready = asyncio.Event()
         self._waiting = _Batch()
         self._loaders: LruCache[str, tuple[StudioConnection | None, ImageLoader]] = LruCache(16)
@@ -83,12 +83,12 @@ class EmbeddingService:
         return len(self._images)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the tasks that load and embed."""
         self._tasks = [asyncio.create_task(self._load_all()) for _ in range(LOADERS)]
         self._tasks.append(asyncio.create_task(self._embed_all()))
 
     async def close(self) -> None:
-        """Stop; what is waiting is not answered."""
+        """Stop; waiting requests get no answer."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -102,7 +102,7 @@ class EmbeddingService:
         """One outcome for each image, in order, after at most `seconds`.
 
         Raises:
-            OverloadedError: too much is waiting.
+            OverloadedError: too many images are waiting.
         """
         if not wanted:
             return []
@@ -123,15 +123,15 @@ class EmbeddingService:
         if known is not None:
             known.deadline = max(known.deadline, deadline)
             return known.done
-        image = _Loading(key, deadline, asyncio.get_running_loop().create_future())
+        image = _QueuedImage(key, deadline, asyncio.get_running_loop().create_future())
         self._images[key] = image
-        self._line.put_nowait((large, next(self._order), image))
+        self._queue.put_nowait((large, next(self._order), image))
         return image.done
 
     async def _load_all(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            _, _, image = await self._line.get()
+            _, _, image = await self._queue.get()
             if image.deadline < time.monotonic():
                 self._finish(image, Failed("not ready in time", permanent=False))
                 continue
@@ -151,7 +151,7 @@ class EmbeddingService:
     def _load(
         self, connection_id: str, uri: str, task: int
     ) -> tuple[str, Embedded | npt.NDArray[Any]]:
-        """The image's key with its embedding, if it is known, or else with its prepared pixels."""
+        """The image's key, with its stored embedding or else its preprocessed pixels."""
         loader = self._loader(connection_id)
         data = loader.fetch(uri, task)
         key = hashlib.sha256(data).hexdigest()
@@ -170,7 +170,7 @@ class EmbeddingService:
         self._loaders.put(connection_id, (connection, loader))
         return loader
 
-    def _hand_over(self, image: _Loading, key: str, found: Embedded | npt.NDArray[Any]) -> None:
+    def _hand_over(self, image: _QueuedImage, key: str, found: Embedded | npt.NDArray[Any]) -> None:
         if isinstance(found, Embedded):
             self._finish(image, found)
             return
@@ -184,13 +184,13 @@ class EmbeddingService:
             self._ready.set()
         computing.add_done_callback(lambda done: self._finish(image, done.result()))
 
-    def _finish(self, image: _Loading, outcome: Outcome) -> None:
+    def _finish(self, image: _QueuedImage, outcome: Outcome) -> None:
         self._images.pop(image.key, None)
         if not image.done.done():
             image.done.set_result(outcome)
 
     async def _embed_all(self) -> None:
-        """Embed what gathered while the last batch was computed; nobody waits for a full one."""
+        """Embed the images that arrived during the last batch, without waiting for a full one."""
         loop = asyncio.get_running_loop()
         while True:
             await self._ready.wait()

@@ -1,4 +1,4 @@
-"""A warm embedder for each backbone that is asked for: projects may have one of their own."""
+"""Opens an embedding service per requested backbone, and closes the least recently used."""
 
 import asyncio
 import time
@@ -15,12 +15,12 @@ from store.store import Store
 
 log = structlog.get_logger()
 
-MOST = 3  # backbones kept open; one takes about 100 MB
-AGAIN_SECONDS = 30.0  # until a backbone that couldn't be opened is tried again
+MAX_OPEN = 3  # backbones kept open; one takes about 100 MB
+RETRY_SECONDS = 30.0  # until a backbone that couldn't be opened is tried again
 
 
 class EmbeddingServices:
-    """The services by backbone, opened when first asked for. Made and used in one event loop."""
+    """Embedding services by backbone, opened on first use; they belong to one event loop."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,11 +38,11 @@ class EmbeddingServices:
 
     @property
     def spaces(self) -> list[str]:
-        """The spaces of the backbones that are open."""
+        """The embedding spaces of the open backbones."""
         return sorted(service.space for service in self._services.values())
 
     async def start(self) -> EmbeddingService:
-        """Open the default backbone, and tell the other processes its space.
+        """Open the default backbone, and store its space for the other processes.
 
         Raises:
             BackboneError: it can't be used here.
@@ -52,7 +52,7 @@ class EmbeddingServices:
         return service
 
     async def get(self, backbone: str | None, seconds: float) -> EmbeddingService:
-        """The service of that backbone (None: the default), opened within `seconds`.
+        """The service of a backbone (None: the default), opened within `seconds`.
 
         Raises:
             BackboneError: it can't be used here.
@@ -64,7 +64,7 @@ class EmbeddingServices:
             self._services.move_to_end(name)
             return known
         at, error = self._failed.get(name, (0.0, None))
-        if error is not None and time.monotonic() - at < AGAIN_SECONDS:
+        if error is not None and time.monotonic() - at < RETRY_SECONDS:
             raise error
         task = self._opening.get(name)
         if task is None:
@@ -74,7 +74,7 @@ class EmbeddingServices:
         return await asyncio.wait_for(asyncio.shield(task), seconds)
 
     async def close(self) -> None:
-        """Stop all; what is waiting is not answered."""
+        """Stop all services; waiting requests get no answer."""
         for task in self._opening.values():
             task.cancel()
         await asyncio.gather(*self._opening.values(), *self._closing, return_exceptions=True)
@@ -83,11 +83,11 @@ class EmbeddingServices:
 
     async def _open(self, name: str) -> EmbeddingService:
         async with self._turn:  # opening takes every core that it gets
-            embedder = await asyncio.to_thread(_warm, self._store, name)
+            embedder = await asyncio.to_thread(_open_warm, self._store, name)
         service = EmbeddingService(embedder, self._store)
         service.start()
         self._services[name] = service
-        self._make_room()
+        self._close_unused()
         log.info("backbone open", space=service.space)
         return service
 
@@ -100,10 +100,10 @@ class EmbeddingServices:
             log.warning("backbone not opened", reason=str(error))
             self._failed[name] = (time.monotonic(), error)
 
-    def _make_room(self) -> None:
-        """Close what was used longest ago, unless somebody waits for it."""
+    def _close_unused(self) -> None:
+        """Close the least recently used services that have no waiting requests."""
         for name in list(self._services)[:-1]:
-            if len(self._services) <= MOST:
+            if len(self._services) <= MAX_OPEN:
                 return
             if name != self._default and not self._services[name].pending:
                 task = asyncio.create_task(self._services.pop(name).close())
@@ -117,8 +117,8 @@ class EmbeddingServices:
             self._store.database.write(lambda db: EMBEDDING_SPACE.set(db, space))
 
 
-def _warm(store: Store, backbone: str) -> Embedder:
-    """The embedder, warm: the first real image mustn't pay for what is set up at first use."""
+def _open_warm(store: Store, backbone: str) -> Embedder:
+    """Open an embedder and embed a dummy image: the first real one mustn't wait for the setup."""
     embedder = open_backbone(store, backbone)
     try:
         embedder.embed([embedder.prepare(Image.new("RGB", (640, 480)))])

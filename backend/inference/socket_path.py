@@ -1,4 +1,4 @@
-"""Where the inference process listens."""
+"""The path of the inference process's socket."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ LONGEST_SOCKET_PATH = 100  # bytes; the systems' limits are 108 (Linux) and 104 
 
 
 def socket_path(settings: Settings) -> Path:
-    """Where the inference process listens; in /tmp when the home folder's path is too long."""
+    """The path of the socket; in /tmp when the home folder's path is too long."""
     beside = settings.inference_socket
     if len(os.fsencode(beside)) <= LONGEST_SOCKET_PATH:
         return beside

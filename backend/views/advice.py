@@ -1,4 +1,4 @@
-"""What is advised on choosing and stopping: as records, and in words for people."""
+"""Advice on selection and on when to stop, as records and as sentences."""
 
 from dataclasses import dataclass
 
@@ -19,8 +19,8 @@ LITTLE = 0.005  # of accuracy: a gain that is not worth 100 labels, where versio
 
 
 @dataclass(frozen=True)
-class AcceptingStatus:
-    """What is accepted without a person looking at each. `bound` is on the share of wrong ones."""
+class AutoAcceptStatus:
+    """The state of automatic acceptance; `bound` is an upper bound on the share of wrong ones."""
 
     state: str  # off, too few, failed, on
     reason: str | None
@@ -48,18 +48,18 @@ class AdviceStatus:
     agreement: tuple[Agreement, ...]
     stable: bool
     goal: Goal
-    accepting: AcceptingStatus
+    accepting: AutoAcceptStatus
     stop: bool  # whether labelling more seems not to be worth it: nothing stops by itself
     sentences: tuple[str, ...]
 
 
 def advice_status(db: Connection, project: Project) -> AdviceStatus:
-    """What is known of the project, and what is advised."""
+    """Read the last learning's findings, and derive the advice."""
     goal = get_goal(db, project.id)
     found = advice_on_served(db, project.id, project.served_version_id)
     status = _rule_status(db, project, goal)
     counts = count_acceptances(db, project.id)
-    accepting = AcceptingStatus(
+    accepting = AutoAcceptStatus(
         state=status.rule.state,
         reason=status.reason,
         threshold=status.rule.threshold,

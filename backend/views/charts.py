@@ -1,4 +1,4 @@
-"""Learning curves of strategies: what they come to, and a picture of them."""
+"""Learning curves of selection strategies: means, areas, and an SVG chart."""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Point:
 
 
 def mean_curve(curves: Sequence[Curve]) -> list[Point]:
-    """The mean of runs of one strategy, as far as all of them go; no interval of a single run.
+    """The mean curve of one strategy's runs, up to the shortest; a single run has no interval.
 
     The 95% intervals are by Student's t.
     """
@@ -54,7 +54,7 @@ def mean_curve(curves: Sequence[Curve]) -> list[Point]:
 
 
 def area(rounds: Sequence[Round]) -> float:
-    """The mean height of a curve over its labels: by trapezoids, over their width."""
+    """The mean height of a curve over its labels (trapezoidal rule, divided by the width)."""
     if len(rounds) < 2:
         return rounds[0].accuracy if rounds else math.nan
     labels = [done.labels for done in rounds]
@@ -63,7 +63,7 @@ def area(rounds: Sequence[Round]) -> float:
 
 
 def by_strategy(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
-    """The runs of each strategy, in the order that they came in."""
+    """Group the runs by strategy, in order of first appearance."""
     found: dict[str, list[Curve]] = {}
     for curve in curves:
         found.setdefault(curve.strategy, []).append(curve)
@@ -71,7 +71,7 @@ def by_strategy(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
 
 
 def picture(curves: Sequence[Curve], title: str) -> str:
-    """An SVG of the mean curves with their intervals."""
+    """Draw the mean curves with their intervals as SVG."""
     means = {name: mean_curve(runs) for name, runs in by_strategy(curves).items()}
     points = [point for mean in means.values() for point in mean]
     low = math.floor(20 * max(min(point.low for point in points), 0)) / 20
@@ -116,7 +116,7 @@ def picture(curves: Sequence[Curve], title: str) -> str:
 
 
 def _round_numbers(most: int) -> list[int]:
-    """Some six round numbers from 0 to `most`."""
+    """About six round numbers from 0 to `most`, for the axis."""
     raw = most / 6
     unit = 10 ** math.floor(math.log10(max(raw, 1)))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= raw)

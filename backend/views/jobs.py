@@ -1,4 +1,4 @@
-"""A project's work as plain records: jobs under way, what waits, and what went wrong lately."""
+"""A project's running jobs, pending work and recent errors, as records."""
 
 import time
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class WaitingStatus:
-    """Work that is wanted and not done. `error` is why the last try failed."""
+    """Pending work; `error` is why the last try failed."""
 
     kind: str
     since: float
@@ -44,7 +44,7 @@ class WaitingStatus:
 
 @dataclass(frozen=True)
 class ErrorStatus:
-    """Something that went wrong lately."""
+    """An error of the last day."""
 
     at: float
     source: str
@@ -53,7 +53,7 @@ class ErrorStatus:
 
 @dataclass(frozen=True)
 class WorkStatus:
-    """What is done for a project, and what is not done yet."""
+    """A project's running jobs, pending work and recent errors."""
 
     jobs: tuple[JobStatus, ...]  # under way
     waiting: tuple[WaitingStatus, ...]
@@ -61,7 +61,7 @@ class WorkStatus:
 
 
 def project_work(db: Connection, project_id: int) -> WorkStatus:
-    """The project's work, as the store knows it."""
+    """Read the project's work from the store."""
     jobs = [JobStatus(*_job_values(job)) for job in list_jobs(db, project_id, JOBS)]
     waiting = _waiting(db, project_id)
     under_way = tuple(job for job in jobs if job.ended_at is None)
@@ -90,10 +90,10 @@ def _errors(jobs: Sequence[JobStatus], waiting: Sequence[WaitingStatus]) -> tupl
         for job in jobs
         if job.error and job.ended_at is not None and now - job.ended_at < ERRORS_SECONDS
     ]
-    told_already = {error.message for error in errors}
+    shown = {error.message for error in errors}
     errors += [
         ErrorStatus(now, item.kind, item.error)
         for item in waiting
-        if item.error and item.error not in told_already
+        if item.error and item.error not in shown
     ]
     return tuple(sorted(errors, key=lambda error: -error.at))

@@ -1,4 +1,4 @@
-"""What is going on, as plain records: for `apprentice status`, the pages, the API, the metrics."""
+"""The state of projects and workers, for the command line, pages, API and metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from worker.queues.worker_registry import WorkerInfo, live_workers
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """A version and what became of it: candidate, served, retired or refused, and why."""
+    """A version; `status` is candidate, served, retired or refused, and `verdict` says why."""
 
     name: str
     kind: str
@@ -43,7 +43,7 @@ class VersionStatus:
 
 @dataclass(frozen=True)
 class MoveStatus:
-    """A project's way to another backbone: `embedded` of its images are there already."""
+    """A project's change to another backbone; `embedded` of its images are embedded with it."""
 
     backbone: str
     embedded: int
@@ -95,7 +95,7 @@ class ConnectionStatus:
 
 @dataclass(frozen=True)
 class SystemStatus:
-    """Everything. `broker` says whether the queue's server answers."""
+    """The state of everything; `broker` says whether the queue's server answers."""
 
     connections: tuple[ConnectionStatus, ...]
     projects: tuple[Status, ...]
@@ -132,7 +132,7 @@ def project_status(store: Store, project: Project, redis: Redis | None = None) -
 
 
 def _workers(settings: Settings, redis: Redis | None) -> list[WorkerInfo] | None:
-    """The workers that live; None when the broker doesn't answer."""
+    """The live workers; None when the broker doesn't answer."""
     client = redis or redis_from_url(settings.redis_url or broker_url(settings.home), retries=0)
     try:
         return live_workers(client)
@@ -212,7 +212,7 @@ def _version_status(version: Version) -> VersionStatus:
 
 
 def _reason(project: Project, served: Version | None, labels: int, embedded: int) -> str | None:
-    """Why there is no suggestion; what the jobs say of it comes first."""
+    """Why there is no suggestion; the reason that a job stored comes first."""
     if project.reason:
         return project.reason
     if served is not None and served.number > 0:

@@ -1,4 +1,4 @@
-"""Versions as people and programs see them, by the command line and the API."""
+"""Versions, as the command line and the API show them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from store.versions.versions import Version, list_versions
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """A version: what was learned, how good it is, what became of it and why.
+    """A version with its metrics, its status and the gate's verdict.
 
     `metrics` has `accuracy` (value, low, high, n) once labels were learned. Times are seconds since
     1970.
@@ -33,7 +33,7 @@ class VersionRecord:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person decided: this version is on its way to Label Studio.
+    """The version that a rollback or promotion publishes.
 
     While it is `held`, versions that are learned later wait as candidates.
     """
@@ -63,7 +63,7 @@ def _version_record(version: Version) -> VersionRecord:
 
 
 def decide(store: Store, project: Project, action: str, name: str | None) -> Decision:
-    """Carry out `rollback` or `promote`, of the version called `name` or of the one that is near.
+    """Roll back or promote to the named version, or without a name to the one before or the newest.
 
     Raises:
         VersionError: it can't be served.

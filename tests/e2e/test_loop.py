@@ -56,13 +56,13 @@ def test_what_is_handed_out_is_the_shortlist_in_order_and_suggestions_come(
     assert outside == []
     assert out_of_turn == []
     assert suggested > 0
-    session.settle(LABELS)
+    session.wait_until_learned(LABELS)
 
 
 def test_the_suggestions_are_as_good_as_scikit_learns(session: DemoSession) -> None:
     from sklearn.linear_model import LogisticRegressionCV
 
-    session.settle(session.labels)
+    session.wait_until_learned(session.labels)
     project = session.project
     with session.store.database.read() as db:
         tasks = list_tasks(db, project.id)
@@ -124,7 +124,7 @@ def test_three_annotators_get_what_was_chosen_in_order_and_no_task_twice(
 def test_apply_labels_all_the_rest_in_label_studio_and_in_a_table(
     session: DemoSession, tmp_path: Path
 ) -> None:
-    session.settle(session.labels)
+    session.wait_until_learned(session.labels)
     table = tmp_path / "labels.csv"
     project = str(session.project.ls_id)
     command = [sys.executable, "-m", "backend.cli", "apply", "--project", project]

@@ -44,7 +44,7 @@ def test_a_killed_process_comes_back_and_the_loop_goes_on(
     session.label(3)
     wait_until(lambda: not not_ready(session.settings), f"{victim} is up again")
     wait_until(lambda: session.labels == before + 6, "every label is known")
-    session.settle(session.labels)
+    session.wait_until_learned(session.labels)
     assert doubled_predictions(session) == {}
 
 
@@ -57,7 +57,7 @@ def test_everything_killed_at_once_comes_back(session: DemoSession) -> None:
     session.restart_apprentice()
     session.label(3)
     wait_until(lambda: session.labels == before + 6, "every label is known")
-    session.settle(session.labels)
+    session.wait_until_learned(session.labels)
     assert doubled_predictions(session) == {}
 
 
@@ -67,4 +67,4 @@ def test_while_label_studio_is_down_nothing_is_lost(session: DemoSession) -> Non
     before = session.labels
     session.label(5)
     wait_until(lambda: session.labels == before + 5, "labels made after the outage arrived")
-    session.settle(session.labels)
+    session.wait_until_learned(session.labels)

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from backend.demo.accuracy import RestAccuracy
 from backend.demo.annotator import Labelled
-from backend.demo.measuring import RestAccuracy
 from backend.demo.run import DemoError, DemoSession
 
 PACE_SECONDS = 1.0  # between two labels: slow enough to be watched
@@ -53,7 +53,7 @@ class DemoDisplay:
                 done = self._session.label(labels, pace=PACE_SECONDS, after=self._count)
                 if not done:
                     raise DemoError("Label Studio handed out no task")
-                self._session.settle(len(done))
+                self._session.wait_until_learned(len(done))
                 self._update(len(done), force=True)
             self._summary(len(done))
             if not sys.stdin.isatty():

@@ -106,7 +106,9 @@ def _show_project(console: Console, status: "Status") -> None:
     if status.suggestions is not None:
         lines.add_row("  suggestions", escape_markup(suggestions_in_words(status.suggestions)))
     if status.owed:
-        lines.add_row("  owed", f"{status.owed} tasks were asked about before they were ready")
+        lines.add_row(
+            "  owed", f"{status.owed} tasks got an empty answer and wait for their prediction"
+        )
     if status.reconciled_at is not None:
         ago = time.time() - status.reconciled_at
         lines.add_row("  reconciled", f"{ago:.0f} s ago")

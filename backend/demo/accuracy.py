@@ -1,7 +1,7 @@
-"""How good the served suggestions are on the images that nobody has labelled yet.
+"""Measures the accuracy of served suggestions on unlabelled images.
 
-Computed as /predict computes them, from the store, and not by asking /predict: it would note the
-answers as given to Label Studio, which never got them.
+Suggestions are computed from the store as /predict does, since /predict itself would record them
+as shown in Label Studio.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from studio.config import parse_label_config
 
 @dataclass(frozen=True)
 class RestAccuracy:
-    """Of `total` unlabelled images, those that get the true class as their most probable one."""
+    """The unlabelled images, of `total`, whose most probable class is the true one."""
 
     right: frozenset[int]  # the tasks' ids in Label Studio
     total: int
@@ -34,7 +34,7 @@ class RestAccuracy:
 
 
 def rest_accuracy(store: Store, project: Project, truth: Mapping[str, str]) -> RestAccuracy | None:
-    """The accuracy of the served version; None while nothing that is served suggests anything.
+    """The served version's accuracy; None while no version with suggestions is served.
 
     Args:
         truth: {name of the uploaded file: class}.
