@@ -13,7 +13,8 @@ import numpy.typing as npt
 from model.arrays import Bools, Int64s
 from model.finetuning import CannotFinetuneError, Target, tuning_target
 from model.statistics.folds import grouped_folds
-from services.training.training_set import HOLDOUT_LEAST, TrainingSet
+from services.training.holdout import HOLDOUT_LEAST
+from services.training.training_set import TrainingSet
 from store.tasks.tasks import Task
 from store.tasks.units import FIRST, item_of
 from studio.config import LabelConfig

@@ -29,8 +29,9 @@ from services.suggestions.suggest import suggest
 from services.training.candidate import Candidate
 from services.training.finetuned_features import labelled_set, measurable, unseen_only
 from services.training.gate import judge_anywhere
+from services.training.holdout import extend_holdout
 from services.training.train import Trained, train
-from services.training.training_set import TrainingSet, extend_holdout
+from services.training.training_set import TrainingSet
 from store.files.artifacts import ArtifactError
 from store.predictions.publications import predicted_tasks
 from store.projects.embedding_spaces import is_tuned, move_is_ready

@@ -16,8 +16,6 @@ from store.tasks.tasks import Task
 from store.tasks.units import TaskId
 
 POOL = 20_000  # images looked at when there are more: a random part of them
-
-
 LABELLED = 5_000  # labelled images that a strategy is given: a random part of more
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from services.embedding.vectors import vectors_of
 from services.snapshot import Snapshot
-from services.training.training_set import HOLDOUT_LEAST, TrainingSet, training_set
+from services.training.holdout import HOLDOUT_LEAST
+from services.training.training_set import TrainingSet, training_set
 from store.projects.embedding_spaces import backbone_of, is_tuned, pretrained_space
 from store.store import Store
 from store.tasks.units import TaskId, UnitId, task_of

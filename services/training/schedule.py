@@ -9,8 +9,6 @@ from store.versions.versions import START, get_version
 from store.work import pending_work
 
 DEBOUNCE = 0.3  # seconds without a new wish, for work that needs no longer wait
-
-
 PUSH_SECONDS = 60.0  # that the push of one version is waited for before the next is made
 
 

@@ -12,6 +12,7 @@ from model.targets.kind import kind_of, learning_of
 from model.targets.schema import Value
 from model.training.control import ControlData, ControlResult, fit_control
 from services.suggestions.predictor import Predictor
+from services.training.holdout import evaluates_on_holdout
 from services.training.training_set import TrainingSet
 from store.files.artifacts import Arrays, Artifact
 from store.tasks.units import UnitId, task_of
@@ -89,7 +90,7 @@ def train(
     without it; what the `earlier` version's metrics say of it is kept until the labels have grown.
     UnknownNameError for a kind that there is not.
     """
-    held_out = data.is_held_out
+    held_out = evaluates_on_holdout(data)
     holdout = data.holdout if held_out else frozenset[int]()
     groups = data.groups()
     results: dict[str, ControlResult] = {}

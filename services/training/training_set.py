@@ -20,17 +20,9 @@ from services.labels.class_history import Since, class_history
 from services.labels.votes import Votes, newest_votes
 from services.snapshot import Snapshot
 from store.store import Store
-from store.tasks.units import TaskId, UnitId, item_of, task_of
+from store.tasks.units import UnitId, item_of, task_of
 from studio.config import LabelConfig
 from studio.controls import Control
-
-HOLDOUT_FROM = 300  # labels: below, withholding some costs more than it tells
-
-
-HOLDOUT_SHARE = 0.2  # of the labels, of those that may be held out at all
-
-
-HOLDOUT_LEAST = 60  # held-out labels that say more than out-of-fold evaluation does
 
 
 @dataclass(frozen=True)
@@ -58,14 +50,6 @@ class TrainingSet:
     def units(self) -> list[UnitId]:
         """The units [N] of the rows."""
         return [UnitId(unit) for unit in self.tasks.tolist()]
-
-    @property
-    def is_held_out(self) -> bool:
-        """Whether heads are evaluated on the hold-out, not out of fold.
-
-        Features that have seen the labels can be measured on a hold-out alone, however small.
-        """
-        return len(self.holdout) >= (1 if self.tuned else HOLDOUT_LEAST)
 
     def digest(self, config: LabelConfig) -> str:
         """What a version was trained on, as a hash: the same digest gives the same heads."""
@@ -136,39 +120,6 @@ def _json(config: LabelConfig, name: str, value: Value) -> Any:
     control = config.control(name)
     assert control is not None, "labels are read by the config's own controls"
     return value_json(control.schema, value)
-
-
-def extend_holdout(
-    data: TrainingSet, eligible: Mapping[TaskId, bool], *, seed: int
-) -> frozenset[UnitId]:
-    """What to hold out from now on, whole near-duplicate groups at a time.
-
-    Args:
-        eligible: {task: whether it is ground truth} of labels that nobody chose for being hard.
-
-    Returns:
-        Their units.
-    """
-    wanted = int(HOLDOUT_SHARE * len(data.tasks)) - len(data.holdout)
-    if len(data.tasks) < HOLDOUT_FROM or wanted <= 0:
-        return frozenset()
-    groups = data.groups()
-    members: dict[int, list[UnitId]] = {}
-    for unit, group in zip(data.units, groups, strict=True):
-        members.setdefault(int(group), []).append(unit)
-    free = [
-        group
-        for group, units in members.items()
-        if all(task_of(unit) in eligible and unit not in data.holdout for unit in units)
-    ]
-    rng = np.random.default_rng(seed)
-    order = sorted(free, key=lambda g: (not eligible[task_of(members[g][0])], rng.random()))
-    taken: list[UnitId] = []
-    for group in order:
-        if len(taken) >= wanted:
-            break
-        taken += members[group]
-    return frozenset(taken)
 
 
 def training_set(store: Store, now: Snapshot) -> TrainingSet:

@@ -222,7 +222,7 @@ def test_a_decision_that_is_never_committed_leaves_no_trace(
     def killed(*_: Any) -> None:
         raise Killed
 
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_FROM", 20)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_FROM", 20)
     for name in ("cat", "dog", "fox"):
         workbench.annotate(workbench.tasks_of(name, 30))
 

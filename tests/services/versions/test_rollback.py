@@ -117,8 +117,8 @@ def test_a_rollback_holds_until_a_promotion(three: Workbench) -> None:
 def test_a_refused_version_can_be_promoted(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_FROM", 140)
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_LEAST", 30)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_FROM", 140)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_LEAST", 30)
     workbench.run("learn")
     publish(workbench)
     learn(workbench, 50)

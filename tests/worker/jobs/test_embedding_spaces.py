@@ -189,7 +189,7 @@ def test_the_pretrained_features_are_found_where_the_name_does_not_tell_the_weig
 def test_what_is_like_an_image_that_the_backbone_has_seen_is_not_held_out(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_FROM", 60)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_FROM", 60)
     seen, twins, strangers = set(range(1, 61)), set(range(61, 121)), set(range(121, 151))
     keys = {task: f"twin{task - 60}" if task in twins else f"image{task}" for task in range(1, 151)}
     known = workbench.store.embeddings.get(SPACE, [f"image{task}" for task in seen])

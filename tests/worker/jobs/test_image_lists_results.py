@@ -30,8 +30,8 @@ from tests.support.workbench import CLASSES, SPACE
 def test_a_hold_out_has_all_images_of_its_tasks(
     several: Several, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_FROM", 100)
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_LEAST", 10)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_FROM", 100)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_LEAST", 10)
     several.label(range(1, 51))
     several.learn()  # from then on tasks are chosen; those before were not
     several.label(range(51, 61))

@@ -140,8 +140,8 @@ def test_the_same_labels_give_no_second_version(workbench: Workbench) -> None:
 def test_a_worse_version_is_refused_and_says_why(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_FROM", 140)
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_LEAST", 30)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_FROM", 140)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_LEAST", 30)
     workbench.run("learn")
     pretend_published(workbench)
     label(workbench, 50)
@@ -322,8 +322,8 @@ def test_deleted_tasks_are_neither_learned_nor_chosen(workbench: Workbench) -> N
 def test_from_300_labels_on_some_are_held_out_for_good(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_FROM", 200)
-    monkeypatch.setattr("services.training.training_set.HOLDOUT_LEAST", 30)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_FROM", 200)
+    monkeypatch.setattr("services.training.holdout.HOLDOUT_LEAST", 30)
     label(workbench, 70)
     workbench.run("learn")  # nothing was chosen before: these labels are not biased
     assert versions(workbench)[0].metrics["evaluation"] == "out of fold"
