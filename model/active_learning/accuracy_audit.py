@@ -1,4 +1,4 @@
-"""How good a model is on a project's images, told from random picks alone.
+"""Audits a model's accuracy on all images of a project by random picks alone.
 
 Images that were chosen for being hard say nothing of the others. Those that were drawn uniformly
 do: at the time of each draw the images fall into labelled ones, of which it is known where the

@@ -1,4 +1,4 @@
-"""From which confidence on suggestions may be taken without a person looking at each.
+"""Finds the confidence from which suggestions may be accepted unseen.
 
 The threshold comes from random picks that people have labelled: the share of wrong suggestions
 among those as sure as that must be below a target, by a bound that holds at every look
@@ -44,7 +44,7 @@ class Audited:
 
 @dataclass(frozen=True)
 class Rule:
-    """What may be taken: suggestions at least as sure as `threshold`, of groups not `excluded`.
+    """The suggestions that may be accepted: as sure as `threshold`, of groups not `excluded`.
 
     `bound` is what the share of wrong ones is below, `wrong` of `audited` the picks that say so.
     In another state than ON they say why nothing may be taken: of the strictest threshold tried.

@@ -1,4 +1,4 @@
-"""What more labels would bring: accuracy by number of labels, and a curve through it.
+"""Learning curves: accuracy by number of labels, extrapolated.
 
 The curve is an inverse power law, accuracy(n) = a − b·n^(−c) (Figueroa et al., Predicting sample
 size required for classification performance, BMC Medical Informatics and Decision Making 2012).
@@ -58,7 +58,7 @@ class Curve:
 
 
 def labels_for(rise: tuple[float, float], labels: int, missing: float) -> int | None:
-    """How many labels in all gain `missing` on `labels`, by a curve's `rise`; None when never."""
+    """The number of labels that gains `missing` on `labels`, by a curve's `rise`; None if none."""
     b, c = rise
     if missing <= 0:
         return labels
@@ -80,7 +80,7 @@ def sizes_of(labels: int) -> tuple[int, ...]:
 def measure(
     answers: Answers, order: Ints, folds: Ints, asked: Ints
 ) -> tuple[tuple[int, ...], Bools]:
-    """Who is right, by number of labels: the sizes [K], and [K, E].
+    """Measure accuracy by number of labels: the sizes [K], and who is right [K, E].
 
     `order` [N] are the rows as they were labelled, `folds` [N] the fold of each row, and `asked`
     [E] those on which it is measured: each by a model that has not seen its fold.

@@ -1,4 +1,4 @@
-"""Labelling replayed: what a strategy's choices are worth on data whose labels are known.
+"""Replays labelling with a strategy on data whose labels are known.
 
 It needs scikit-learn, as fitting does.
 """

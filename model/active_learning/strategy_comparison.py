@@ -1,4 +1,4 @@
-"""Whether choosing pays: what the chosen labels teach, against as many drawn at random.
+"""Compares chosen labels with as many drawn at random.
 
 Both arms start from the same labels; on top, one gets some of the random picks, the other as many
 of the chosen ones, and both answer for the random picks that neither has seen. It is the losses

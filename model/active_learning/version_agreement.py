@@ -1,4 +1,4 @@
-"""How much two models agree: when successive ones say the same, labels change little any more.
+"""Measures the agreement of two models: once it is high, more labels change little.
 
 Cohen's κ (Educational and Psychological Measurement 1960) over images that neither was judged on,
 as a sign to stop: Bloodgood and Vijay-Shanker, A method for stopping active learning based on

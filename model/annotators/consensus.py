@@ -1,4 +1,4 @@
-"""Several annotators: which label is right, how sure that is, and how good each annotator is.
+"""The consensus of several annotators, its probability, and each annotator's quality.
 
 CROWDLAB (Goh, Tkachenko, Mueller: CROWDLAB: Supervised learning to infer consensus labels and
 quality scores for data with multiple annotators, 2022, arXiv 2210.06812), computed by cleanlab: a
@@ -28,7 +28,7 @@ _TIE_BREAK = 1e-9
 
 @dataclass(frozen=True)
 class Consensus:
-    """What N images are labelled as, by A annotators together."""
+    """The consensus labels of N images by A annotators."""
 
     labels: Int64s  # [N] the class that is most likely right, of those that somebody voted for
     quality: Float64s  # [N] how likely that is
@@ -60,7 +60,7 @@ def consensus(
     probabilities: Floats,
     truth: Ints | None = None,
 ) -> Consensus:
-    """What the annotators agree on, or most likely would.
+    """Compute the consensus of the annotators.
 
     `votes` [N, A] are indices into C classes, or NONE; each row has a vote and each column too.
     `probabilities` [N, C] are a model's, calibrated, of rows that it was not fitted on. `truth` [N]

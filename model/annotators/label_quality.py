@@ -1,4 +1,4 @@
-"""How likely a label is right, as far as a model can tell that was fitted without it.
+"""Label quality: the probability that an out-of-fold model gives to a label.
 
 The quality of a label is the calibrated probability that an out-of-fold model gives to it: what
 cleanlab calls self-confidence (Kuan, Mueller: Model-agnostic label quality scoring to detect

@@ -1,4 +1,4 @@
-"""Soft labels: what images count as that several annotators have labelled differently."""
+"""Soft labels of images that several annotators have labelled differently."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which kind of head to take: cross-validation, with a bias to the simpler one.
+"""Selects the kind of head by cross-validation, with a bias to the simpler one.
 
 All kinds that are cheap enough answer for the same rows while these are held out. The least
 complex one is taken that is not worse than the best by more than a standard error of their paired
@@ -35,7 +35,7 @@ STANDARD_ERRORS = 1.0  # that a simpler kind may be worse than the best
 
 @dataclass(frozen=True)
 class Candidate:
-    """How one kind of head did on rows that were held out."""
+    """The accuracy of one kind of head on held-out rows."""
 
     kind: str
     accuracy: float
@@ -63,7 +63,7 @@ class Selection:
 
     @classmethod
     def from_json(cls, known: Mapping[str, Any]) -> Self:
-        """What `as_json` gave. KeyError or TypeError when it can't be that."""
+        """Read the JSON of `as_json`. KeyError or TypeError when it is other JSON."""
         return cls(
             known["kind"],
             known["reason"],

@@ -1,4 +1,4 @@
-"""What is measured of predictions for rows that nobody trained on, by the kind of target.
+"""Metrics of predictions for unseen rows: of classes, several classes and numbers.
 
 Each `plain()` is JSON for the registry and the API.
 """

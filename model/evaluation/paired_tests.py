@@ -1,4 +1,4 @@
-"""Whether a candidate may replace what is served: paired tests on the same images.
+"""Paired tests of a candidate and the served version on the same images.
 
 McNemar's test looks only at images on which the two disagree; exact, one-sided, with the mid-p
 correction (Fagerland, Lydersen, Laake, BMC Medical Research Methodology 2013), since the exact test

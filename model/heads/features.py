@@ -1,4 +1,4 @@
-"""What heads do to embeddings before anything linear, and the basis that they are fitted in."""
+"""Normalises embeddings, and finds the basis that heads are fitted in."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +46,7 @@ class Basis:
         return coordinates
 
     def from_features(self, weight: Float32s) -> Float32s:
-        """What of a weight [D] on normalised rows lies in this basis, on coordinates: [r]."""
+        """The projection [r] of a weight [D] on normalised rows onto this basis."""
         lengths = np.linalg.norm(self.axes, axis=0)
         coordinates: Float32s = np.matmul(weight, self.axes / np.square(lengths))
         return coordinates
@@ -84,7 +84,7 @@ def basis(x: Float32s, rank: int) -> Basis:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Embeddings [N, D] and what heads make of them; several heads of one call share it."""
+    """Embeddings [N, D], their normalised rows and coordinates, computed once for all heads."""
 
     x: Float32s
 

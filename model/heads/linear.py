@@ -1,4 +1,4 @@
-"""What every head is once it is fitted: a weight, a bias, and how to normalise. Numpy only."""
+"""Linear heads: a weight, a bias and a normalisation. Numpy only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def spread(
 
 
 def row_weights(label: Indices, weight: Float32s) -> Float32s:
-    """How much each row [n] counts: its own weight, and more where its class is rare."""
+    """The weight of each row [n]: its own, and more where its class is rare."""
     sizes = np.bincount(label, weight).astype(np.float32)
     weights: Float32s = weight * sizes[label] ** np.float32(-BALANCE)
     return weights

@@ -85,7 +85,7 @@ def _logits(z: Float32s, w: Float32s) -> Float32s:
 
 
 def _temperature(z: Float32s, label: Indices, data: FitData) -> float:
-    """What makes the logits of rows that were held out believable."""
+    """The temperature that calibrates the logits of held-out rows."""
     classes = int(label.max()) + 1
     own = _logits(z, _discriminants(z, label, data.weight, classes))
     folds = grouped_folds(label, data.groups, FOLDS, seed=data.seed)

@@ -1,4 +1,4 @@
-"""Kinds of heads, one file each: what fits one, and what makes one of stored arrays again."""
+"""The registry of kinds of head, and the data that they are fitted on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Head(Protocol):
         ...
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `head_from_arrays` makes the head of again."""
+        """The arrays that `head_from_arrays` reads."""
         ...
 
 
@@ -96,7 +96,7 @@ class FitData:
 
 
 class HeadKind(Protocol):
-    """How heads of one kind are made."""
+    """Fits and loads heads of one kind."""
 
     @property
     def complexity(self) -> int:

@@ -1,4 +1,4 @@
-"""What most kinds of target have in common; a kind overrides what differs."""
+"""The base class of kinds of target; a kind overrides what differs."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class CalibratedLabels:
         return [self._value(row, target) for row in there]
 
     def confidence(self, outputs: Floats) -> Floats:
-        """How sure the least sure class is."""
+        """The probability of the least sure class being right."""
         p = self.of_logits(outputs)
         sure: Floats = np.maximum(p, 1 - p).min(axis=1) if p.shape[1] else np.zeros(len(p))
         return sure

@@ -1,4 +1,4 @@
-"""What kinds of target have in common whose values are made of classes."""
+"""The base class of kinds of target whose values are made of classes."""
 
 from __future__ import annotations
 

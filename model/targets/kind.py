@@ -1,4 +1,4 @@
-"""Kinds of target: what the values of a schema mean, and how they are learned.
+"""The protocol and the registry of kinds of target.
 
 A kind is one file of this folder, under `@TARGETS.register("name")`. Nothing else asks which kind
 a target is of: everything goes by `kind_of(schema)`.
@@ -28,7 +28,7 @@ G = TypeVar("G", contravariant=True)  # that of values which are given only
 
 
 class LabelValues(Protocol[S, V]):
-    """What the values of a schema mean. S is the schema's class, V that of its values."""
+    """Compares and resolves the values of a schema. S is its class, V that of its values."""
 
     def resolve(self, schema: S, values: Sequence[V]) -> V:
         """The label of an image that annotators gave these values, two or more, the newest last."""
@@ -107,7 +107,7 @@ class LabelArrays(Protocol[S, V]):
 
 
 class LabelFitting(Protocol[S, G]):
-    """How encoded labels are learned, and how well. `learning_of` the labels is asked."""
+    """Fits, calibrates and evaluates heads. `learning_of` the encoded labels is asked."""
 
     @property
     def fast_head(self) -> str | None:
@@ -116,7 +116,7 @@ class LabelFitting(Protocol[S, G]):
     def select(
         self, data: FitData, *, last: Selection | None, kinds: Sequence[str] | None
     ) -> Selection | None:
-        """Which kind of head to take; None where there is one only."""
+        """Select the kind of head; None where there is only one."""
 
     def fit(self, data: FitData, *, head: str | None) -> Head:
         """A head, of the kind `head` if there are several."""
@@ -125,7 +125,7 @@ class LabelFitting(Protocol[S, G]):
         """Outputs [N, C] of each row by a head that was not fitted on its fold."""
 
     def tolerance(self, schema: S, labels: EncodedLabels) -> float:
-        """How near a value must be to the truth to count as right; 0 for classes."""
+        """The greatest error that counts as right; 0 for classes."""
 
     def calibrate(
         self,
@@ -136,7 +136,7 @@ class LabelFitting(Protocol[S, G]):
         unseen: EncodedLabels | None = None,
         outputs: Floats | None = None,
     ) -> Learned:
-        """The head with what makes its answers calibrated.
+        """Calibrate the probabilities of a head.
 
         `outputs` [M, C] are those for the labels `unseen`, by this head or ones like it that were
         not fitted on them; without, the head is taken as it is.
@@ -172,11 +172,11 @@ class LabelFitting(Protocol[S, G]):
 
     @property
     def tuning(self) -> TuningLoss | None:
-        """What fine-tuning minimises; None where backbones are not fine-tuned on such labels."""
+        """The loss of fine-tuning; None where backbones are not fine-tuned on such labels."""
 
 
 class LabelVotes(Protocol[S, G]):
-    """What labels of several annotators count as. `learning_of` the labels is asked."""
+    """Combines the votes of several annotators. `learning_of` the encoded labels is asked."""
 
     def soft_labels(
         self, schema: S, labels: EncodedLabels, data: FitData, votes: VoteMatrix
@@ -206,7 +206,7 @@ class LabelVotes(Protocol[S, G]):
         outputs: Floats,
         votes: VoteMatrix,
     ) -> Opinions:
-        """What is thought of labels: `values` [N], with out-of-fold `outputs` [N, C]."""
+        """Judge labels, `values` [N], by out-of-fold `outputs` [N, C] and votes."""
 
 
 class TargetKind(

@@ -1,4 +1,4 @@
-"""Labels of one control as arrays, and what several annotators together make of them."""
+"""Encoded labels of one control, soft labels, and opinions on labels."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SoftLabels:
 
 @dataclass(frozen=True, eq=False)
 class Opinions:
-    """What a model that has not seen N labels expects, and what it and the annotators mean."""
+    """The labels that a model expects for N images, and its consensus with the annotators."""
 
     expected: Sequence[Value]  # [N] by the model
     quality: Floats  # [N] of the label as it is, by the model; NaN where it can't tell

@@ -1,4 +1,4 @@
-"""A calibrated head, and the answers that it gives."""
+"""The protocol of calibrated heads, and their answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOTHING = Answer(None, 0.0, 0.0)
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What an exported model makes of a head's outputs.
+    """The function that an exported model applies to a head's outputs.
 
     `above` are pairs of outputs, in order: the second is raised to the first where it is less.
     """
@@ -43,7 +43,7 @@ class Output:
 
 
 class Learned(Protocol):
-    """A head, with what makes labels of its outputs. It needs numpy alone.
+    """A calibrated head that turns its outputs into labels, with numpy alone.
 
     A `target` is the schema as it is today, of a kind that the head can answer for (`fits`).
     """
@@ -58,11 +58,11 @@ class Learned(Protocol):
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by; 1 where outputs are no logits."""
+        """The divisor of logits; 1 where outputs are no logits."""
 
     @property
     def tolerance(self) -> float:
-        """How near a value must be to the truth to count as right; 0 for classes."""
+        """The greatest error that counts as right; 0 for classes."""
 
     def answers(
         self, x: Floats, target: Any, *, least: float = 0.5, offers: Offers = None
@@ -76,13 +76,13 @@ class Learned(Protocol):
         """The labels that outputs [N, C] of the head stand for, sure or not."""
 
     def confidence(self, outputs: Floats) -> Floats:
-        """How sure the labels of outputs [N, C] are: [N], 0 to 1, NaN for outputs of NaN."""
+        """The confidence [N], 0 to 1, of the labels of outputs [N, C]; NaN for outputs of NaN."""
 
     def spread(self, x: Floats) -> Float32s:
         """[N, K] a distribution a row, the flatter the less sure: what choosing looks at."""
 
     def output(self, target: Any) -> Output:
-        """What an exported model makes of the head's outputs."""
+        """The function that an exported model applies to the head's outputs."""
 
     def settings(self) -> dict[str, Any]:
         """As JSON the kind, stored as "form", and what its `load` needs beside the head."""

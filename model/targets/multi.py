@@ -241,7 +241,7 @@ class MultiKind(ClassKind[C]):
 
 
 def majority(sets: Sequence[frozenset[T]]) -> frozenset[T]:
-    """What more than half of the sets have, or half of them and the last."""
+    """The elements of more than half of the sets, or of half of them and the last."""
     counts = Counter(name for each in sets for name in each)
     return frozenset(
         name

@@ -1,4 +1,4 @@
-"""A number: regression, with how far off it may be."""
+"""A number: regression with a tolerance and an interval."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def within(value: float, target: Number) -> float:
 
 
 def tolerance_of(y: Floats, target: Number) -> float:
-    """How near counts as right for labels y [N]: half a step, or NEAR of their range."""
+    """The tolerance for labels y [N]: half a step, or NEAR of their range."""
     if target.step is not None:
         return target.step / 2
     low, high = np.quantile(np.asarray(y, np.float64), [0.05, 0.95])

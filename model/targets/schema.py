@@ -1,4 +1,4 @@
-"""Target schemas: what the value of a label looks like, in plain types.
+"""Target schemas: the types of label values.
 
 A label config is translated into these. A schema names its kind (`model/targets/kind.py`), which
 says what its values mean.
@@ -28,7 +28,7 @@ JOIN = " / "
 
 
 class TargetSchema(Protocol):
-    """What a control asks for. Schemas are frozen dataclasses of JSON's types."""
+    """The type of a control's values. Schemas are frozen dataclasses of JSON's types."""
 
     @property
     def kind(self) -> str:

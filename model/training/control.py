@@ -90,7 +90,7 @@ class ControlData:
         return replace(self, labels=labels, values=values)
 
     def fit_data(self, x: Floats, labels: EncodedLabels, *, seed: int) -> FitData:
-        """What a head is fitted on: labels of these rows with features x [N, D]."""
+        """The data to fit a head on: these labels of the rows with features x [N, D]."""
         return FitData.of(x, labels.y, labels.names, seed=seed, groups=self.groups)
 
 
@@ -247,7 +247,7 @@ def _out_of_fold(data: ControlData, soft: SoftLabels, seed: int, kind: str | Non
 def _soft_data(
     data: ControlData, x: Floats, soft: SoftLabels, seed: int, start: Head | None = None
 ) -> FitData:
-    """What a head is fitted on: soft labels of the rows with features x [N, D]."""
+    """The data to fit a head on: soft labels of the rows with features x [N, D]."""
     return FitData.of(
         x[soft.rows],
         soft.fitted.y,

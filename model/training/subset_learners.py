@@ -34,7 +34,7 @@ class Learners:
         )
 
     def losses(self, training: Ints, asked: Ints) -> Floats:
-        """How far off it is [M], by the kind's `losses`."""
+        """Its losses [M], by the kind of target."""
         learned, outputs = self._answer(training, asked)
         truth = [self.data.values[row] for row in asked]
         unit = self.tolerance or 1.0

@@ -7,7 +7,7 @@ JOIN = "; "  # between what is said in several controls
 
 
 def group_of(said: Iterable[tuple[str, Any]]) -> str:
-    """What was said of a task, (control, label as JSON), as one name."""
+    """The name of the group of a task's labels, (control, label as JSON)."""
     names = {(control, _name(value)) for control, value in said}
     return JOIN.join(name for _, name in sorted(names))
 

@@ -1,4 +1,4 @@
-"""Since when a control has each of its classes.
+"""Remembers when each class was added to a control.
 
 Of several classes an annotation says which are there, and by that which are not; but not of a class
 that the config did not have yet.

@@ -1,4 +1,4 @@
-"""Tasks with several images: what of them is learned, and what is suggested for all together.
+"""Tasks with several images: the rows that are learned, one an image or one a task.
 
 What is asked of each image has a row an image. What is asked of all images together has a row of
 its own, whose embedding is the mean of theirs; it exists while a project is looked at, and nowhere

@@ -1,4 +1,4 @@
-"""A version that was trained and judged, on its way into the store."""
+"""A candidate: a version that was trained and compared, and is not stored yet."""
 
 from dataclasses import dataclass, replace
 from typing import Any

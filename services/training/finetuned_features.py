@@ -1,4 +1,4 @@
-"""Learning in a space whose backbone was fine-tuned: its features have seen most of the labels.
+"""Training sets in the space of a fine-tuned backbone, whose features have seen most labels.
 
 There nothing can be measured out of fold. What the backbone has not seen is held out: the hold-out,
 and where there is none the labels that only chose when the fine-tuning was good.

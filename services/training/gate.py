@@ -1,4 +1,4 @@
-"""Whether a candidate may replace the served version: both on the same unseen tasks."""
+"""The gate: compares a candidate with the served version on the same unseen tasks."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ def judge(candidate: Trained, data: TrainingSet, served: Predictor, artifact: Ar
 
 
 def _losses(learned: Learned, outputs: Floats, result: ControlResult) -> Floats:
-    """How far `learned` is from today's labels; errors of numbers in the candidate's tolerance."""
+    """The losses of `learned` by today's labels; errors of numbers in the candidate's tolerance."""
     kind, truth = learning_of(learned), result.unseen.values
     unit = result.head.tolerance or 1.0
     return kind.losses(result.target, learned, outputs, truth, unit=unit)
@@ -135,7 +135,7 @@ def _in_space(store: Store, data: TrainingSet, space: str) -> TrainingSet:
 
 
 def _only(candidate: Trained, tasks: set[int]) -> Trained:
-    """What the candidate said of these tasks."""
+    """The candidate's results for these tasks alone."""
     results = {}
     for name, result in candidate.results.items():
         kept = np.array([int(task) in tasks for task in result.unseen.tasks], np.bool_)

@@ -1,4 +1,4 @@
-"""Where a version comes from: what the registry's manifest says beside its heads and metrics."""
+"""The manifest of a version: label config, backbone, seed and code."""
 
 import importlib.metadata
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""When new labels are worth a new version."""
+"""Decides when new labels are worth a new version."""
 
 from sqlalchemy import Connection
 

@@ -1,4 +1,4 @@
-"""From labels and embeddings to fitted heads that are measured, calibrated and compared."""
+"""Trains the heads of a version: fits, calibrates and evaluates each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Trained:
         return Predictor({name: result.head for name, result in self.results.items()}, space)
 
     def metrics(self) -> VersionMetrics:
-        """How good they are, as it is stored of a version."""
+        """The metrics, as they are stored of a version."""
         controls = {name: result.metrics() for name, result in self.results.items()}
         accuracy = self.accuracy
         return VersionMetrics(
@@ -119,7 +119,7 @@ def train(
 
 
 def _selection(metrics: VersionMetrics, control: str) -> Selection | None:
-    """What a version's metrics say of how the control's kind of head was chosen."""
+    """The selection of the control's kind of head in a version's metrics."""
     stored = metrics.get("controls", {}).get(control, {}).get("selection")
     try:
         return Selection.from_json(stored) if stored else None
@@ -128,7 +128,7 @@ def _selection(metrics: VersionMetrics, control: str) -> Selection | None:
 
 
 def _contradictions(control: str, rows: ControlData, data: TrainingSet) -> list[str]:
-    """What to say when tasks that show the very same image are labelled differently."""
+    """The note on tasks that show the same image and are labelled differently."""
     key_of = dict(zip(data.units, data.image_keys, strict=True))
     labels: dict[str, list[tuple[Value, UnitId]]] = {}
     for unit, value in zip(map(UnitId, rows.tasks.tolist()), rows.values, strict=True):

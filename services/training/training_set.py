@@ -52,7 +52,7 @@ class TrainingSet:
         return [UnitId(unit) for unit in self.tasks.tolist()]
 
     def digest(self, config: LabelConfig) -> str:
-        """What a version was trained on, as a hash: the same digest gives the same heads."""
+        """The hash of the data: the same digest gives the same heads."""
         known = [
             [unit, key, self._plain(unit, config)]
             for unit, key in zip(self.units, self.image_keys, strict=True)
@@ -75,7 +75,7 @@ class TrainingSet:
         return [name for name, since in self.since.get(control, {}).items() if at < since]
 
     def _disputes(self, config: LabelConfig) -> list[list[Any]]:
-        """What soft labels are made of: the votes where a task has several."""
+        """The votes of tasks that have several: soft labels are made of them."""
         return [
             [unit, name, vote.annotator or 0, _json(config, name, vote.value), vote.ground_truth]
             for unit in sorted(self.units)
@@ -144,7 +144,7 @@ def training_set(store: Store, now: Snapshot) -> TrainingSet:
 
 
 def _lost_labels(now: Snapshot) -> tuple[str, ...]:
-    """What to say when annotations label images that their tasks don't have (any more)."""
+    """The note on labels of images that their tasks don't have (any more)."""
     if not now.config.multi_image:
         return ()
     there, tasks = {task.unit for task in now.tasks}, {task.ls_id for task in now.tasks}

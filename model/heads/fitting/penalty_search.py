@@ -1,4 +1,4 @@
-"""The strength of an L2 penalty, chosen on rows that are held out along a path of penalties.
+"""Searches the L2 penalty of least loss on held-out rows along a path of penalties.
 
 Fits start from the optimum of the penalty before, which is near, and the path is left once
 penalties get no better.

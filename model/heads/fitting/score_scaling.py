@@ -1,4 +1,4 @@
-"""Scores that only rank, made into logits whose softmax can be believed."""
+"""Scales scores that only rank to logits with calibrated probabilities."""
 
 from model.arrays import Floats, Ints
 from model.statistics.calibration import fit_temperature
@@ -9,7 +9,7 @@ PRESUMED_LEAD = 2.0
 
 
 def divisor(own: Floats, held: Floats | None, label: Ints) -> float:
-    """What to divide scores by.
+    """The divisor of scores.
 
     `own` [n, C] are scores of the rows that were fitted on. `held` [m, C] are scores of rows that
     were held out, of classes `label` [m]; rows with NaN are left out, and None is none at all.

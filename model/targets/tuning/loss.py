@@ -1,4 +1,4 @@
-"""What fine-tuning needs to know of a kind of target.
+"""The protocol of fine-tuning losses.
 
 Modules of this folder import torch only inside functions: serving imports them too.
 """
@@ -31,7 +31,7 @@ class PreparedLabels:
 
 
 class TuningLoss(Protocol):
-    """How a network learns a target; `y` [N] or [N, C] are labels as `of_all_rows` gives them."""
+    """The loss of a target; `y` [N] or [N, C] are labels as `of_all_rows` gives them."""
 
     def width(self, classes: tuple[str, ...]) -> int:
         """The number of the network's outputs."""
@@ -46,7 +46,7 @@ class TuningLoss(Protocol):
         """ValueError unless y holds labels of `items` images for outputs of this width."""
 
     def distinct(self, y: NDArray[Any]) -> int:
-        """How many different labels there are."""
+        """The number of different labels."""
 
     def strata(self, y: NDArray[Any]) -> Ints | None:
         """[N] by which validation rows are drawn evenly; None where that doesn't matter."""
