@@ -2,7 +2,8 @@
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
@@ -11,6 +12,8 @@ from backend.http.thread_pool import BoundedThreadPool
 
 MAX_BODY = 200_000_000  # bytes; 10,000 tasks with their annotations are about 20 MB
 INLINE_BODY = 100_000  # bytes that are parsed at once; more would hold up other requests
+
+T = TypeVar("T")
 
 
 class RequestError(Exception):
@@ -85,6 +88,18 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is too large")
     return number
+
+
+def parse_record(parse: Callable[[dict[str, Any]], T], body: dict[str, Any]) -> T:
+    """Make a record of a JSON object by `parse`, which raises ValueError for a malformed one.
+
+    Raises:
+        RequestError: 400, the body is malformed.
+    """
+    try:
+        return parse(body)
+    except ValueError as error:
+        raise RequestError(400, str(error)) from None
 
 
 def kind(value: Any) -> str:

@@ -1,35 +1,22 @@
 """The routes that Label Studio calls below the registered URL."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from backend.app_state import AppState
 from backend.dependencies import AppStateDep, ConnectionInPath
 from backend.http.health import health_response
-from backend.http.request_bodies import RequestError, read_object
+from backend.http.request_bodies import RequestError, parse_record, read_object
 from backend.protocol import predict as predictions
 from backend.protocol import start_training
+from backend.protocol import webhook as webhooks
 from backend.protocol.setup import set_up
-from services.connections.registration import SECRET_HEADER
-from services.sync import webhook_events
 from store.projects.projects import list_projects
 from store.versions.versions import RETIRED, SERVED, list_versions
-from studio.records.projects import ProjectPayload, ProjectRef
+from studio.records.projects import ProjectRef
 from studio.records.requests import PredictRequest, SetupRequest
-from studio.records.webhooks import START_TRAINING, read_action
-
-log = structlog.get_logger()
 
 router = APIRouter()
-
-T = TypeVar("T")
-
-UNTRUSTED_BODY = 2_000_000  # bytes read from a caller without the secret
 
 
 @router.get("/health")
@@ -45,7 +32,7 @@ async def setup(
     request: Request, app_state: AppStateDep, connection_id: ConnectionInPath
 ) -> JSONResponse:
     """Save the project, request a check of its registration, and answer the served version."""
-    body = _parse(SetupRequest.from_json, await read_object(request, app_state.quick_pool))
+    body = parse_record(SetupRequest.from_json, await read_object(request, app_state.quick_pool))
     return JSONResponse({"model_version": await set_up(app_state, connection_id, body)})
 
 
@@ -54,7 +41,7 @@ async def predict(
     request: Request, app_state: AppStateDep, connection_id: ConnectionInPath
 ) -> JSONResponse:
     """Answer suggestions, one entry for each task."""
-    body = _parse(PredictRequest.from_json, await read_object(request, app_state.bulk_pool))
+    body = parse_record(PredictRequest.from_json, await read_object(request, app_state.bulk_pool))
     results = await predictions.predict(app_state, connection_id, body)
     if len(body.tasks) < predictions.BULK:
         return JSONResponse(results)
@@ -63,52 +50,8 @@ async def predict(
 
 @router.post("/webhook")
 async def webhook(request: Request, app_state: AppStateDep) -> JSONResponse:
-    """Apply an event of Label Studio."""
-    connection, trusted = await app_state.check_secret(request, request.headers.get(SECRET_HEADER))
-    if trusted:
-        body = await read_object(request, app_state.bulk_pool)
-    else:
-        body = await read_object(request, app_state.bulk_pool, limit=UNTRUSTED_BODY)
-    if body.get("action") == START_TRAINING:
-        # Sent like /predict: with the backend's credentials, never with the webhook's header.
-        if not (trusted or request.state.authenticated):
-            raise RequestError(401, "user and password are wrong or missing")
-        ref = _parse(ProjectPayload.of_webhook, body).ref
-        return JSONResponse({"job": await start_training.start(app_state, connection.id, ref)})
-    if not trusted:
-        log.warning("webhook refused", connection=connection.id, reason="wrong or missing secret")
-        app_state.metrics.webhooks.labels(_metric_action(body), "refused").inc()
-        raise RequestError(
-            401,
-            f"the header {SECRET_HEADER} is wrong or missing: run `apprentice connect` again, "
-            "or wait a minute until the webhook is repaired",
-        )
-    return JSONResponse(await _apply(app_state, connection.id, body))
-
-
-async def _apply(app_state: AppState, connection_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    event = _parse(webhook_events.read_event, body)
-    if event is None:
-        app_state.metrics.webhooks.labels("other", "ignored").inc()
-        return {"status": "ignored: no use for this action"}
-    outcome = await app_state.write(lambda db: webhook_events.apply_event(db, connection_id, event))
-    app_state.scheduler.wake()
-    app_state.metrics.webhooks.labels(event.action, outcome.status.partition(":")[0]).inc()
-    log.info(
-        "webhook",
-        action=event.action,
-        project=outcome.project_id,
-        changed=outcome.changed,
-        outcome=outcome.status,
-    )
-    return {"status": outcome.status}
-
-
-def _metric_action(body: dict[str, Any]) -> str:
-    try:
-        return read_action(body) or "other"
-    except ValueError:
-        return "other"
+    """Apply an event of Label Studio, or start training."""
+    return JSONResponse(await webhooks.apply(app_state, request))
 
 
 @router.get("/versions")
@@ -133,7 +76,7 @@ async def train(
     request: Request, app_state: AppStateDep, connection_id: ConnectionInPath
 ) -> JSONResponse:
     """Request training. Older versions of Label Studio call it instead of the webhook."""
-    ref = _parse(ProjectRef.of_request, await read_object(request, app_state.bulk_pool))
+    ref = parse_record(ProjectRef.of_request, await read_object(request, app_state.bulk_pool))
     job = await start_training.start(app_state, connection_id, ref)
     return JSONResponse({"job": job}, status_code=201)
 
@@ -150,15 +93,3 @@ async def job_status(
     if state is None:
         return JSONResponse({"job_status": "removed"}, status_code=410)
     return JSONResponse({"job_status": state})
-
-
-def _parse(parse: Callable[[dict[str, Any]], T], body: dict[str, Any]) -> T:
-    """Parse the body.
-
-    Raises:
-        RequestError: 400, the body is malformed.
-    """
-    try:
-        return parse(body)
-    except ValueError as error:
-        raise RequestError(400, str(error)) from None

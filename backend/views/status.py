@@ -33,7 +33,7 @@ class VersionStatus:
     """A version; `status` is candidate, served, retired or refused, and `verdict` says why."""
 
     name: str
-    kind: str
+    kind: str  # of training: start, head, finetune
     status: str
     labels: int
     accuracy: Estimate | None
