@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.training.schedule import learn_is_ripe
+from services.training.schedule import learning_is_due
 from store.projects.projects import list_projects
 from store.settings import Settings
 from store.store import Store
@@ -79,7 +79,7 @@ class Scheduler:
             return False
         if item.kind != WorkKind.LEARN:
             return True
-        return learn_is_ripe(db, item, self._store.settings, now)
+        return learning_is_due(db, item, self._store.settings, now)
 
     def _enqueue(self, item: pending_work.Work) -> None:
         if item.enqueued > item.done:

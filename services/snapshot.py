@@ -1,4 +1,4 @@
-"""A snapshot of a project: all that learning reads, in one transaction."""
+"""A snapshot of a project: all inputs of learning, read in one transaction."""
 
 import time
 from collections.abc import Collection, Iterable
@@ -97,7 +97,7 @@ class Snapshot:
         return {task: self.drawn[task].probability for task in tasks}
 
     def choices(self, tasks: Iterable[TaskId]) -> list[Choice]:
-        """Tasks that were chosen before as choices of the next shortlist, in order."""
+        """Earlier choices that the next shortlist may keep, in order."""
         return [
             Choice(task, RANDOM, self.drawn[task].probability)
             if task in self.drawn

@@ -10,7 +10,7 @@ from store.settings import Settings
 
 @dataclass(frozen=True)
 class Store:
-    """Everything that is remembered. Open one in each process, after any fork."""
+    """Everything that is stored. Open one in each process, after any fork."""
 
     settings: Settings
     database: Database

@@ -95,7 +95,7 @@ def parse_label_config(xml: str) -> LabelConfig:
 
 
 def _shown_by(control: Control) -> tuple[str, bool]:
-    """Which images of a task a control labels."""
+    """The images of a task that a control labels."""
     return control.value_key, control.multi_image
 
 
@@ -156,7 +156,7 @@ def _tag(element: Any, name: str, image: Any, output: dict[str, Any]) -> Tag:
 
 
 def _class(choice: Any) -> str:
-    """What a choice is called in results."""
+    """The name of a choice in results."""
     return choice.get("alias") or choice.get("value") or ""
 
 

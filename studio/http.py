@@ -255,7 +255,7 @@ def _where(response: httpx.Response) -> str:
 
 
 def _words(response: httpx.Response) -> str:
-    """What the server says about its refusal, without its request id and version."""
+    """The server's own words about its refusal, without its request id and version."""
     try:
         body = response.json()
     except ValueError:

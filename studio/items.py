@@ -12,7 +12,7 @@ ALL_IMAGES = -1  # the item of what is said of all images of a task together
 
 
 def by_item(control: Control, regions: Regions) -> dict[int, Regions]:
-    """{item: the regions that this control may have there}.
+    """{item: the regions of this image that the control may own}.
 
     Regions that name no image that could be are left out.
     """

@@ -10,7 +10,7 @@ from backend.protocol.predict_request import ImageKey, RequestedImage, Requested
 from model.arrays import Float16s
 from services.embedding.vectors import unit_vectors
 from services.labels.multi_image import parts_of
-from services.suggestions.control_group import is_blind, withheld
+from services.suggestions.control_group import in_control_group, withheld
 from services.suggestions.prediction_items import prediction_item
 from services.suggestions.predictor import Predictor, Suggestion
 from services.suggestions.queue_order import rest_score
@@ -121,7 +121,7 @@ class PredictState:
         confidence = suggestion.confidence if suggestion else 1.0
         if not math.isfinite(confidence):  # Label Studio would drop the whole batch
             suggestion, confidence = None, 1.0
-        if suggestion and is_blind(self.project, task, self.blind_share):
+        if suggestion and in_control_group(self.project, task, self.blind_share):
             suggestion = withheld(suggestion)
         shortlist_score = self.shortlist_scores.get(task) if suggestion else None
         score = rest_score(confidence) if shortlist_score is None else shortlist_score

@@ -93,8 +93,8 @@ def advice_status(db: Connection, project: Project) -> AdviceStatus:
 def _rule_status(db: Connection, project: Project, goal: Goal) -> RuleStatus:
     version = accepting_version(db, project)
     advice = advice_of_version(db, version.id) if version is not None else None
-    config, held = parse_label_config(project.label_config), project.held_at is not None
-    return rule_status(goal, advice.picks if advice else (), config, held=held)
+    config, pinned = parse_label_config(project.label_config), project.held_at is not None
+    return rule_status(goal, advice.picks if advice else (), config, pinned=pinned)
 
 
 def _stop(found: Advice, goal: Goal) -> bool:

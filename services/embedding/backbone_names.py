@@ -12,7 +12,7 @@ class WrongBackboneError(Exception):
 
 
 def check_backbone_name(settings: Settings, name: str) -> str | None:
-    """The backbone's name; None for "default", the one of the settings.
+    """Check and return the backbone's name; None for "default", the one of the settings.
 
     What only shows when its weights are opened is told by the project's status.
 

@@ -67,7 +67,7 @@ class ProjectEmbedding:
         self._finish()
 
     def _update_move(self) -> None:
-        """Begin, or give up, a move to another pretrained backbone."""
+        """Begin or cancel a move to another pretrained backbone."""
         project = self.context.project
         if not move_is_due(project, self.default):
             return
@@ -85,7 +85,7 @@ class ProjectEmbedding:
         self._change(write)
 
     def _fill_current(self) -> None:
-        """Embed what is new in the space that is in use, or that becomes the first one."""
+        """Embed new images in the space in use, or in the project's first space."""
         project = self.context.project
         space = project.embedding_space
         if space is not None and not self._any_to_embed(space):
@@ -122,7 +122,7 @@ class ProjectEmbedding:
         self._change(write)
 
     def _fill_next(self) -> None:
-        """Embed in the space that the project moves to."""
+        """Embed all images in the space that the project moves to."""
         project = self.context.project
         backbone = project.next_backbone
         if backbone is None or project.next_error is not None or self._is_ready():
@@ -146,8 +146,7 @@ class ProjectEmbedding:
             embedder.close()
 
     def _fill_base(self) -> None:
-        """Where the backbone was fine-tuned: embed by the pretrained one too what is labelled, or
-        chosen to be labelled next.
+        """Embed labelled and shortlisted images with the pretrained backbone of a fine-tuned one.
 
         Only features that have not seen the labels can tell which of these are doubtful, and which
         images are nearly the same.

@@ -100,7 +100,7 @@ def _embedding(store: Store, project: Project, task_id: TaskId) -> tuple[str, Fl
 def _scan(
     store: Store, project: Project, space: str, query: Float16s, count: int
 ) -> dict[str, float]:
-    """{image key: cosine} of the nearest, of which `count` have a task besides the one asked."""
+    """{image key: cosine} of the nearest images; at least `count` belong to other tasks."""
     matrix = open_index(store.settings, project.id, space, len(query))
     if not len(matrix.keys):
         raise NotReadyError("the project's images are still being read; try again in a minute")
@@ -154,7 +154,7 @@ def _with_task(db: Connection, project_id: int, space: str, keys: list[str]) -> 
 def _tasks(
     db: Connection, project_id: int, space: str, scores: Mapping[str, float], asked: int
 ) -> list[Similar]:
-    """The tasks that show these images, best images first until there are enough for any answer."""
+    """The tasks that show these images, the most similar first, MOST at most."""
     ordered = sorted(scores, key=lambda key: -scores[key])[: MOST + 1]
     found: dict[TaskId, float] = {}
     for part in chunks(ordered):

@@ -37,7 +37,7 @@ PRECISIONS = ("float32", "bfloat16")  # that a space can be of
 
 
 def delete_unused_backbones(context: JobContext) -> None:
-    """Delete what is left of backbones that nothing needs, for at most the job's time box.
+    """Delete weights and embeddings of unused backbones, for at most the job's time box.
 
     What can't be deleted now is tried again by the next job.
     """
@@ -68,7 +68,7 @@ def _is_tuning(db: Connection) -> bool:
 
 
 def _retire(db: Connection, context: JobContext, before: float) -> list[Tuned]:
-    """Retire the backbones that are to be deleted: nothing can be served with them any more."""
+    """Retire the backbones to delete, so that nothing is served with them any more."""
     pending_work.check(db, context.lease)
     if _is_tuning(db):
         return []
@@ -83,12 +83,12 @@ def _retire(db: Connection, context: JobContext, before: float) -> list[Tuned]:
         if backbone.retired_at is None:
             retire_tuned(db, backbone)
             for space in _spaces(backbone.backbone):
-                _forget_space(db, project_id, space)
+                _unset_space(db, project_id, space)
     return going
 
 
 def _needed(db: Connection, project_id: int, before: float) -> set[str]:
-    """The backbones of versions that are served or may be, and of a move under way."""
+    """The backbones of versions that are or may be served, and of a move under way."""
     project = get_project(db, project_id)
     assert project is not None, "projects are never forgotten"
     pending = {published.version_id for published in pending_publications(db, project_id)}
@@ -114,8 +114,8 @@ def _spaces(backbone: str) -> list[str]:
     return [f"{backbone}@{precision}" for precision in PRECISIONS]
 
 
-def _forget_space(db: Connection, project_id: int, space: str) -> None:
-    """Unset the space of its tasks: a fine-tuning may give the same space once more."""
+def _unset_space(db: Connection, project_id: int, space: str) -> None:
+    """Unset the space of its tasks: another fine-tuning may give the same space."""
     for column in (task.c.embedded_space, task.c.next_space):
         db.execute(
             update(task)
@@ -145,7 +145,7 @@ def _delete(context: JobContext, backbone: str) -> bool:
 
 
 def _clear_orphans(context: JobContext, before: float) -> None:
-    """Delete weights without a row: of a cancelled run, or of one that was deleted elsewhere."""
+    """Delete weights that no row names, left by a cancelled run or deleted elsewhere."""
     here = [name for name, at in local_finetuned(context.store.settings).items() if at < before]
     if not here:
         return

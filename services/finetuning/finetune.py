@@ -54,7 +54,7 @@ class Finetuning:
         self.labels = 0
 
     def run(self, cancelled: Callable[[], bool]) -> None:
-        """Fine-tune on today's labels, or go on where a killed run was.
+        """Fine-tune on today's labels, or resume a killed run.
 
         Args:
             cancelled: whether the run is to stop.
@@ -84,18 +84,18 @@ class Finetuning:
             raise
 
     def clear(self) -> None:
-        """Remove what was kept to go on with."""
+        """Delete the plan and the checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def clear_if_cancelled(self) -> None:
-        """Remove it where nobody goes on with it; a job that took this one's place does."""
+        """Delete them if the run was cancelled; a newer job resumes any other."""
         with self.database.read() as db:
             job = get_job(db, self.context.job_id)
         if job is not None and job.state == CANCELLED:
             self.clear()
 
     def _require_survival(self) -> None:
-        """Raise CannotFinetuneError when the process was ended time and again."""
+        """Raise CannotFinetuneError when the process was killed too often."""
         with self.database.read() as db:
             work = pending_work.get_work(db, self.project.id, WorkKind.FINETUNE)
             losses = count_lost(
@@ -180,7 +180,7 @@ class Finetuning:
     # Trying out
 
     def _try_out(self, plan: Plan, tuned: Finetuned) -> None:
-        """Embed the labelled images anew, and let the gate compare."""
+        """Embed the labelled images with the tuned backbone, and let the gate compare it."""
         self.context.check()
         self._require_unchanged(plan.backbone)
         self.context.progress(0.9, "embedding the labelled images with the tuned backbone")
@@ -200,7 +200,7 @@ class Finetuning:
         self._decide(plan, tuned, backbone, candidate, artifact)
 
     def _report(self, plan: Plan, tuned: Finetuned) -> dict[str, Any]:
-        """How it was tuned, as plain JSON."""
+        """The method and the history of the tuning, as plain JSON."""
         return {
             "method": tuned.method,
             "history": [_plain(asdict(step)) for step in tuned.history],
@@ -245,7 +245,7 @@ class Finetuning:
     # Ending otherwise
 
     def _give_up(self, reason: str) -> None:
-        """Nothing is gained by trying again with these labels."""
+        """End the run for good: with these labels another try would fail too."""
         self.clear()
         log.warning("no fine-tuning", reason=reason)
         backbone = base_backbone(self.project) or ""
@@ -266,7 +266,7 @@ class Finetuning:
 
 
 def _require_unchanged(db: Connection, project_id: int, backbone: str) -> None:
-    """Raise CannotFinetuneError when a person has decided what the project is to have."""
+    """Raise CannotFinetuneError if a person has pinned a version or changed the backbone."""
     project = get_project(db, project_id)
     assert project is not None, "projects are never forgotten"
     if project.held_at is not None:
@@ -278,7 +278,7 @@ def _require_unchanged(db: Connection, project_id: int, backbone: str) -> None:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Without what JSON can't say: a loss that ran away."""
+    """Replace infinite and NaN numbers by None, since JSON has none."""
     return {
         name: value if not isinstance(value, float) or math.isfinite(value) else None
         for name, value in values.items()

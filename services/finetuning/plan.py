@@ -1,4 +1,4 @@
-"""What a fine-tuning run learns from: fixed when it begins, so that it can go on after a kill."""
+"""The plan of a fine-tuning run, fixed when it begins, so that a killed run can be resumed."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A run: `items` [N], which of them validate [N], and what is learned of them."""
+    """A run's images [N], which of them are for validation [N], and their targets."""
 
     asked_at: float  # when it was requested, seconds since 1970
     backbone: str  # pretrained
@@ -58,7 +58,7 @@ class Plan:
         return frozenset(i.task for i, v in zip(self.items, self.validation, strict=True) if v)
 
     def save(self, folder: Path) -> None:
-        """Keep the plan in the folder."""
+        """Write the plan into the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, npt.NDArray[Any]]
         arrays = {f"y{i}": np.asarray(target.y) for i, target in enumerate(self.targets)}
@@ -80,7 +80,7 @@ class Plan:
 
     @classmethod
     def load(cls, folder: Path) -> "Plan | None":
-        """The plan in the folder; None when there is none that can be read."""
+        """Read the plan from the folder; None when there is none, or a damaged one."""
         try:
             stored = json.loads((folder / PLAN).read_text())
             content = (folder / ARRAYS).read_bytes()
@@ -109,7 +109,7 @@ def make_plan(
     asked_at: float,
     seed: int,
 ) -> Plan:
-    """Divide the labels: what is held out stays out of it, with all that nearly equals it.
+    """Split the labelled images into training and validation, without the hold-out.
 
     Args:
         images: {unit: image}.
@@ -145,7 +145,7 @@ def make_plan(
 
 
 def _validation(targets: list[Target], groups: Int64s, share: float, *, seed: int) -> Bools:
-    """Which rows [N] validate: whole near-duplicate groups, each class spread evenly."""
+    """Choose validation rows [N], as a mask: whole near-duplicate groups, stratified by class."""
     strata = _strata(targets, len(groups))
     if len(np.unique(groups)) < 2:
         return np.zeros(len(groups), np.bool_)
@@ -157,7 +157,7 @@ def _validation(targets: list[Target], groups: Int64s, share: float, *, seed: in
 
 
 def _strata(targets: list[Target], count: int) -> Int64s:
-    """What a row [N] is counted under: the class of the first target that has classes."""
+    """The stratum of each row [N]: the class of the first target that has classes."""
     for target in targets:
         strata = target.loss.strata(np.asarray(target.y))
         if strata is not None:

@@ -24,7 +24,7 @@ GOOD_ENOUGH = 0.97  # accuracy of the heads on frozen features that leaves too l
 
 @dataclass(frozen=True)
 class Attempt:
-    """The last fine-tuning of a project, whatever became of it."""
+    """The last fine-tuning of a project, with its outcome."""
 
     labels: int
     backbone: str  # that it began from
@@ -35,12 +35,12 @@ ATTEMPT = dataclass_key("finetune", Attempt)
 
 
 def save_attempt(db: Connection, project_id: int, attempt: Attempt) -> None:
-    """Remember an attempt, so that the next one waits for more labels."""
+    """Store an attempt, so that the next one waits for more labels."""
     ATTEMPT.of(project_id).set(db, attempt)
 
 
 def last_attempt(db: Connection, project_id: int) -> Attempt | None:
-    """The last attempt, or None."""
+    """The last attempt; None before the first."""
     return ATTEMPT.of(project_id).get(db)
 
 
@@ -56,7 +56,7 @@ def may_pay(labels: int, accuracy: float, backbone: str, last: Attempt | None) -
 
 
 def is_possible(db: Connection, project: Project) -> bool:
-    """Whether a fine-tuning could begin now: none is wanted, no move is under way, torch is there.
+    """Whether a fine-tuning could begin: none is requested, no move runs, torch is installed.
 
     A version that a person holds on to is not to be replaced: then there is no use either.
     """

@@ -13,7 +13,7 @@ MOST_FAULTS = 0.02  # share of the images that may stay out of reach
 
 
 class RetryingLoader:
-    """Loads images, several times where it must. Safe to share between threads.
+    """Loads images, with retries. Safe to share between threads.
 
     Attributes:
         outage: why images are out of reach, once they are too many to go on without them.

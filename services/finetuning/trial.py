@@ -28,7 +28,7 @@ EMBED_SECONDS = 3_600.0  # for the labelled images alone
 
 
 def embed_labelled(context: JobContext, embedder: Embedder) -> None:
-    """Embed the labelled images by the tuned backbone; the project doesn't use it yet."""
+    """Embed the labelled images with the tuned backbone, before the project uses it."""
     snapshot = take_snapshot(context.store, context.project.id)
     tasks = {*map(task_of, snapshot.labels)}
     labelled = [image for image in snapshot.images if image.ls_id in tasks and image.usable]
@@ -43,7 +43,7 @@ def embed_labelled(context: JobContext, embedder: Embedder) -> None:
 def evaluate_backbone(
     store: Store, snapshot: Snapshot, plan: Plan, space: str, report: dict[str, Any], *, seed: int
 ) -> Candidate:
-    """Fit heads in the tuned space, and let the gate compare them with what is served.
+    """Fit heads in the tuned space, and let the gate compare them with the served version.
 
     Args:
         snapshot: the project; its labelled tasks have embeddings in `space` too.

@@ -7,7 +7,7 @@ JOIN = "; "  # between what is said in several controls
 
 
 def group_of(said: Iterable[tuple[str, Any]]) -> str:
-    """The name of the group of a task's labels, (control, label as JSON)."""
+    """The name of the group of a task with these labels, (control, label as JSON)."""
     names = {(control, _name(value)) for control, value in said}
     return JOIN.join(name for _, name in sorted(names))
 

@@ -20,7 +20,7 @@ CLASSES: ProjectKey[dict[str, dict[str, float]]] = ProjectKey("classes")
 
 
 def class_history(store: Store, project_id: int, config: LabelConfig) -> Since:
-    """Since when the config has its classes, as far as it was seen; classes seen first are noted.
+    """The time since which the config has each class; new classes are recorded.
 
     A class that went and came back counts from its first time. Of controls with one choice nothing
     is noted: what was chosen excludes a later class too.

@@ -22,7 +22,7 @@ JOIN = "+"  # between the keys of images that are looked at together
 
 
 def learned_of(images: Sequence[Task], config: LabelConfig) -> list[Task]:
-    """What is learned of these images, which are in order: a row each, or one for all of a task."""
+    """Make rows of the images, given in order: one an image, or one for all of a task."""
     if not config.multi_image:
         return list(images)
     rows: list[Task] = []
@@ -37,7 +37,7 @@ def learned_of(images: Sequence[Task], config: LabelConfig) -> list[Task]:
 
 
 def _whole(images: Sequence[Task]) -> Task:
-    """All images of a task, as far as they are usable, as one."""
+    """Join a task's usable images into one row."""
     usable = [image for image in images if image.usable]
     first = usable[0] if usable else images[0]
     keys = [image.image_key for image in usable]
@@ -56,17 +56,17 @@ def _shared(spaces: Sequence[str | None]) -> str | None:
 
 
 def image_counts(images: Sequence[Task]) -> dict[TaskId, int]:
-    """{task: how many images it has}, of those with several."""
+    """{task: number of its images}, of tasks with several."""
     return {image.ls_id: image.item + 1 for image in images if image.item > 0}
 
 
 def unready(rows: Sequence[Task], space: str) -> set[TaskId]:
-    """Tasks with an image that may still get an embedding in a space, and has none."""
+    """The tasks with an image that is still to be embedded in a space."""
     return {row.ls_id for row in rows if row.usable and row.embedded_space != space}
 
 
 def parts_of(rows: Sequence[T], size: int, owner: Callable[[T], int]) -> Iterator[Sequence[T]]:
-    """The rows in parts of about `size`; those in a row that have one owner stay together."""
+    """Split rows into parts of about `size`, never between consecutive rows of one owner."""
     start = 0
     while start < len(rows):
         end = min(start + size, len(rows))

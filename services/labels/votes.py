@@ -23,7 +23,7 @@ def read_votes(
     config: LabelConfig,
     images: Mapping[TaskId, int] | None = None,
 ) -> Votes:
-    """All votes, in order of time. Who annotated a task again has several on it.
+    """Read all votes, in order of time; an annotator may have several on a task.
 
     Args:
         annotations: those that count, the oldest first.
@@ -43,7 +43,7 @@ def read_votes(
 
 
 def newest_votes(votes: Votes) -> Votes:
-    """One vote of each annotator: the newest."""
+    """Keep the newest vote of each annotator."""
     return {
         unit: {control: _newest(cast) for control, cast in controls.items()}
         for unit, controls in votes.items()

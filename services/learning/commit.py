@@ -12,7 +12,7 @@ from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import add_publication
 from store.predictions.shortlists import set_shortlist
 from store.projects.embedding_spaces import cancel_move, finish_move, is_tuned, move_is_still_wanted
-from store.projects.projects import change_project, is_held
+from store.projects.projects import change_project, is_pinned
 from store.settings import Settings
 from store.tasks.tasks import assign_holdout
 from store.versions.label_reviews import save_review
@@ -77,7 +77,7 @@ def _push(db: Connection, decision: LearnDecision, added: Version | None) -> Non
 
 def _publish(db: Connection, publish: Publish, version: Version) -> None:
     project_id = version.project_id
-    if is_held(db, project_id):
+    if is_pinned(db, project_id):
         return  # a person chose meanwhile what is served
     add_publication(db, project_id, version.id, PublicationReason.VERSION, publish.items)
     if publish.refreshed:
@@ -99,7 +99,7 @@ def _refill(db: Connection, refill: Refill, decision: LearnDecision) -> None:
 
 
 def _change_backbone(db: Connection, settings: Settings, decision: LearnDecision) -> None:
-    """End the project's move, or have its backbone fine-tuned where that may pay."""
+    """End the project's move, or request fine-tuning where it may pay."""
     project_id, snapshot = decision.project.id, decision.snapshot
     if decision.move is Move.FINISH:
         finish_move(db, snapshot.project)

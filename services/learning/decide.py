@@ -58,7 +58,7 @@ def decide(context: JobContext) -> LearnDecision:
 
 
 class _Learning:
-    """One decision. `project` is as it was read, `snapshot` after its move, if that ends now."""
+    """A decision under way. `project` is as read, `snapshot` after its move, if that ends."""
 
     def __init__(self, context: JobContext, before: Snapshot) -> None:
         self.context = context
@@ -153,7 +153,7 @@ class _Learning:
         )
 
     def _follow_people(self, verdict: Verdict) -> Verdict:
-        """Let a person's decision go before the gate's."""
+        """Let a person's decision override the gate's."""
         project = self.snapshot.project
         if verdict.accepted and project.held_at is not None:
             return Verdict(True, f"{verdict.reason}; {WAITS}")
@@ -165,7 +165,7 @@ class _Learning:
     def _unfinished(
         self, data: TrainingSet, digest: str, served: Predictor | None
     ) -> LabelHistory | None:
-        """The labels whose measurement a killed job has left; None where there is none left."""
+        """The labels that a killed job didn't measure; None when there are none."""
         newest = self.snapshot.newest
         with self.store.database.read() as db:
             version_id = MEASUREMENT_DUE.of(self.snapshot.project.id).get(db)
@@ -210,7 +210,7 @@ class _Learning:
         return continue_audit(advice, self.snapshot, candidate, predictor, served.created_at)
 
     def _publish(self, candidate: Candidate) -> LearnDecision:
-        """Have the new version served, with a new shortlist."""
+        """Publish the new version with a new shortlist."""
         snapshot, trained = self.snapshot, candidate.trained
         predictor = trained.predictor(snapshot.space)
         choices = choose_next(self.context, snapshot, predictor, trained.hardest, seed=SEED)
@@ -224,7 +224,7 @@ class _Learning:
         return self._decision(push=Publish(choices, items, rest_items(old, answers)))
 
     def _refill(self, predictor: Predictor | None, *, whole: bool = False) -> LearnDecision:
-        """Fill the shortlist up under the version that is served, or under the start version.
+        """Refill the shortlist of the served version, or of the start version.
 
         Args:
             predictor: the served version's.

@@ -1,4 +1,4 @@
-"""What a learning job decides, before any of it is written."""
+"""The decision of a learning job, before it is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from store.versions.versions import Version
 
 
 class Move(StrEnum):
-    """What becomes of the project's move to another embedding space."""
+    """The outcome of the project's move to another embedding space."""
 
     NONE = "none"
     FINISH = "finish"
@@ -42,7 +42,7 @@ class NewVersion:
 
 @dataclass(frozen=True)
 class Publish:
-    """The new version is to be served, with a new shortlist."""
+    """The publication of the new version with a new shortlist."""
 
     shortlist: Sequence[Choice]
     items: Sequence[
@@ -55,7 +55,7 @@ class Publish:
 
 @dataclass(frozen=True)
 class Refill:
-    """The shortlist of the served version is filled up.
+    """New tasks for the served version's shortlist.
 
     Without `items` it stays as it is. A prediction that Label Studio holds is never replaced:
     somebody may have the task open.

@@ -15,7 +15,7 @@ from store.work import pending_work
 
 
 def follow_up(context: JobContext, decision: LearnDecision) -> None:
-    """Measure what choosing and more labels bring, auto-accept, and set the learning as done."""
+    """Measure the learning curve and the strategy, auto-accept, and mark the learning as done."""
     with context.step("advise"):
         _measure(context, decision)
     with context.step("accept"):
@@ -44,6 +44,6 @@ def _measure(context: JobContext, decision: LearnDecision) -> None:
 
 
 def _finish(db: Connection, context: JobContext) -> None:
-    """Set the learning as done. A wait that pushing its version has set meanwhile stays."""
+    """Mark the learning as done; a postponement by the version's push stays."""
     work = pending_work.get_work(db, context.project.id, context.lease.kind)
     pending_work.finish(db, context.lease, not_before=work.not_before if work else 0.0)

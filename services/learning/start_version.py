@@ -1,4 +1,4 @@
-"""The start version: it only orders the tasks, before the first label."""
+"""The start version, which orders the tasks before the first label."""
 
 from sqlalchemy import Connection
 
@@ -7,7 +7,7 @@ from store.versions.versions import CANDIDATE, START, Version, add_version, find
 
 
 def start_version(db: Connection, project_id: int, space: str) -> Version:
-    """The project's start version; it is added where there is none."""
+    """The project's start version, created if it is missing."""
     version = find_version(db, project_id, 0)
     if version is not None:
         return version
@@ -26,7 +26,7 @@ def start_version(db: Connection, project_id: int, space: str) -> Version:
 
 
 def pool_has_grown(snapshot: Snapshot) -> bool:
-    """Whether, before the first label, many images came since the order was chosen."""
+    """Whether, before the first label, the pool has grown much since it was ordered."""
     served = snapshot.served
     if served is None:
         return True

@@ -35,7 +35,7 @@ BATCH = 20  # calls in one job: each takes about 0.1 s of Label Studio's time
 
 
 def write_accepted(context: JobContext, studio: StudioClient) -> bool:
-    """Write or delete a few annotations. Returns whether more wait."""
+    """Write or delete a few annotations. Returns whether more are waiting."""
     database, project_id = context.store.database, context.project.id
     with database.read() as db:
         waiting = list_acceptances(db, project_id, (WITHDRAWN, SENT, WANTED), BATCH + 1)
@@ -55,7 +55,7 @@ def write_accepted(context: JobContext, studio: StudioClient) -> bool:
 
 
 def _left_to_people(db: Connection, project_id: int) -> set[TaskId]:
-    """Annotated tasks, those that are to be annotated next, and those that were drawn for it."""
+    """The tasks that people label: annotated, shortlisted and drawn ones."""
     annotated = annotated_tasks(db, project_id)
     return annotated.union(get_shortlist(db, project_id), drawn_tasks(db, project_id))
 
@@ -89,7 +89,7 @@ def _delete(context: JobContext, studio: StudioClient, item: Acceptance) -> None
 
 
 def _untouched(annotations: Sequence[AnnotationInfo]) -> int | None:
-    """The annotation with our mark that no person has changed."""
+    """The id of the annotation with our mark, if no person has changed it."""
     for annotation in annotations:
         times = annotation.created_at.timestamp(), annotation.updated_at.timestamp()
         if is_accepted(regions_to_json(annotation.result), *times):

@@ -11,7 +11,7 @@ log = structlog.get_logger()
 
 
 def show_version(studio: StudioClient, project: Project, name: str) -> None:
-    """Have Label Studio show this version, unless the admin chose one that isn't ours."""
+    """Set the version as the project's model version, unless the admin chose another's."""
     shown = studio.get_project(project.ls_id).model_version
     if shown == name:
         return

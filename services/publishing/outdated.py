@@ -11,7 +11,7 @@ CLEARLY_BETTER = 0.02  # accuracy: from here on, old suggestions are worth repla
 
 
 def outdated(db: Connection, snapshot: Snapshot, trained: Trained) -> list[TaskId]:
-    """Tasks that show a suggestion of a version that this one is clearly better than."""
+    """The tasks with a suggestion of a version that is clearly worse than this one."""
     worse: dict[int, bool] = {}
     tasks: list[TaskId] = []
     for task, version_id in snapshot.predictions.items():

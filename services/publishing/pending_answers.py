@@ -1,4 +1,4 @@
-"""Publishes predictions of tasks that Label Studio was answered nothing for."""
+"""Publishes predictions for tasks that got an empty answer from /predict."""
 
 from sqlalchemy import Connection
 
@@ -16,7 +16,7 @@ from studio.config import LabelConfig, parse_label_config
 
 
 def publish_pending_answers(context: JobContext) -> None:
-    """Make a publication of the tasks that can be answered now."""
+    """Add a publication of the tasks that can be answered now."""
     store, project = context.store, context.project
     with store.database.read() as db:
         pending = tasks_with_pending_answer(db, project.id)

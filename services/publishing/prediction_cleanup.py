@@ -25,7 +25,7 @@ BATCH = 20  # deletions in one job: each takes about 0.2 s of Label Studio's tim
 
 
 def delete_old_predictions(context: JobContext, studio: StudioClient) -> bool:
-    """Delete a few outdated predictions. Returns whether more wait."""
+    """Delete a few outdated predictions. Returns whether more are waiting."""
     store, project = context.store, context.project
     before = time.time() - store.settings.keep_versions_hours * 3600
     with store.database.read() as db:

@@ -1,4 +1,4 @@
-"""Pushes publications to Label Studio, and never a prediction twice.
+"""Pushes publications to Label Studio, each prediction exactly once.
 
 A chunk that was tried before is compared with what Label Studio holds; only the difference is sent.
 """
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from services.job_context import TIME_BOX, JobContext
 from services.publishing.model_version import show_version
-from services.publishing.rate_limit import leisure_at
+from services.publishing.rate_limit import low_priority_time
 from store.predictions.deletions import delete_tasks
 from store.predictions.pending_answers import mark_answered
 from store.predictions.publication_reason import PublicationReason
@@ -42,8 +42,8 @@ from studio.regions import regions_from_json
 log = structlog.get_logger()
 
 
-def can_wait(publication: Publication) -> bool:
-    """Whether a publication is pushed only while nothing else needs Label Studio's time."""
+def is_low_priority(publication: Publication) -> bool:
+    """Whether a publication is pushed only while no other needs Label Studio's time."""
     return publication.reason in (PublicationReason.REFRESH, PublicationReason.APPLY)
 
 
@@ -69,7 +69,7 @@ class Pusher:
                 pending = pending_publications(db, self.project.id)
             if not pending:
                 return False
-            publication = min(pending, key=lambda each: (can_wait(each), each.id))
+            publication = min(pending, key=lambda each: (is_low_priority(each), each.id))
             if not self._push(publication):
                 return True
 
@@ -85,20 +85,20 @@ class Pusher:
             if chunk is None:
                 break
             if self.context.seconds >= TIME_BOX or (
-                can_wait(publication) and not self._at_leisure()
+                is_low_priority(publication) and not self._may_push_low_priority()
             ):
                 return False
             self._push_chunk(publication, version, chunk)
         self._complete(publication, version)
         return True
 
-    def _at_leisure(self) -> bool:
-        """Whether refreshing delays nothing: one chunk at a time, while there is time to spare."""
+    def _may_push_low_priority(self) -> bool:
+        """Whether a low-priority chunk may be pushed: one a job, if the bucket is full enough."""
         if self.studio.seconds_spent > 0.5:
             return False
         with self.database.read() as db:
             share = self.store.settings.studio_share
-            return leisure_at(db, self.project.id, share) <= time.time()
+            return low_priority_time(db, self.project.id, share) <= time.time()
 
     def _push_chunk(self, publication: Publication, version: Version, chunk: Chunk) -> None:
         def begin(db: Connection) -> None:
@@ -129,7 +129,7 @@ class Pusher:
         )
 
     def _was_pushed(self, publication: Publication, version: Version) -> bool:
-        """Whether Label Studio may hold predictions of it: another publication was begun."""
+        """Whether Label Studio may hold predictions of the version from another publication."""
         with self.database.read() as db:
             begun = was_begun(db, version.id, publication.id)
         return begun or version.published_at is not None
@@ -156,7 +156,7 @@ class Pusher:
     def _not_answered(
         self, items: Sequence[PredictionItem], version: Version
     ) -> list[PredictionItem]:
-        """The items that /predict has not answered for meanwhile.
+        """The items without an answer of /predict in the meantime.
 
         Our own records say so, unless the web process was started since and may have taken some of
         them with it when it ended: asking Label Studio takes a second in a project of thousands.

@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 from store.projects.key_values import dataclass_key
 
 CAPACITY_SECONDS = 60.0  # of the share that can be saved up
-LEISURE = 0.5  # of the bucket: what can wait is done only above, so that it delays nothing else
+LOW_PRIORITY_LEVEL = 0.5  # of the bucket: low-priority pushes leave that much for the others
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A project's share of Label Studio's time that is saved up, in seconds; below 0 overdrawn."""
+    """The token bucket of a project: seconds of Label Studio's time; below 0 overdrawn."""
 
     level: float
     at: float  # when it was computed, in seconds since 1970
@@ -44,10 +44,10 @@ def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
     return now + max(-level, 0.0) / share
 
 
-def leisure_at(db: Connection, project_id: int, share: float) -> float:
-    """The time (seconds since 1970) from which there is enough for what can wait."""
+def low_priority_time(db: Connection, project_id: int, share: float) -> float:
+    """The time (seconds since 1970) from which low-priority publications may be pushed."""
     bucket = BUCKET.of(project_id).get(db)
     if bucket is None:
         return 0.0
-    lacking = LEISURE * CAPACITY_SECONDS * share - bucket.level
+    lacking = LOW_PRIORITY_LEVEL * CAPACITY_SECONDS * share - bucket.level
     return bucket.at + lacking / share

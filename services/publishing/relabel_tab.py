@@ -28,7 +28,7 @@ TITLE = "Apprentice: check these labels"
 def worst_labels(
     review: Review, config: LabelConfig, most: int, checked: Collection[int] = ()
 ) -> list[int]:
-    """The tasks (Label Studio's ids) that another label would help most; at most `most`, in order.
+    """The tasks (Label Studio's ids) that most need another label; `most` at most, in order.
 
     None of those that people have `checked` already: what looks wrong may be right.
 
@@ -51,7 +51,7 @@ def worst_labels(
 
 
 def _chance(config: LabelConfig, name: str) -> float:
-    """How often guessing is right: one of the classes, or of there and not there."""
+    """The probability that a guess is right."""
     control = config.control(name)
     return GUESSED if control is None else kind_of(control.schema).chance(control.schema)
 
@@ -70,7 +70,7 @@ OFFER = dataclass_key("relabel", Offer)
 
 
 def update_relabel_tab(context: JobContext, studio: StudioClient) -> None:
-    """Bring the tab in line with the last review, where that changed."""
+    """Update the tab after a new review."""
     store, project = context.store, context.project
     key, now = OFFER.of(project.id), time.time()
     with store.database.read() as db:

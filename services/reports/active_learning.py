@@ -1,5 +1,6 @@
-"""Advises on active learning: accuracy by random picks alone, the gain of more labels, whether
-choosing pays, and whether successive versions still differ.
+"""Advises on active learning: accuracy, the gain of more labels, whether choosing pays.
+
+Accuracy is estimated from random picks alone; successive versions are compared by Cohen's κ.
 """
 
 import statistics
@@ -46,21 +47,21 @@ KEPT = 20  # agreements remembered
 
 @dataclass(frozen=True)
 class LabelHistory:
-    """One control's labels, on features that have not seen them, and when they were given."""
+    """One control's labels with leak-free features, and when they were given."""
 
     labels: ControlData
     labelled_at: Mapping[UnitId, float]  # {unit: seconds since 1970}
 
     @classmethod
     def of(cls, trained: Trained, data: TrainingSet) -> "LabelHistory":
-        """The labels of the control that is known least."""
+        """The labels of the control with the lowest accuracy."""
         return cls(trained.results[trained.hardest].out_of_fold, data.labelled_at)
 
 
 def advise(
     store: Store, snapshot: Snapshot, candidate: Candidate, previous: Predictor | None
 ) -> Advice:
-    """Advise by a candidate's out-of-fold answers. Learning curve and strategies stay as measured.
+    """Advise by a candidate's out-of-fold answers; keep the last measurements of choosing.
 
     Args:
         previous: the version that was served before it.
@@ -90,7 +91,7 @@ def advise(
 def continue_audit(
     advice: Advice, snapshot: Snapshot, candidate: Candidate, served: Predictor, since: float
 ) -> Advice:
-    """Add to the served version's advice the random picks that were labelled after it was made.
+    """Add to the served version's advice the random picks labelled since it was made.
 
     While candidates are refused, what it is right on is learned in this way alone.
 
@@ -119,7 +120,7 @@ def is_measurement_due(advice: Advice) -> bool:
 
 
 def measure_choosing(snapshot: Snapshot, history: LabelHistory, advice: Advice) -> Advice:
-    """Measure what more labels bring and whether choosing pays. Takes seconds.
+    """Measure the learning curve, and whether choosing pays. Takes seconds.
 
     Returns:
         The advice with the new measurements, where the labels are enough for them.
@@ -134,7 +135,7 @@ def measure_choosing(snapshot: Snapshot, history: LabelHistory, advice: Advice) 
 
 
 def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
-    """The median time that people worked on the newest labels; None when nothing tells it."""
+    """The median working time on the newest labels; None when none has a time."""
     times = [a.lead_time for a in annotations[-PACE_LABELS:] if a.lead_time and a.lead_time > 0]
     return round(statistics.median(times), 2) if times else None
 
@@ -169,7 +170,7 @@ def _audit(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> Audit 
 
 
 def _correctness(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> dict[int, float]:
-    """{task: how right suggestions are} where it can't be drawn any more.
+    """{task: share of right suggestions} of labelled and of accepted tasks.
 
     What was accepted unseen is as right as the drawn tasks that are as sure: without it, the
     draws from before it was taken would speak for what is left, which is harder.
@@ -218,7 +219,7 @@ def _outlook(learners: Learners, order: Ints, snapshot: Snapshot) -> Outlook | N
 def _choosing(
     learners: Learners, order: Ints, snapshot: Snapshot, last: Choosing | None
 ) -> Choosing | None:
-    """Chosen labels against drawn ones. Where choosing was given up, it must look better again."""
+    """Compare chosen with drawn labels; choosing that was given up must win to come back."""
     tasks = [task_of(unit) for unit in learners.data.tasks.tolist()]
     first = min((draw.at for draw in snapshot.drawn.values()), default=None)
     if first is None:
@@ -241,7 +242,7 @@ def _agreement(
     previous: Predictor | None,
     last: Advice | None,
 ) -> list[Agreement]:
-    """With what came before, by the least of all controls, on the same images each time."""
+    """Cohen's κ with the previous version: the least of all controls, on fixed images."""
     earlier = list(last.agreement) if last else []
     if previous is None or previous.space != snapshot.space:
         return earlier
@@ -261,7 +262,7 @@ def _agreement(
 
 
 def _fixed_set(store: Store, snapshot: Snapshot) -> npt.NDArray[Any]:
-    """Embeddings [M, D] of images that are the same at every version, as far as they are there."""
+    """Embeddings [M, D] of the same images at every version, where they exist."""
     tasks: list[Task] = [
         t for t in snapshot.tasks if t.image_key and t.embedded_space == snapshot.space
     ]

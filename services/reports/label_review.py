@@ -1,4 +1,4 @@
-"""Which annotators give good labels, and which labels are worth a second look."""
+"""Reviews labels: the quality of each annotator's, and labels that are probably wrong."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ MOST_LISTED = 500  # labels of each list, for one control
 
 
 def review(results: Mapping[str, ControlResult], at: float) -> Review:
-    """Look at all labels that a head, by control, has answered for that had not seen them.
+    """Review the labels of each control by its head's out-of-fold answers.
 
     Numbers have no probability: of them disagreement is told, but no single label is in doubt.
 
@@ -49,7 +49,7 @@ def review(results: Mapping[str, ControlResult], at: float) -> Review:
 
 @dataclass(frozen=True, eq=False)
 class _Reviewed:
-    """The labels of one control that somebody gave, and what is thought of them."""
+    """The labels of one control, with the opinions of annotators and model on them."""
 
     control: str
     data: ControlData
@@ -58,7 +58,7 @@ class _Reviewed:
     opinions: Opinions
 
     def agrees(self, first: Sequence[Value], second: Sequence[Value]) -> Bools:
-        """Which values say the same."""
+        """Compare values [N] pairwise, within the head's tolerance."""
         schema = self.data.target
         return kind_of(schema).agrees(schema, first, second, tolerance=self.learned.tolerance)
 
@@ -114,7 +114,7 @@ def _share(right: Bools) -> float | None:
 
 
 def _suspicious(reviewed: _Reviewed) -> list[SuspiciousLabel]:
-    """Labels that one annotator alone gave, and that nobody calls ground truth."""
+    """Labels of a single annotator that are probably wrong; never ground truth."""
     data, votes, opinions = reviewed.data, reviewed.votes, reviewed.opinions
     found = []
     for row in doubtful(opinions.quality):
@@ -138,7 +138,7 @@ def _suspicious(reviewed: _Reviewed) -> list[SuspiciousLabel]:
 
 
 def _contested(reviewed: _Reviewed) -> list[ContestedLabel]:
-    """Tasks whose annotators differ, unless one of them is ground truth."""
+    """Tasks whose annotators disagree, without ground truth."""
     data, votes, opinions = reviewed.data, reviewed.votes, reviewed.opinions
     found = []
     for row in np.argsort(opinions.sure, kind="stable"):

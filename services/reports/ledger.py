@@ -1,4 +1,4 @@
-"""The ledger: what became of suggestions, what time they save, and how they sway people.
+"""The ledger: outcomes of suggestions, the time they save, and their influence on people.
 
 An annotation began with a suggestion when Label Studio says that it was pre-filled
 (`parent_prediction`) and the prediction that the task showed then was not empty. Times are compared
@@ -37,7 +37,7 @@ from studio.regions import regions_from_json
 
 
 class Outcome(StrEnum):
-    """What became of a suggestion."""
+    """The outcome of a suggestion."""
 
     KEPT = "kept"  # as it was suggested, in every control
     EDITED = "edited"  # some of it is left, or a number was moved
@@ -59,7 +59,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of `suggested` annotations that began with a suggestion."""
+    """Outcomes of the `suggested` annotations that began with a suggestion."""
 
     suggested: int
     kept: int
@@ -70,7 +70,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class AnnotatorTally:
-    """Of one annotator; None is all whose name Label Studio doesn't say."""
+    """The tally of one annotator; None stands for all that Label Studio doesn't name."""
 
     annotator: int | None
     tally: Tally
@@ -78,7 +78,7 @@ class AnnotatorTally:
 
 @dataclass(frozen=True)
 class ClassTally:
-    """Of one class of a control: how often it was suggested, and stayed.
+    """The tally of one class of a control: how often it was suggested, and kept.
 
     The pace is that of annotations that say this class in the end, whatever was suggested.
     """
@@ -92,7 +92,7 @@ class ClassTally:
 
 @dataclass(frozen=True)
 class Sway:
-    """How often annotations agree with the model where they saw its answer, and where not.
+    """The agreement of annotations with the model, with its suggestion shown and withheld.
 
     `difference` is how much more often: what suggestions make people say. 95% intervals.
     """
@@ -104,7 +104,7 @@ class Sway:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What suggestions did for a project."""
+    """The effect of suggestions in a project."""
 
     annotations: int
     blind: int  # annotations of tasks whose suggestion was withheld
@@ -118,7 +118,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One annotation, and what its annotator saw."""
+    """An annotation, with the suggestion that its annotator saw."""
 
     annotator: int | None
     seconds: float | None
@@ -133,7 +133,7 @@ class _Entry:
 def read_ledger(
     db: Connection, project: Project, annotations: Sequence[AnnotationRecord] | None = None
 ) -> Ledger:
-    """Work out the ledger of a project from all annotations that count, if they are not given."""
+    """Compute the ledger of a project from all annotations, or from the given ones."""
     if annotations is None:
         annotations = current_annotations(db, project.id)
     config = parse_label_config(project.label_config)
@@ -174,7 +174,7 @@ def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelCon
 
 
 def _outcome(regions: Regions, suggested: Regions, controls: Iterable[Control]) -> Outcome | None:
-    """What became of a suggestion; None when the config has nothing of it any more."""
+    """The outcome of a suggestion; None when the config has none of its controls now."""
     found = set()
     for control in controls:
         labels = read_label(regions, control)
@@ -195,7 +195,7 @@ def _compare(control: Control, said: Value, label: Value | None) -> Outcome:
 
 
 def _classes(said: Iterable[tuple[Control, Mapping[int, Value]]]) -> set[tuple[str, str, int]]:
-    """(control, class, which image of the task). Numbers have no class."""
+    """(control, class, image index) of the labels; numbers have no class."""
     return {
         (control.name, name, item)
         for control, values in said

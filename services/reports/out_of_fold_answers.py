@@ -1,4 +1,4 @@
-"""Out-of-fold answers: what heads predict for labelled tasks before they have seen the labels."""
+"""Out-of-fold answers: predictions for labelled tasks by heads that have not seen the labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from store.tasks.units import task_of
 
 @dataclass(frozen=True)
 class OutOfFoldAnswer:
-    """Of one task: whether all controls are right, how sure the least sure is, what was said.
+    """The answer for a task: all controls right, their least confidence, the answer's group.
 
     Of a task with several images, of all that are labelled.
     """
@@ -27,7 +27,7 @@ class OutOfFoldAnswer:
 
 
 def out_of_fold_answers(results: Mapping[str, ControlResult]) -> dict[int, OutOfFoldAnswer]:
-    """{task: answer} of the labelled tasks that some head has answered unseen.
+    """{task: answer} of the labelled tasks with an out-of-fold prediction.
 
     On a fine-tuned backbone those are the ones that are held out.
     """
@@ -43,7 +43,7 @@ def out_of_fold_answers(results: Mapping[str, ControlResult]) -> dict[int, OutOf
 def answers_of(
     heads: Mapping[str, Learned], results: Mapping[str, ControlResult]
 ) -> dict[int, OutOfFoldAnswer]:
-    """{task: answer} of other heads in the same space for the labelled tasks of `results`.
+    """{task: answer} of other heads in the same space, for the labelled tasks of `results`.
 
     They may have seen some of the labels: the caller knows which. Empty where a control has no
     head, or one for another kind of target.

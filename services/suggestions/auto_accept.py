@@ -1,4 +1,4 @@
-"""Accepts suggestions without a person looking at each, where a team has set an error target.
+"""Accepts suggestions automatically, where a team has set an error target.
 
 The rule (`model/active_learning/auto_accept.py`) is decided anew at every look, from random picks
 that people have labelled. A tenth of what it takes stays open, so that it goes on being audited.
@@ -66,7 +66,7 @@ RESERVED = 0.1  # of what the rule takes: it stays in the queue
 
 @dataclass(frozen=True)
 class RuleStatus:
-    """The rule by which suggestions are accepted now, and why none is where none can be."""
+    """The rule for accepting suggestions, and the reason when nothing is accepted."""
 
     rule: Rule
     reason: str | None
@@ -76,7 +76,7 @@ NOTHING = Rule(OFF, None, None, 0, 0, (), 0)
 
 
 def accepting_version(db: Connection, project: Project) -> Version | None:
-    """The version whose suggestions are accepted: the newest, or where that is refused the served.
+    """The version whose suggestions are accepted: the newest, or if refused, the served one.
 
     The newest one is on its way to Label Studio while it isn't served.
     """
@@ -87,12 +87,12 @@ def accepting_version(db: Connection, project: Project) -> Version | None:
 
 
 def rule_status(
-    goal: Goal, picks: Sequence[AuditedPick], config: LabelConfig, *, held: bool = False
+    goal: Goal, picks: Sequence[AuditedPick], config: LabelConfig, *, pinned: bool = False
 ) -> RuleStatus:
     """Decide the rule by the random picks of the version whose suggestions are accepted.
 
     Args:
-        held: a person chose the served version. The picks are those of a newer one.
+        pinned: a person chose the served version. The picks are those of a newer one.
     """
     if goal.accept_error is None:
         return RuleStatus(NOTHING, "no error target is set")
@@ -105,7 +105,7 @@ def rule_status(
         np.array([pick.group for pick in picks], np.str_),
     )
     rule = decide(audited, goal.accept_error)
-    if held:
+    if pinned:
         why = "the served version was chosen by a person, and the random picks tell of newer ones"
         return RuleStatus(replace(rule, state=OFF, threshold=None), why)
     return RuleStatus(rule, None)
@@ -113,7 +113,7 @@ def rule_status(
 
 @dataclass(frozen=True)
 class PassBasis:
-    """What a pass over the open tasks was based on: from the same basis follows the same."""
+    """The inputs of a pass over the open tasks; equal inputs give the same result."""
 
     version: int | None
     goal: float  # when it was changed, in seconds since 1970
@@ -141,8 +141,8 @@ def accept(context: JobContext, snapshot: Snapshot) -> None:
         version = accepting_version(db, snapshot.project)
         advice = advice_of_version(db, version.id) if version is not None else None
         last = LAST_PASS.of(project_id).get(db)
-    held = snapshot.project.held_at is not None
-    rule = rule_status(goal, advice.picks if advice else (), snapshot.config, held=held).rule
+    pinned = snapshot.project.held_at is not None
+    rule = rule_status(goal, advice.picks if advice else (), snapshot.config, pinned=pinned).rule
     basis = _basis(snapshot, version, goal, rule)
     if basis == last:
         return
@@ -175,7 +175,7 @@ def _write(
     broken: Sequence[TaskId],
     basis: PassBasis,
 ) -> int:
-    """Write a pass in parts: webhooks wait for each. Returns how many are withdrawn."""
+    """Write a pass in parts, so that webhooks can come between. Returns how many are withdrawn."""
     database = context.store.database
 
     def give_up(db: Connection) -> int:
@@ -244,7 +244,7 @@ def _accepted(
 
 
 def _of_groups(store: Store, snapshot: Snapshot, groups: Sequence[str]) -> list[TaskId]:
-    """The tasks of these groups that were written to Label Studio."""
+    """The tasks of these groups whose suggestion was written to Label Studio."""
     with store.database.read() as db:
         written = list_acceptances(db, snapshot.project.id, (SENT, WRITTEN))
     return [
@@ -255,7 +255,7 @@ def _of_groups(store: Store, snapshot: Snapshot, groups: Sequence[str]) -> list[
 
 
 def reserved(project_id: int, task: TaskId) -> bool:
-    """Whether a task is left to people whatever is suggested: the same answer at every look."""
+    """Whether a task is always left to people, drawn by a hash of its id."""
     digest = hashlib.sha256(f"audit {project_id} {task}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < RESERVED * 2**32
 

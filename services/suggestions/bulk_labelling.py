@@ -42,12 +42,12 @@ ANNOTATED, SUGGESTED, UNSURE, SKIPPED, MISSING = (
 
 
 class ApplyError(Exception):
-    """Nothing can be applied; in words for people, with what to do."""
+    """Nothing can be applied; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one task, or of one of several images of a task.
+    """The row of a task in the table, or of one of several images of a task.
 
     `confidence` is 0 to 1, of the least sure control, and of the least sure image of the task.
     """
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Applied:
-    """All tasks of a project, by id, and how many predictions are on their way.
+    """The rows of all tasks, by id, and the number of predictions to be pushed.
 
     Where each of several images of a task is labelled, there is a row for each.
     """
@@ -75,11 +75,11 @@ class Applied:
 
 
 def apply(store: Store, project: Project, least: float | None = None) -> Applied:
-    """Have the served version's suggestions for all unlabelled tasks pushed, and list all tasks.
+    """Push the served version's suggestions for all unlabelled tasks, and list all tasks.
 
     They are pushed in the background, within our share of Label Studio's time. A prediction of this
-    version that says something stands. An empty one is replaced, blind or not; that of a task on
-    the shortlist only when nobody has annotated for half an hour, since it may be open.
+    version that says something stands. An empty one is replaced, in the control group too; that of
+    a shortlisted task only when nobody has annotated for half an hour, since it may be open.
 
     Args:
         least: confidence (0 to 1) below which nothing is said; that of the settings by default.
@@ -101,15 +101,15 @@ def apply(store: Store, project: Project, least: float | None = None) -> Applied
     for part in parts_of(free, PART, attrgetter("ls_id")):
         suggestions |= suggest_to_all(store, project, part, predictor, snapshot.config, least)
     learned = [one for one in snapshot.config.controls if predictor.learned(one) is not None]
-    read = _Reading(snapshot, version, learned, least)
+    read = _RowMaker(snapshot, version, learned, least)
     rows = [read.row(task, suggestions.get(task.ls_id)) for task in snapshot.tasks]
     pushing = _push(store, snapshot, version, suggestions)
     return Applied(version.name, [one.name for one in snapshot.config.controls], rows, pushing)
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """How rows are made of tasks; `learned` are the controls that the version answers."""
+class _RowMaker:
+    """Makes the rows of tasks; `learned` are the controls that the version answers."""
 
     snapshot: Snapshot
     version: Version
@@ -143,7 +143,7 @@ class _Reading:
         return Row(task.ls_id, source, labels, confidence, name, "less sure than was asked for")
 
     def _why_not(self, task: Task) -> str:
-        """Why there is no suggestion."""
+        """The reason why there is no suggestion."""
         if self.snapshot.config.multi_image and task.uri is None:
             return "the task has no such image"
         several = task.embedded_space == self.snapshot.space  # then another one is missing
@@ -151,14 +151,14 @@ class _Reading:
         return task.image_error or f"{pending} embedded yet"
 
     def _asked(self, task: Task) -> Sequence[Control]:
-        """What is asked of this row."""
+        """The controls of this row."""
         there = self.snapshot.config.at(whole=task.item == ALL_IMAGES).controls
         return [control for control in self.learned if control in there]
 
     def _labels(
         self, suggestion: Suggestion, asked: Sequence[Control], item: int
     ) -> dict[str, Plain]:
-        """By control. Where several classes may be chosen, none of them is a label too."""
+        """The suggested labels by control; "no class" is a label where several may be chosen."""
         labels: dict[str, Plain] = {}
         for control in asked:
             value = read_items(control, suggestion.result).get(item)
@@ -172,7 +172,7 @@ class _Reading:
 def _push(
     store: Store, snapshot: Snapshot, version: Version, suggestions: Mapping[TaskId, Suggestion]
 ) -> int:
-    """Write down what Label Studio lacks. Returns how many predictions that are."""
+    """Add publications of missing and better predictions. Returns the number of predictions."""
     project_id = snapshot.project.id
     newest = max((annotation.updated_at for annotation in snapshot.annotations), default=0.0)
     busy = set(snapshot.remaining) if time.time() - newest < AT_WORK_SECONDS else set()

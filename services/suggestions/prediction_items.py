@@ -1,4 +1,4 @@
-"""Prediction items: what is pushed to Label Studio for each task."""
+"""Makes prediction items: the predictions to push to Label Studio, with their scores."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from studio.regions import regions_to_json
 
 
 def prediction_item(task: TaskId, score: float, suggestion: Suggestion) -> PredictionItem:
-    """The suggestion as the store keeps it; `score` orders the queue."""
+    """A task's suggestion as a prediction item; `score` orders the queue."""
     withheld = suggestion.withheld
     return PredictionItem(
         task,
@@ -24,7 +24,7 @@ def prediction_item(task: TaskId, score: float, suggestion: Suggestion) -> Predi
 def shortlist_items(
     choices: Sequence[Choice], suggestions: dict[TaskId, Suggestion], *, first: int = 0
 ) -> list[PredictionItem]:
-    """What to push for a shortlist that begins at the place `first`."""
+    """The items of a shortlist that begins at the place `first`."""
     return [
         prediction_item(choice.task, shortlist_score(place), suggestions[choice.task])
         for place, choice in enumerate(choices, first)
@@ -35,7 +35,7 @@ def shortlist_items(
 def rest_items(
     tasks: Sequence[TaskId], suggestions: dict[TaskId, Suggestion]
 ) -> list[PredictionItem]:
-    """What to push for tasks that are not on the shortlist."""
+    """The items of tasks that are not on the shortlist."""
     return [
         prediction_item(task, rest_score(suggestion.confidence), suggestion)
         for task in tasks

@@ -1,4 +1,4 @@
-"""Applies a version's heads to embeddings; gives regions of Label Studio. Numpy only."""
+"""Applies a version's heads to embeddings and writes Label Studio's regions. Numpy only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ FORMAT = 1  # of the artifact; raised when an older reader can't read it
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What is suggested for one task. `result` is empty where we are not sure enough."""
+    """The suggestion for a task; `result` is empty below the least confidence."""
 
     result: list[StudioRegion]
     confidence: float  # of the least sure control, 0 to 1
@@ -63,7 +63,7 @@ class Predictor:
 
     @classmethod
     def of_artifact(cls, artifact: Artifact, space: str) -> "Predictor":
-        """The heads that an artifact holds."""
+        """Make the predictor of an artifact's heads."""
         heads = {}
         for entry in artifact.manifest["heads"]:
             prefix = f"head/{entry['control']}/"
@@ -103,7 +103,7 @@ class Predictor:
         min_confidence: float,
         data: Sequence[TaskData] | None = None,
     ) -> list[Suggestion]:
-        """Suggestions for [N, D] embeddings, in order.
+        """Make suggestions for embeddings [N, D], in order.
 
         Only what the label config still has is suggested, and, where a control's classes come with
         the tasks, what the task's own `data` [N] offers. A control whose answer is less probable
@@ -139,6 +139,6 @@ class Predictor:
         ]
 
     def learned(self, control: Control) -> Learned | None:
-        """What was learned of a control, if it still answers what the control asks."""
+        """The control's head, if it still fits the control's schema."""
         learned = self.heads.get(control.name)
         return learned if learned is not None and fits(learned, control.schema) else None

@@ -24,7 +24,7 @@ def suggest(
     predictor: Predictor,
     config: LabelConfig,
 ) -> dict[TaskId, Suggestion]:
-    """Suggest to those of `tasks` that have an embedding; the control group's are withheld.
+    """Make suggestions for those of `tasks` with an embedding, less the control group's.
 
     Returns:
         {task: suggestion}
@@ -43,7 +43,7 @@ def suggest_to_all(
     config: LabelConfig,
     least: float,
 ) -> dict[TaskId, Suggestion]:
-    """Suggest to those of `tasks` that have an embedding, the control group too.
+    """Make suggestions for those of `tasks` with an embedding, the control group included.
 
     A task with several images is left out while one of them is not embedded.
 
@@ -83,7 +83,7 @@ def suggest_together(
     least: float,
     data: Sequence[TaskData] | None,
 ) -> dict[Name, Suggestion]:
-    """Suggest to rows of embeddings, those of one name together.
+    """Make suggestions for rows of embeddings; rows of one task are joined.
 
     Args:
         asked: [N] the name and the item of each row.
@@ -116,7 +116,7 @@ def suggest_together(
 
 
 def _at(config: LabelConfig, regions: Sequence[StudioRegion], item: int) -> list[StudioRegion]:
-    """The regions, naming the image that they are for where Label Studio asks for that."""
+    """The regions, each with its image index where Label Studio needs one."""
     by_name = {control.name: control for control in config.controls}
     return [at_item(by_name[region.from_name], region, item) for region in regions]
 

@@ -14,12 +14,12 @@ from studio.regions import regions_to_json
 
 
 def image_uris(config: LabelConfig, data: Mapping[str, Any]) -> list[str | None]:
-    """The images that a task shows to what we learn, at least one entry: None where none is."""
+    """The URIs of a task's images, at least one entry; None for a missing image."""
     return [text(uri) or None for uri in config.images(data)]
 
 
 def task_record(config: LabelConfig, task: TaskInfo) -> TaskRecord:
-    """The task as the store keeps it. A task without data has no image."""
+    """Convert a task; without data it has no image."""
     uri, *more = image_uris(config, task.data)
     return TaskRecord(
         ls_id=TaskId(task.id),
@@ -31,7 +31,7 @@ def task_record(config: LabelConfig, task: TaskInfo) -> TaskRecord:
 
 
 def annotation_record(annotation: AnnotationInfo) -> AnnotationRecord:
-    """The annotation as the store keeps it."""
+    """Convert an annotation."""
     return AnnotationRecord(
         ls_id=annotation.id,
         task_ls_id=TaskId(annotation.task),

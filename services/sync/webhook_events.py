@@ -1,7 +1,7 @@
-"""Reads webhooks and stores what they say, each in one transaction.
+"""Reads webhooks and stores their contents, each in one transaction.
 
 Events get lost, repeat and come out of order. Annotations are kept as a history in which the last
-write wins, and what an event only hints at becomes a wish for a look at Label Studio.
+write wins, and what an event only hints at becomes a request to read Label Studio.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Event:
-    """What a webhook says. `deleted` holds ids of annotations or tasks, as `action` says."""
+    """The contents of a webhook. `deleted` holds ids of annotations or tasks, by `action`."""
 
     action: WebhookAction
     project: ProjectPayload
@@ -38,7 +38,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an event. `status` is stored, nothing new, or ignored and why."""
+    """The outcome of an event: stored, nothing new, or ignored and why."""
 
     status: str
     project_id: int | None = None
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def read_event(body: dict[str, Any]) -> Event | None:
-    """Read a webhook's body; None for an action that we have no use for.
+    """Read a webhook's body; None for an action without use for us.
 
     Entries of a list that are malformed are left out and logged.
 
@@ -74,7 +74,7 @@ def read_event(body: dict[str, Any]) -> Event | None:
 
 
 def apply_event(db: Connection, connection_id: str, event: Event) -> Outcome:
-    """Store the event and wish for the work that follows from it."""
+    """Store the event, and request the work that follows from it."""
     project = _project_of(db, connection_id, event.project)
     if project is None:
         return Outcome("ignored: this project is unknown")
@@ -83,15 +83,15 @@ def apply_event(db: Connection, connection_id: str, event: Event) -> Outcome:
     match event.action:
         case WebhookAction.TASKS_DELETED:
             deleted = delete_tasks(db, project.id, list(map(TaskId, event.deleted)))
-            return _wish(db, project, deleted, WorkKind.LEARN)
+            return _request_work(db, project, deleted, WorkKind.LEARN)
         case WebhookAction.ANNOTATIONS_DELETED:
-            return _wish(
+            return _request_work(
                 db, project, delete_annotations(db, project.id, event.deleted), WorkKind.LEARN
             )
         case WebhookAction.TASKS_CREATED:
-            return _wish(db, project, 1, WorkKind.SYNC)
+            return _request_work(db, project, 1, WorkKind.SYNC)
         case WebhookAction.PROJECT_UPDATED:
-            return _wish(
+            return _request_work(
                 db, project, int(refresh_project(db, project, event.project)), WorkKind.SYNC
             )
         case _:
@@ -132,7 +132,7 @@ def refresh_project(db: Connection, project: Project, payload: ProjectPayload) -
     return True
 
 
-def _wish(db: Connection, project: Project, changed: int, kind: WorkKind) -> Outcome:
+def _request_work(db: Connection, project: Project, changed: int, kind: WorkKind) -> Outcome:
     if changed:
         want(db, project.id, kind)
     return Outcome("stored" if changed else "nothing new", project.id, changed)
@@ -152,4 +152,4 @@ def _store_annotations(db: Connection, project: Project, event: Event) -> Outcom
             for task in known.values()
         ):
             want(db, project.id, WorkKind.EMBED)
-    return _wish(db, project, changed, WorkKind.LEARN)
+    return _request_work(db, project, changed, WorkKind.LEARN)

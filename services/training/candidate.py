@@ -19,7 +19,7 @@ from studio.config import LabelConfig
 
 @dataclass(frozen=True)
 class Candidate:
-    """Heads, what they were trained on, and what the gate says to them."""
+    """A version's heads, their training set, and the gate's verdict."""
 
     trained: Trained
     data: TrainingSet
@@ -29,7 +29,7 @@ class Candidate:
     finetune: dict[str, Any] | None  # how its backbone was tuned, of the first version on it
 
     def metrics(self) -> VersionMetrics:
-        """How good it is, as it is stored."""
+        """The version's metrics, to be stored."""
         metrics = self.trained.metrics()
         if self.finetune is not None:
             metrics["finetune"] = self.finetune
@@ -48,7 +48,7 @@ class Candidate:
         return store.artifacts.save(replace(artifact, manifest=artifact.manifest | manifest))
 
     def add(self, db: Connection, project_id: int, artifact: str) -> Version:
-        """Make it the project's newest version: a candidate, or refused."""
+        """Add it as the project's newest version: a candidate, or refused."""
         return add_version(
             db,
             project_id,

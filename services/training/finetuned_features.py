@@ -29,13 +29,13 @@ def tuned_of(store: Store, project_id: int, space: str) -> Tuned | None:
 
 
 def unseen_only(unbiased: Mapping[TaskId, bool], tuned: Tuned | None) -> dict[TaskId, bool]:
-    """Those that may be held out from now on: a backbone's own labels say nothing of it."""
+    """The labels eligible for the hold-out, without those the backbone was trained on."""
     seen = tuned.seen if tuned else frozenset[int]()
     return {task: truth for task, truth in unbiased.items() if task not in seen}
 
 
 def measurable(store: Store, data: TrainingSet, tuned: Tuned | None) -> TrainingSet:
-    """The training set with held out what a fine-tuned backbone can be measured on."""
+    """Hold out the labels that a fine-tuned backbone can be evaluated on."""
     if tuned is None:
         return data
     return as_tuned(store, tuned.project_id, data, tuned.base_backbone, tuned.seen, tuned.held)
@@ -55,7 +55,7 @@ def as_tuned(
 
 
 def labelled_set(store: Store, now: Snapshot) -> tuple[TrainingSet, Tuned | None]:
-    """The labelled tasks of the snapshot, and what tuned the backbone of its space.
+    """The training set of a snapshot, and the fine-tuned backbone of its space, if it is one.
 
     Near-duplicates are told apart by features that have not seen the labels.
     """
@@ -66,7 +66,7 @@ def labelled_set(store: Store, now: Snapshot) -> tuple[TrainingSet, Tuned | None
 
 
 def _with_pretrained(store: Store, project_id: int, data: TrainingSet, base: str) -> TrainingSet:
-    """A tuned space's training set with the features of `base`, if all are there."""
+    """Add the features of the pretrained `base`, if all are stored."""
     if data.pretrained is not None:
         return data
     keys = list(data.image_keys)
@@ -81,7 +81,7 @@ def _with_pretrained(store: Store, project_id: int, data: TrainingSet, base: str
 def _held_out_of(
     data: TrainingSet, seen: frozenset[int], held: frozenset[int]
 ) -> frozenset[UnitId]:
-    """The labelled tasks to measure a backbone on that has `seen` some and was chosen by `held`."""
+    """The labelled units on which a backbone can be evaluated."""
     held_out = frozenset(unit for unit in data.holdout if task_of(unit) not in seen)
     if len(held_out) < HOLDOUT_LEAST:
         held_out |= {unit for unit in data.units if task_of(unit) in held}

@@ -64,7 +64,7 @@ def judge(candidate: Trained, data: TrainingSet, served: Predictor, artifact: Ar
 
 
 def _losses(learned: Learned, outputs: Floats, result: ControlResult) -> Floats:
-    """The losses of `learned` by today's labels; errors of numbers in the candidate's tolerance."""
+    """The losses [M] against today's labels; those of numbers in the candidate's tolerance."""
     kind, truth = learning_of(learned), result.unseen.values
     unit = result.head.tolerance or 1.0
     return kind.losses(result.target, learned, outputs, truth, unit=unit)
@@ -91,7 +91,7 @@ def _before_seen(
 def _outputs_before_seen(
     outputs: Floats, result: ControlResult, control: str, artifact: Artifact
 ) -> Floats:
-    """`outputs` [M, C], with what the served version said of tasks before it had seen them.
+    """Outputs [M, C], those for tasks seen since replaced by the stored out-of-fold ones.
 
     Of tasks that it has seen since, where that was not kept, NaN.
     """
@@ -114,7 +114,7 @@ def judge_anywhere(
     served: Predictor | None,
     version: Version | None,
 ) -> Verdict:
-    """The gate, also when the served version has its embeddings in another space."""
+    """Compare them also when the served version's embeddings are in another space."""
     if served is None or version is None or version.artifact is None or not served.heads:
         return Verdict(True, "first version")
     if served.space != data.space:

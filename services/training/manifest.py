@@ -17,7 +17,7 @@ PACKAGE = "label-studio-apprentice"
 def provenance(
     config: LabelConfig, space: str, *, labels: int, seed: int, backbones: Path
 ) -> dict[str, Any]:
-    """Plain JSON. With the same labels (their digest is there too) it gives the version again.
+    """The version's origin as plain JSON: enough to train it again from the same labels.
 
     Args:
         space: of the embeddings, "FAMILY:MODEL@PRECISION".
@@ -35,12 +35,12 @@ def provenance(
 
 @cache
 def code_version() -> str:
-    """Of Apprentice, as it is installed."""
+    """The version of the installed Apprentice."""
     return importlib.metadata.version(PACKAGE)
 
 
 def _backbone(space: str, backbones: Path) -> dict[str, Any]:
-    """The backbone with its preprocessing; its name alone where nothing more is known here."""
+    """The backbone with its preprocessing; its name alone where this machine lacks it."""
     name = backbone_of(space)
     known: dict[str, Any] = {"name": name, "precision": space.rpartition("@")[2]}
     try:

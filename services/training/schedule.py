@@ -8,12 +8,14 @@ from store.settings import Settings
 from store.versions.versions import START, get_version
 from store.work import pending_work
 
-DEBOUNCE = 0.3  # seconds without a new wish, for work that needs no longer wait
+DEBOUNCE = 0.3  # seconds without a new request, for work that needs no longer wait
 PUSH_SECONDS = 60.0  # that the push of one version is waited for before the next is made
 
 
-def learn_is_ripe(db: Connection, item: pending_work.Work, settings: Settings, now: float) -> bool:
-    """Whether a new version would matter: enough new labels, or a pause after fewer.
+def learning_is_due(
+    db: Connection, item: pending_work.Work, settings: Settings, now: float
+) -> bool:
+    """Whether to learn now: after enough new labels, or at a pause after fewer.
 
     A version costs Label Studio a push, so labels that come in a row share one; when the annotator
     pauses, even a single label is learned from at once.

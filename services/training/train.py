@@ -24,7 +24,7 @@ OUTPUTS_KEPT = 2_000_000  # numbers: 4 MB of each control's outputs out of fold,
 
 @dataclass(frozen=True)
 class Trained:
-    """All heads of a candidate. `untrained` says, by control, why it has none."""
+    """All heads of a candidate. `untrained` holds, by control, why it has none."""
 
     results: dict[str, ControlResult]
     untrained: dict[str, str]
@@ -33,7 +33,7 @@ class Trained:
 
     @property
     def accuracy(self) -> Estimate:
-        """Over all controls together: the share of answers that need no change."""
+        """The share of right answers over all controls."""
         return wilson_interval(np.concatenate([r.correct for r in self.results.values()]))
 
     @property
@@ -42,11 +42,11 @@ class Trained:
         return min(self.results, key=lambda name: self.results[name].accuracy.value)
 
     def predictor(self, space: str) -> Predictor:
-        """The heads, ready to answer."""
+        """The predictor of these heads."""
         return Predictor({name: result.head for name, result in self.results.items()}, space)
 
     def metrics(self) -> VersionMetrics:
-        """The metrics, as they are stored of a version."""
+        """The metrics, to be stored with the version."""
         controls = {name: result.metrics() for name, result in self.results.items()}
         accuracy = self.accuracy
         return VersionMetrics(
@@ -60,7 +60,7 @@ class Trained:
         )
 
     def artifact(self, space: str, digest: str) -> Artifact:
-        """The heads with what they predicted for unseen tasks: the next gate compares with it."""
+        """The heads with their predictions for unseen tasks, which the next gate compares."""
         unseen: Arrays = {}
         for name, result in self.results.items():
             unseen[f"unseen/{name}/tasks"] = result.unseen.tasks
@@ -119,7 +119,7 @@ def train(
 
 
 def _selection(metrics: VersionMetrics, control: str) -> Selection | None:
-    """The selection of the control's kind of head in a version's metrics."""
+    """The stored selection of the control's kind of head; None without one."""
     stored = metrics.get("controls", {}).get(control, {}).get("selection")
     try:
         return Selection.from_json(stored) if stored else None
@@ -128,7 +128,7 @@ def _selection(metrics: VersionMetrics, control: str) -> Selection | None:
 
 
 def _contradictions(control: str, rows: ControlData, data: TrainingSet) -> list[str]:
-    """The note on tasks that show the same image and are labelled differently."""
+    """Notes on identical images with different labels."""
     key_of = dict(zip(data.units, data.image_keys, strict=True))
     labels: dict[str, list[tuple[Value, UnitId]]] = {}
     for unit, value in zip(map(UnitId, rows.tasks.tolist()), rows.values, strict=True):

@@ -52,30 +52,36 @@ class TrainingSet:
         return [UnitId(unit) for unit in self.tasks.tolist()]
 
     def digest(self, config: LabelConfig) -> str:
-        """The hash of the data: the same digest gives the same heads."""
+        """A hash of the training data: the same digest gives the same heads."""
         known = [
             [unit, key, self._plain(unit, config)]
             for unit, key in zip(self.units, self.image_keys, strict=True)
         ]
         schemas = [[control.name, schema_json(control.schema)] for control in config.controls]
-        parts = [self.space, schemas, sorted(known), sorted(self.holdout), *self._disputes(config)]
+        parts = [
+            self.space,
+            schemas,
+            sorted(known),
+            sorted(self.holdout),
+            *self._several_votes(config),
+        ]
         text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _plain(self, unit: UnitId, config: LabelConfig) -> list[Any]:
         labels = self.labels[unit]
         return [
-            [name, _json(config, name, labels[name]), sorted(self._unsaid(unit, name))]
+            [name, _json(config, name, labels[name]), sorted(self._later_classes(unit, name))]
             for name in sorted(labels)
         ]
 
-    def _unsaid(self, unit: UnitId, control: str) -> list[str]:
-        """The classes of a control that came after the task's label."""
+    def _later_classes(self, unit: UnitId, control: str) -> list[str]:
+        """The classes of a control that were added after the unit was labelled."""
         at = self.labelled_at.get(unit, 0.0)
         return [name for name, since in self.since.get(control, {}).items() if at < since]
 
-    def _disputes(self, config: LabelConfig) -> list[list[Any]]:
-        """The votes of tasks that have several: soft labels are made of them."""
+    def _several_votes(self, config: LabelConfig) -> list[list[Any]]:
+        """The votes of units with several, as these determine the soft labels."""
         return [
             [unit, name, vote.annotator or 0, _json(config, name, vote.value), vote.ground_truth]
             for unit in sorted(self.units)
@@ -85,8 +91,10 @@ class TrainingSet:
         ]
 
     def groups(self) -> Int64s:
-        """Near-duplicate groups [N]. Fine-tuned features bring all images of a class so near to
-        one another that pretrained ones are asked, or else only equal bytes count.
+        """The near-duplicate group of each row [N].
+
+        Fine-tuned features bring all images of a class so near to one another that pretrained ones
+        are compared, or where these are missing only equal bytes count.
         """
         x = self.x
         if self.tuned:
@@ -123,7 +131,7 @@ def _json(config: LabelConfig, name: str, value: Value) -> Any:
 
 
 def training_set(store: Store, now: Snapshot) -> TrainingSet:
-    """The labelled units of the snapshot that are embedded."""
+    """Read the labelled, embedded units of a snapshot."""
     labelled = [
         task for task in now.tasks if task.unit in now.labels and task.embedded_space == now.space
     ]
@@ -144,7 +152,7 @@ def training_set(store: Store, now: Snapshot) -> TrainingSet:
 
 
 def _lost_labels(now: Snapshot) -> tuple[str, ...]:
-    """The note on labels of images that their tasks don't have (any more)."""
+    """Notes on labels of images that their tasks no longer show."""
     if not now.config.multi_image:
         return ()
     there, tasks = {task.unit for task in now.tasks}, {task.ls_id for task in now.tasks}

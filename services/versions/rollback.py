@@ -40,7 +40,7 @@ NAME = re.compile(r"(?:apprentice )?v?(\d{1,9})")
 
 
 class VersionError(Exception):
-    """The version can't be served; in words for people, with what to do."""
+    """The version can't be served; the message says why and what to do."""
 
 
 def named_version(db: Connection, project_id: int, name: str) -> Version:
@@ -57,7 +57,7 @@ def named_version(db: Connection, project_id: int, name: str) -> Version:
 
 
 def rollback(store: Store, project: Project, name: str | None = None) -> Version:
-    """Serve an earlier version again, and hold it; without `name`, the one served before.
+    """Serve an earlier version again and pin it; without `name`, the one served before.
 
     Raises:
         VersionError: there is none that can be served.
@@ -83,7 +83,7 @@ def rollback(store: Store, project: Project, name: str | None = None) -> Version
 
 
 def promote(store: Store, project: Project, name: str | None = None) -> Version:
-    """Serve a version whatever the gate said, and let later ones take over from it again.
+    """Serve a version whatever the gate decided, and unpin: later ones may replace it.
 
     Without `name` it is the newest candidate, or what is served when there is none newer.
 
@@ -150,7 +150,7 @@ def _require_backbone(db: Connection, project: Project, version: Version) -> Non
 
 
 def _to_suggest(snapshot: Snapshot, queued: QueuedList) -> list[Task]:
-    """Tasks that are chosen next, or show a suggestion of any version already."""
+    """The tasks chosen next, and those that show a suggestion of any version."""
     wanted = {*snapshot.remaining, *snapshot.predictions, *queued.scores} - snapshot.annotated
     return [task for task in snapshot.tasks if task.ls_id in wanted and task.image_error is None]
 
@@ -176,7 +176,7 @@ def _write(
     refreshed = rest_items([task for task in answers if task not in chosen], answers)
     tuned = tuned_of(store, project_id, space)
     base = tuned.base_backbone if tuned else backbone_of(space)
-    units = _held_in(store, snapshot, space) if space != snapshot.space else []
+    units = _embedded_in(store, snapshot, space) if space != snapshot.space else []
 
     def write(db: Connection) -> None:
         _require_backbone(db, snapshot.project, version)
@@ -195,7 +195,7 @@ def _write(
     store.database.write(write)
 
 
-def _held_in(store: Store, snapshot: Snapshot, space: str) -> list[UnitId]:
+def _embedded_in(store: Store, snapshot: Snapshot, space: str) -> list[UnitId]:
     """The units whose images have an embedding in `space`."""
     keys = {image.unit: image.image_key for image in snapshot.images if image.image_key}
     embedded = store.embeddings.get(space, list(keys.values()))

@@ -14,7 +14,7 @@ from store.work.work_kind import WorkKind
 
 
 class TrainingKind(StrEnum):
-    """What can be trained: heads on the features (seconds), or the backbone too (minutes)."""
+    """The kinds of training: heads on embeddings (seconds), or the backbone too (minutes)."""
 
     HEAD = "head"
     FINETUNE = "finetune"
@@ -27,7 +27,7 @@ class TrainingKind(StrEnum):
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """Training that a person requested: it is done once the kind's work has come to `target`."""
+    """A person's request to train: fulfilled once the work's generation reaches `target`."""
 
     project_id: int
     kind: TrainingKind
@@ -61,7 +61,7 @@ def request_training(db: Connection, project_id: int, kind: TrainingKind) -> Tra
 
 
 def next_job(db: Connection, project_id: int, kind: TrainingKind) -> str:
-    """The id of the next job, if nothing else is requested until it starts."""
+    """The id of the next job, unless something else is requested before it starts."""
     work = pending_work.get_work(db, project_id, kind.work)
     if work is None:
         return job_id(kind.work, project_id, 1)
@@ -76,7 +76,7 @@ def _is_running(db: Connection, work: pending_work.Work) -> bool:
 
 
 def outcome(db: Connection, request: TrainingRequest) -> Outcome:
-    """Follow the request: its job, then the move to a tuned backbone, then the publication."""
+    """Follow the request through its job, the move to a tuned backbone, and the publication."""
     work = pending_work.get_work(db, request.project_id, request.kind.work)
     assert work is not None, "it was requested"
     job = get_job(db, work.job_id)
@@ -97,7 +97,7 @@ def outcome(db: Connection, request: TrainingRequest) -> Outcome:
 
 
 def _move_under_way(db: Connection, request: TrainingRequest) -> Outcome | None:
-    """Follow the move to another backbone that the request needs; None when it is over."""
+    """Follow the move to another backbone, if the request needs one; None when it is over."""
     project = get_project(db, request.project_id)
     assert project is not None, "projects are never forgotten"
     awaited = request.backbone is not None and base_backbone(project) not in (
@@ -115,7 +115,7 @@ def _move_under_way(db: Connection, request: TrainingRequest) -> Outcome | None:
 
 
 def cancel(db: Connection, project_id: int) -> list[str]:
-    """Stop the project's fine-tuning and the move to its result. Returns what was stopped."""
+    """Stop the fine-tuning and the move to its result. Returns the stopped jobs, in words."""
     stopped = []
     if pending_work.cancel(db, project_id, WorkKind.FINETUNE):
         cancel_jobs(db, project_id, WorkKind.FINETUNE)
@@ -128,7 +128,7 @@ def cancel(db: Connection, project_id: int) -> list[str]:
 
 
 def change_backbone(db: Connection, project_id: int, backbone: str | None) -> None:
-    """Have another pretrained backbone (None: the settings'); it is used once all is embedded."""
+    """Choose another pretrained backbone (None: the settings'), used once all is embedded."""
     cancel(db, project_id)
     choose_backbone(db, project_id, backbone)
     pending_work.want(db, project_id, WorkKind.EMBED)

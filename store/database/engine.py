@@ -79,12 +79,12 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _apart(connection: Connection, group: Sized) -> AbstractContextManager[Any]:
-    """Run a write in a savepoint, so that one that fails leaves no trace; alone it needs none."""
+    """Run a write in a savepoint, so that a failed one leaves no trace."""
     return connection.begin_nested() if len(group) > 1 else nullcontext()
 
 
 def _one_writer(connection: Connection) -> None:
-    """Lock out other writers, as SQLite does: a transaction that reads and then writes is alone."""
+    """Lock out other writers, so that a transaction that reads and then writes is alone."""
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
 
 

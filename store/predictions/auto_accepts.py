@@ -113,7 +113,7 @@ def set_acceptance_state(
     *,
     was: str | None = None,
 ) -> bool:
-    """Set the state of a task's accepted suggestion, if it is in state `was` or that is None.
+    """Set the state of a task's accepted suggestion, if its state is `was` (None: any).
 
     Returns whether it was.
     """

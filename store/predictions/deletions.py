@@ -1,4 +1,4 @@
-"""Deletes tasks that were deleted in Label Studio, and all that is stored of them.
+"""Deletes tasks that were deleted in Label Studio, with everything stored about them.
 
 Label Studio uses ids again, so nothing may stay that speaks of an old one.
 """

@@ -28,6 +28,6 @@ def tasks_with_pending_answer(db: Connection, project_id: int) -> set[TaskId]:
 
 
 def mark_answered(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
-    """Remove tasks that have their prediction now, or can never have one."""
+    """Remove tasks that have their prediction now, or will never have one."""
     for ids in chunks(ls_ids):
         db.execute(delete(owed).where(owed.c.project_id == project_id, owed.c.task_ls_id.in_(ids)))

@@ -32,7 +32,7 @@ class PredictionItem:
 
 @dataclass(frozen=True)
 class Publication:
-    """Predictions of one version that are to be pushed, or were."""
+    """Predictions of one version, pushed or to be pushed."""
 
     id: int
     project_id: int
@@ -149,7 +149,7 @@ def next_chunk(db: Connection, publication_id: int) -> Chunk | None:
 
 
 def begin_chunk(db: Connection, chunk: Chunk) -> None:
-    """Count a try: a request with the chunk is about to be sent."""
+    """Count a try, before the chunk is sent."""
     db.execute(
         update(publication_chunk)
         .where(publication_chunk.c.id == chunk.id)
@@ -158,7 +158,7 @@ def begin_chunk(db: Connection, chunk: Chunk) -> None:
 
 
 def was_begun(db: Connection, version_id: int, but: int) -> bool:
-    """Whether a publication of the version other than `but` has sent a chunk, or may have."""
+    """Whether another publication of the version than `but` has begun to send a chunk."""
     query = (
         select(publication_chunk.c.id)
         .join(publication)

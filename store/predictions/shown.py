@@ -1,4 +1,4 @@
-"""Suggestions that tasks have shown over time, and which of them an annotator saw."""
+"""The history of suggestions of each task, and the one that an annotator saw."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Connections, projects and what is kept for each."""
+"""Connections, projects, and the values that belong to each."""

@@ -1,4 +1,4 @@
-"""Goals: the accuracy that a team wants, and how wrong accepted suggestions may be."""
+"""Goals: the wanted accuracy, and the share of accepted suggestions that may be wrong."""
 
 import time
 from dataclasses import dataclass

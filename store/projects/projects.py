@@ -136,7 +136,7 @@ def change_project(db: Connection, project_id: int, **values: Any) -> None:
     db.execute(update(project).where(project.c.id == project_id).values(**values))
 
 
-def is_held(db: Connection, project_id: int) -> bool:
+def is_pinned(db: Connection, project_id: int) -> bool:
     """Whether a person chose the served version, so that no newer one replaces it by itself."""
     query = select(project.c.held_at).where(project.c.id == project_id)
     return db.execute(query).scalar() is not None

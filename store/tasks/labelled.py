@@ -64,7 +64,7 @@ def count_labelled(db: Connection, project_id: int) -> int:
 
 
 def unmarked_tasks(db: Connection, project_id: int, limit: int | None = None) -> set[TaskId]:
-    """The tasks without a mark: their annotations are to be read."""
+    """The tasks without a mark, whose annotations are to be read."""
     query = select(task.c.ls_id).where(
         *_first_images(project_id), task.c.labelled.is_(None), task.c.deleted_at.is_(None)
     )

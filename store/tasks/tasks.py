@@ -148,7 +148,7 @@ def _change(db: Connection, project_id: int, unit: UnitId, **values: Any) -> Non
 
 
 def _data(record: TaskRecord, item: int) -> dict[str, Any]:
-    """What is kept of the task's data at one of its images: all of it, once."""
+    """The part of the task's data to store with one of its images: all of it, once."""
     return dict(record.data) if item == FIRST else {}
 
 

@@ -1,1 +1,1 @@
-"""Model versions and what is known of each."""
+"""Model versions, with their advice, label reviews, metrics and backbones."""

@@ -1,4 +1,4 @@
-"""Fine-tuned backbones, the pretrained ones that they come from, and the labels they have seen."""
+"""Fine-tuned backbones, with their pretrained backbones and the tasks that they were trained on."""
 
 import time
 from collections.abc import Collection
@@ -87,7 +87,7 @@ def may_be_served(db: Connection, project_id: int, backbone: str) -> bool:
 
 
 def list_uncleared(db: Connection, project_id: int, *, lock: bool = False) -> list[Tuned]:
-    """Those whose weights and embeddings are there; with `lock`, nobody begins to use another."""
+    """The fine-tuned backbones that aren't deleted; with `lock`, no transaction uses another."""
     asked = select(tuned).where(tuned.c.project_id == project_id, tuned.c.cleared_at.is_(None))
     rows = db.execute(asked.order_by(tuned.c.id).with_for_update() if lock else asked)
     return [_record(row) for row in rows]
@@ -106,12 +106,12 @@ def is_shared(db: Connection, backbone: Tuned) -> bool:
 
 
 def retire_tuned(db: Connection, backbone: Tuned) -> None:
-    """Nothing may be served with it from now on: it is going to be deleted."""
+    """Mark the backbone as about to be deleted: nothing may be served with it any more."""
     _mark(db, backbone, retired_at=time.time())
 
 
 def mark_cleared(db: Connection, backbone: Tuned) -> None:
-    """Note that its weights and embeddings are deleted."""
+    """Mark its weights and embeddings as deleted."""
     _mark(db, backbone, cleared_at=time.time())
 
 

@@ -16,7 +16,7 @@ Plain = str | float | list[str]  # a label: a class, a number, or classes
 
 @dataclass(frozen=True)
 class Rating:
-    """One annotator's labels for one control. Shares are 0 to 1; None where nothing tells them."""
+    """One annotator's labels for one control. Shares are 0 to 1; None where unknown."""
 
     control: str
     annotator: int | None  # Label Studio's user id; None for all whose it doesn't say

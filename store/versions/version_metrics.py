@@ -1,4 +1,4 @@
-"""How good a version is, as it is stored.
+"""The metrics of a version, as they are stored.
 
 Every field may be missing: the versions of an older Apprentice lack what came later.
 """
@@ -16,7 +16,7 @@ class EstimateJson(TypedDict):
 
 
 class ControlMetrics(TypedDict, total=False):
-    """How good the head of one control is; a kind of target may add its settings."""
+    """The metrics of one control's head; a kind of target may add its own."""
 
     accuracy: EstimateJson
     form: str  # single, multi, number
@@ -27,7 +27,7 @@ class ControlMetrics(TypedDict, total=False):
 
 
 class VersionMetrics(TypedDict, total=False):
-    """How good a version is, and on what it was measured."""
+    """The metrics of a version, and how they were measured."""
 
     accuracy: EstimateJson  # of the control that is known least
     evaluation: str  # hold-out, out of fold

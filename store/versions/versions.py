@@ -105,7 +105,7 @@ def list_versions(db: Connection, project_id: int, limit: int | None = None) -> 
 
 
 def newest_version(db: Connection, project_id: int) -> Version | None:
-    """The newest version, whatever became of it."""
+    """The newest version, whatever its status."""
     return _newest(db, project_id)
 
 

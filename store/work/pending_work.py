@@ -1,4 +1,4 @@
-"""Pending work: the table is the guarantee that it is done, the queue only a wake-up.
+"""Pending work: the table guarantees that it is done; the queue only wakes workers up.
 
 A request for work raises `wanted`. The scheduler enqueues a job for a generation; the job raises
 the fence, reads what is wanted *then*, takes its snapshot, and at the end writes that as `done`.
@@ -75,7 +75,7 @@ def _where(project_id: int, kind: WorkKind) -> tuple[ColumnElement[bool], ...]:
 
 
 def get_work(db: Connection, project_id: int, kind: WorkKind) -> Work | None:
-    """The row, or None when nothing of the kind was ever wanted."""
+    """The row; None when this kind of work was never requested."""
     row = db.execute(select(work).where(*_where(project_id, kind))).first()
     return None if row is None else _record(row)
 
@@ -174,7 +174,7 @@ def check(db: Connection, lease: Lease) -> None:
 
 
 def finish(db: Connection, lease: Lease, *, not_before: float = 0.0) -> None:
-    """Set what the lease was taken for as done, and its job as finished.
+    """Mark the lease's work as done, and its job as finished.
 
     Both in one transaction: a process may be killed at any moment, and its job would be shown as
     running for good.
@@ -238,7 +238,7 @@ def retry_now(db: Connection, connection_id: str) -> None:
 
 
 def mark_lost(db: Connection, project_id: int, kind: WorkKind, error: str) -> int:
-    """Count a failure whose cause is that the job's process was ended.
+    """Count a failure because the job's process was killed.
 
     Returns:
         Seconds that the next job waits: none at first, then more and more, since what ends it may

@@ -110,7 +110,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _looks_like(data: bytes) -> str:
-    """What the bytes seem to be, for the reason that people read."""
+    """Guess the format of the bytes, for the error message."""
     start = data[:200].lstrip().lower()
     if not data:
         return "it is empty"

@@ -70,7 +70,7 @@ def _whole(digits: str) -> int:
 
 
 class ProjectPayload(Record):
-    """A project as webhooks tell it; empty strings where they say nothing."""
+    """The project of a webhook; a missing field is an empty string."""
 
     noun: ClassVar[str] = "project"
 

@@ -12,7 +12,7 @@ from studio.records.projects import ProjectRef
 
 @dataclass(frozen=True)
 class SetupRequest:
-    """The request `/setup`: a project uses us.
+    """The request `/setup`, sent when a project connects.
 
     Its `hostname` and `access_token` are left out: they are often wrong, and a token must go where
     the connection says.

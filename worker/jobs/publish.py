@@ -7,8 +7,8 @@ from services.job_context import TIME_BOX, JobContext
 from services.publishing.auto_accept_writer import write_accepted
 from services.publishing.pending_answers import publish_pending_answers
 from services.publishing.prediction_cleanup import delete_old_predictions
-from services.publishing.push import Pusher, can_wait
-from services.publishing.rate_limit import draw, leisure_at
+from services.publishing.push import Pusher, is_low_priority
+from services.publishing.rate_limit import draw, low_priority_time
 from services.publishing.relabel_tab import update_relabel_tab
 from store.predictions.publications import pending_publications
 from store.work import pending_work
@@ -54,8 +54,8 @@ def _rest(context: JobContext, studio: StudioClient, more: bool) -> None:
         pending_work.finish(db, context.lease, not_before=rested)
         pending_work.postpone(db, project_id, WorkKind.LEARN, rested)
         if more:
-            leisure = leisure_at(db, project_id, share)
-            only_refreshing = all(map(can_wait, pending_publications(db, project_id)))
+            leisure = low_priority_time(db, project_id, share)
+            only_refreshing = all(map(is_low_priority, pending_publications(db, project_id)))
             until = max(rested, leisure) if only_refreshing else rested
             pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=until)
 

@@ -13,7 +13,7 @@ import pytest
 from services.embedding import similar_images as similar_module
 from services.embedding.similar_images import similar, update_index
 from services.embedding.similarity_index import extend_index, open_index
-from services.suggestions.control_group import is_blind
+from services.suggestions.control_group import in_control_group
 from store.predictions.publications import PredictionItem, pending_publications, save_predictions
 from store.predictions.shown import suggestions_by_task
 from store.projects.projects import Project, find_project
@@ -172,7 +172,7 @@ def test_a_blind_task_is_answered_without_a_suggestion(
     tasks = list(range(4, 31))
     answered = web.post("/predict", predict_body([task_payload(task) for task in tasks])).json()
     results = dict(zip(tasks, answered["results"], strict=True))
-    blind = {task for task in tasks if is_blind(project, task, 0.5)}
+    blind = {task for task in tasks if in_control_group(project, task, 0.5)}
     assert 3 < len(blind) < 24
     assert {task for task in tasks if not results[task]["result"]} == blind
     web.app.state.app_state.store.database.write(

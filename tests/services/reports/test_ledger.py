@@ -5,7 +5,7 @@ import pytest
 
 from services.reports.ledger import Ledger, read_ledger
 from services.reports.ledger_summary import SUMMARY, Summary, stored_summary, suggestions_in_words
-from services.suggestions.control_group import is_blind
+from services.suggestions.control_group import in_control_group
 from store.predictions.publications import (
     PredictionItem,
     latest_predictions,
@@ -235,11 +235,11 @@ def test_how_suggestions_sway_people_is_measured_on_blind_tasks(story: Story) ->
 
 def test_blind_tasks_are_drawn_evenly_and_for_good(workbench: Workbench) -> None:
     project = workbench.project
-    blind = {task for task in range(20_000) if is_blind(project, task, 0.05)}
+    blind = {task for task in range(20_000) if in_control_group(project, task, 0.05)}
     assert 850 < len(blind) < 1150
-    assert blind < {task for task in range(20_000) if is_blind(project, task, 0.1)}
-    assert not any(is_blind(project, task, 0) for task in range(1000))
-    assert all(is_blind(project, task, 1) for task in range(1000))
+    assert blind < {task for task in range(20_000) if in_control_group(project, task, 0.1)}
+    assert not any(in_control_group(project, task, 0) for task in range(1000))
+    assert all(in_control_group(project, task, 1) for task in range(1000))
 
 
 def test_a_version_withholds_what_blind_tasks_would_show_and_keeps_their_order(
@@ -256,7 +256,7 @@ def test_a_version_withholds_what_blind_tasks_would_show_and_keeps_their_order(
         items = next_chunk(db, publication.id).items
         order = get_shortlist(db, workbench.project_id)
     assert [item.task for item in sorted(items, key=lambda item: item.score)][: len(order)] == order
-    blind = {item.task for item in items if is_blind(workbench.project, item.task, 0.3)}
+    blind = {item.task for item in items if in_control_group(workbench.project, item.task, 0.3)}
     assert blind == {item.task for item in items if item.withheld is not None}
     assert 5 < len(blind) < 25
     for item in items:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from services.publishing.rate_limit import draw
-from services.training.schedule import learn_is_ripe
+from services.training.schedule import learning_is_due
 from store.predictions.publications import add_publication
 from store.projects.projects import serve
 from store.versions.versions import HEAD, add_version
@@ -43,7 +43,7 @@ def ripe(bench: Workbench, *, labels: int, quiet: float) -> bool:
     with bench.store.database.read() as db:
         item = pending_work.get_work(db, bench.project_id, "learn")
         assert item is not None
-        return learn_is_ripe(db, item, bench.store.settings, item.touched_at + quiet)
+        return learning_is_due(db, item, bench.store.settings, item.touched_at + quiet)
 
 
 def test_the_first_version_waits_for_no_pause(workbench: Workbench) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backend.demo.label_studio import LabelStudioServer
-from services.publishing.rate_limit import CAPACITY_SECONDS, draw, leisure_at
+from services.publishing.rate_limit import CAPACITY_SECONDS, draw, low_priority_time
 from store.predictions.pending_answers import add_pending_answers, tasks_with_pending_answer
 from store.predictions.publications import (
     PredictionItem,
@@ -290,7 +290,7 @@ def test_refreshing_waits_while_little_of_our_share_is_left(published: Published
     assert {p.task for p in published.held()} == set(published.tasks[:3])
     with database.read() as db:
         wanted = get_work(db, project, "publish")
-        assert leisure_at(db, project, share) == pytest.approx(wanted.not_before)
+        assert low_priority_time(db, project, share) == pytest.approx(wanted.not_before)
     database.write(lambda db: draw(db, project, -CAPACITY_SECONDS * share, share))
     published.bench.run("publish")
     assert {p.task for p in published.held()} == set(published.tasks[:6])
