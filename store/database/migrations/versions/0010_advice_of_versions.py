@@ -16,17 +16,24 @@ advice = sa.table(
     sa.column('found', sa.JSON),
 )
 version = sa.table('version', sa.column('id', sa.Integer), sa.column('project_id', sa.Integer))
+project = sa.table(
+    'project', sa.column('id', sa.Integer), sa.column('served_version_id', sa.Integer)
+)
 
 
 def upgrade() -> None:
     db = op.get_bind()
     columns = (advice.c.project_id, advice.c.at, advice.c.found)
-    # The last learning's version is the newest one.
+    # It was made with the newest version, and was shown as the served one's.
     newest = sa.select(sa.func.max(version.c.id)).where(version.c.project_id == advice.c.project_id)
+    served = sa.select(project.c.served_version_id).where(project.c.id == advice.c.project_id)
+    query = sa.select(
+        *columns, newest.scalar_subquery().label('newest'), served.scalar_subquery().label('served')
+    )
     rows = [
-        dict(row._mapping)
-        for row in db.execute(sa.select(*columns, newest.scalar_subquery().label('version_id')))
-        if row.version_id is not None
+        {'project_id': row.project_id, 'version_id': each, 'at': row.at, 'found': row.found}
+        for row in db.execute(query)
+        for each in sorted({row.newest, row.served} - {None})
     ]
     op.drop_table('advice')
     op.create_table('advice',
