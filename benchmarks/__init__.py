@@ -1,1 +1,1 @@
-"""Measurements of what the project promises: one module a promise, `python -m benchmarks` runs."""
+"""Benchmarks, one module for each promise of the documents."""

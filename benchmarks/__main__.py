@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME ...|all`: measure, print, and keep the results in `benchmarks/out`."""
+"""Runs benchmarks, `python -m benchmarks NAME ...|all`, and writes results to `benchmarks/out`."""
 
 import argparse
 import importlib
@@ -8,23 +8,23 @@ import sys
 import time
 
 from backend import logs
-from benchmarks.harness import Options
-from benchmarks.report import ROOT, Bar, Outcome, load_average, show
+from benchmarks.support.harness import Options
+from benchmarks.support.report import ROOT, Bar, Outcome, load_average, show
 
 # What runs for `all`, in this order: (name, module, function).
 BENCHMARKS = {
     "accuracy": ("accuracy", "run"),
-    "burst": ("burst", "run"),
-    "connect": ("connect", "run"),
-    "load": ("load", "run"),
-    "loop": ("loop", "run"),
-    "memory": ("memory", "run"),
-    "predict": ("predict", "run"),
-    "restart": ("restart", "run"),
-    "share": ("share", "run"),
-    "steady": ("loop", "run_steady"),
-    "stream": ("stream", "run"),
-    "tuning": ("tuning", "run"),
+    "burst": ("system.burst", "run"),
+    "connect": ("system.connect", "run"),
+    "load": ("system.load", "run"),
+    "loop": ("system.loop", "run"),
+    "memory": ("system.memory", "run"),
+    "predict": ("system.predict", "run"),
+    "restart": ("system.restart", "run"),
+    "share": ("system.share", "run"),
+    "steady": ("system.loop", "run_steady"),
+    "stream": ("system.stream", "run"),
+    "tuning": ("system.tuning", "run"),
 }
 EMBEDDING = "embedding"  # a script of its own: it must have the processors to itself
 

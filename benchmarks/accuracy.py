@@ -1,4 +1,4 @@
-"""Suggestions against scikit-learn's LogisticRegressionCV, on the same embeddings and labels.
+"""Compares our suggestions with scikit-learn's LogisticRegressionCV on the same embeddings.
 
 Without a server: the learn job's own functions, on the 2,000 textile images, labels at random.
 """
@@ -17,11 +17,12 @@ from threadpoolctl import threadpool_limits
 
 from backend.demo.annotator import CONTROL
 from backend.demo.dataset import CLASSES, FOLDER, LABEL_CONFIG, PACKAGE
-from benchmarks.harness import Options
-from benchmarks.report import OUT, Bar, Outcome
+from benchmarks.support.harness import Options
+from benchmarks.support.report import OUT, Bar, Outcome
 from model.embedding import embed_stream, open_embedder
 from services.training.train import train
 from services.training.training_set import TrainingSet
+from store.tasks.units import UnitId
 from studio.config import LabelConfig, parse_label_config
 from studio.images.decoding import decode
 from studio.images.policy import ImagePolicy
@@ -98,7 +99,7 @@ def _ours(
         tasks=known.astype(np.int64),
         image_keys=[keys[row] for row in known],
         x=x[known],
-        labels={int(row): {CONTROL: CLASSES[y[row]]} for row in known},
+        labels={UnitId(int(row)): {CONTROL: CLASSES[y[row]]} for row in known},
         holdout=frozenset(),
         space=space,
     )

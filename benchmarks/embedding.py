@@ -1,4 +1,4 @@
-"""How much of OpenVINO's own speed is left when images have to be decoded: bytes to vectors.
+"""Measures embedding from JPEG bytes to vectors, relative to OpenVINO's own speed.
 
     python benchmarks/embedding.py [--images 2000] [--rounds 3] [--threads 2]
 

@@ -1,4 +1,4 @@
-"""Accuracy of our heads against scikit-learn's LogisticRegressionCV, and how long fitting takes.
+"""Compares our heads with scikit-learn's LogisticRegressionCV, and measures fitting time.
 
     python benchmarks/heads.py [--seeds 10]
 

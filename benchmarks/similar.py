@@ -1,4 +1,4 @@
-"""Similar images among a million: how long the scan takes, and what it misses.
+"""Measures speed and recall of the search for similar images among a million.
 
     python -m benchmarks.similar [ROWS]
 

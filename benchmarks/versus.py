@@ -1,4 +1,4 @@
-"""This checkout against another one, in turns: /predict, learn and publish.
+"""Compares this checkout with another one, in turns: /predict, learn and publish.
 
 `python -m benchmarks.versus --against ../other` (both run in this environment). It relies on
 nothing but what versions share: the HTTP protocol, the database's tables and the jobs' `run`

@@ -1,1 +1,1 @@
-"""Benchmarks of what is said about choosing: audit, auto-accept."""
+"""Benchmarks of the audit and of auto-accept, on simulated projects."""

@@ -1,4 +1,4 @@
-"""The audit's interval: how often does it cover the truth, and how wide is it?
+"""Measures coverage and width of the audit's confidence interval.
 
     python -m benchmarks.choosing.audit [--runs 500] [--seed 1]
 
@@ -13,7 +13,7 @@ import platform
 
 import numpy as np
 
-from benchmarks.choosing.world import Simulated
+from benchmarks.choosing.simulated_projects import Simulated
 from model.active_learning.accuracy_audit import audit
 from model.statistics.intervals import wilson_interval
 

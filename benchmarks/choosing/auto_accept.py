@@ -1,4 +1,4 @@
-"""Auto-accept: how often is what was accepted worse than the target, looked at after every label?
+"""Measures how often auto-accept misses its target error, checked after every label.
 
     python -m benchmarks.choosing.auto_accept [--projects 200] [--seed 1] [--target 0.05]
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.choosing.world import Simulated
+from benchmarks.choosing.simulated_projects import Simulated
 from model.active_learning.auto_accept import ON, Audited, decide
 
 BAR = 8.0  # % of the projects

@@ -1,1 +1,1 @@
-"""Benchmarks of learning: what is fitted, measured, gated and calibrated."""
+"""Benchmarks of heads, fine-tuning, the gate, calibration and label quality."""

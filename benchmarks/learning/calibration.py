@@ -1,4 +1,4 @@
-"""Calibration of a head on 200 labels: the debiased error on all other images, before and after.
+"""Measures the calibration error of heads on 200 labels, before and after calibration.
 
     python -m benchmarks.learning.calibration [--seeds 5]
 

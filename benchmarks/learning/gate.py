@@ -1,4 +1,4 @@
-"""The gate, on pairs of models whose true difference is known: worse refused, equal passed?
+"""Measures the gate's errors on pairs of models of known difference.
 
     python -m benchmarks.learning.gate [--cases 100] [--seed 1]
 

@@ -1,4 +1,4 @@
-"""Each kind of head, and the kind that is chosen by itself, on the same embeddings and labels.
+"""Compares all kinds of heads, and the chosen kind, on the same embeddings and labels.
 
     python -m benchmarks.learning.kinds [--seeds 10] [--labels 100 500]
 

@@ -1,4 +1,4 @@
-"""Wrong labels that are planted, and how many of them a threshold of quality finds.
+"""Measures how many planted wrong labels the label quality finds.
 
     python -m benchmarks.learning.label_quality [--seeds 5] [--labels 300 1000]
 

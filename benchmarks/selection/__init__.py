@@ -1,1 +1,1 @@
-"""Which images are asked next, measured on sets of real images."""
+"""Benchmarks of selection strategies on real images."""

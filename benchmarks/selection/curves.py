@@ -1,4 +1,4 @@
-"""Which strategy learns most from few labels: `auto` against scikit-activeml's, on real images.
+"""Compares learning curves of our strategies with scikit-activeml's on real images.
 
     python -m benchmarks.selection.curves [--seeds 10] [--sets NAME …] [--arms NAME …] [--rounds 15]
 
@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from benchmarks.report import OUT
 from benchmarks.selection import datasets, summary
 from benchmarks.selection.oracle import oracle
+from benchmarks.support.report import OUT
 from model.active_learning.simulation import Chooser, Replay, Round, by_name, replay, split
 from model.selection import rows_by
 from model.selection.registry import STRATEGIES, Pool
@@ -62,7 +62,7 @@ def chooser(arm: str) -> Chooser:
     """Of ours by name, else scikit-activeml's."""
     if arm.partition("+")[0] in STRATEGIES.names():
         return by_name(arm)
-    from benchmarks.selection.opponents import opponent  # needs scikit-activeml
+    from benchmarks.selection.baselines import opponent  # needs scikit-activeml
 
     return opponent(arm)
 

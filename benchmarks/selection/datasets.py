@@ -1,4 +1,4 @@
-"""The sets that strategies are measured on: features of real images, computed once and kept.
+"""Loads the data sets of the strategies' benchmarks: cached features of real images.
 
 Digits (scikit-learn, enlarged), textiles (conformal-clip-data) on frozen and on fine-tuned
 features, solar cells (elpv-dataset: photographs of electroluminescence, two kinds of cell, whole or
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.heads import digits, textiles
-from benchmarks.report import OUT
+from benchmarks.support.report import OUT
 from model.embedding import embed_stream, open_embedder
 
 BACKBONE = "bundled:lite0"

@@ -1,4 +1,4 @@
-"""How much there is to gain: each round the best of many batches, looked up on the test set itself.
+"""An oracle strategy: in each round the best of many batches by the test set.
 
 A greedy look-ahead of one round over batches that strategies propose, and random ones. It cheats:
 no strategy can know what it knows, and one that looked further ahead could do better still.

@@ -1,4 +1,4 @@
-"""How long a batch of 100 takes to choose, of 10,000 / 100,000 / 1,000,000 × 1,280 float16.
+"""Measures the time to choose 100 of 10,000 to 1,000,000 embeddings of 1,280 float16.
 
     python -m benchmarks.selection.query_time [--sizes 10000 100000 1000000] [--strategies auto]
 
@@ -49,7 +49,7 @@ def main() -> int:
     weight = np.random.default_rng(1).normal(size=(DIM, CLASSES)).astype(np.float32) / 30
     missed = False
 
-    def ask(rows: NDArray[np.floating]) -> tuple[NDArray[np.float32], ...]:
+    def predict(rows: NDArray[np.floating]) -> tuple[NDArray[np.float32], ...]:
         return (softmax(np.asarray(rows, np.float32) @ weight),)
 
     for size in given.sizes:
@@ -60,7 +60,7 @@ def main() -> int:
             labelled = np.asarray(x[:LABELLED], np.float32)
             for strategy in given.strategies:
                 wall, cpu = time.perf_counter(), time.process_time()
-                pool = Pool(x, (), 0, labelled, ask)
+                pool = Pool(x, (), 0, labelled, predict)
                 picks = shortlist(pool, ShortlistRequest(BATCH, strategy))
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 # Kilobytes on Linux.

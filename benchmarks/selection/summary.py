@@ -1,4 +1,4 @@
-"""What runs come to: ranks, gains over chance, and labels that are needed."""
+"""Summarises runs: ranks, gains over random picks, and labels needed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backend.demo.run import DemoSession
-from benchmarks.stream import Team, annotators, chosen_ranks, shares
+from benchmarks.system.stream import Team, annotators, chosen_ranks, shares
 from services.embedding.vectors import load_vectors
 from services.labels.aggregation import read_labels
 from store.tasks.annotations import current_annotations

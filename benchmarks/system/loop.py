@@ -1,4 +1,4 @@
-"""From an annotation that is saved to a suggestion of a newer version in Label Studio's API.
+"""Measures the time from a saved annotation to a newer version's suggestion in Label Studio.
 
 `run` waits after each label until it is so; `run_steady` measures it for an annotator who labels
 on, one label every three seconds.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import (
+from benchmarks.support.harness import (
     Options,
     WaitedInVainError,
     demo,
@@ -22,7 +22,7 @@ from benchmarks.harness import (
     readable,
     served,
 )
-from benchmarks.report import Bar, Outcome, percentile, spread
+from benchmarks.support.report import Bar, Outcome, percentile, spread
 from store.database.schema import publication
 from store.predictions.shortlists import get_shortlist
 from store.tasks.annotations import annotated_tasks

@@ -1,4 +1,4 @@
-"""Requests as Label Studio sends them: a new connection each, on a schedule that waits for nobody.
+"""Generates requests as Label Studio sends them: each on a new connection, on a fixed schedule.
 
 A schedule that waits for answers would send less just when answers are slow. So each request has
 its moment, and its latency counts from that moment.
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import connection, region
+from benchmarks.support.harness import connection, region
 from services.connections.registration import SECRET_HEADER
 
 TIMEOUT = 30.0  # seconds after which a request counts as lost

@@ -1,12 +1,12 @@
-"""How long /predict takes: what is embedded, one and a thousand at a time, and new images."""
+"""Measures the latency of /predict: embedded tasks, one and a thousand, and new images."""
 
 import asyncio
 import random
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import Options, at_rest, demo, photograph, wait
-from benchmarks.report import Bar, Outcome, percentile, spread
-from benchmarks.traffic import Bodies, Reply, one_by_one
+from benchmarks.support.harness import Options, at_rest, demo, photograph, wait
+from benchmarks.support.report import Bar, Outcome, percentile, spread
+from benchmarks.support.traffic import Bodies, Reply, one_by_one
 
 LABELS = 30
 NEW_TASK = 9_000_000  # ids that nobody knows yet

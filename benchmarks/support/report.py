@@ -1,4 +1,4 @@
-"""Bars: what is asked, what was measured, and on which machine."""
+"""Reports results: the limits, the measurements, and the machine."""
 
 import importlib.metadata
 import json
@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import psutil
 
-ROOT = Path(__file__).parent.parent
-OUT = Path(__file__).parent / "out"
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "benchmarks" / "out"
 ENVIRONMENT = ROOT / ".venv-label-studio"
 PACKAGES = ("torch", "openvino", "scikit-learn", "numpy", "label-studio-sdk", "rq", "uvicorn")
 
@@ -26,7 +26,7 @@ WORDS: dict[Wanted, str] = {"most": "≤", "least": "≥", "exactly": "="}
 
 @dataclass(frozen=True)
 class Bar:
-    """One promise. `limit` and `measured` are in `unit`; None when it could not be measured."""
+    """A limit and its measurement, in `unit`; None when it could not be measured."""
 
     name: str
     wanted: Wanted
@@ -37,7 +37,7 @@ class Bar:
 
     @property
     def met(self) -> bool:
-        """Whether the promise is kept."""
+        """Whether the measurement is within the limit."""
         if self.measured is None:
             return False
         if self.wanted == "exactly":
@@ -45,7 +45,7 @@ class Bar:
         return self.measured <= self.limit if self.wanted == "most" else self.measured >= self.limit
 
     def row(self) -> tuple[str, str, str, str]:
-        """What is asked, the limit, what was measured, and whether that will do."""
+        """The row of the table: name, limit, measurement, verdict."""
         measured = "not measured" if self.measured is None else f"{self.measured:.4g} {self.unit}"
         asked = f"{WORDS[self.wanted]} {self.limit:g} {self.unit}"
         return self.name, asked, measured, ("met" if self.met else "MISSED")
@@ -53,7 +53,7 @@ class Bar:
 
 @dataclass
 class Outcome:
-    """What one benchmark found out: its bars, and facts that explain them."""
+    """The results of a benchmark: its bars, and facts that explain them."""
 
     bars: list[Bar] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)

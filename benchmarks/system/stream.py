@@ -1,4 +1,4 @@
-"""Whether Label Studio hands out what was chosen, in order, to one annotator and to three.
+"""Checks that Label Studio hands out the chosen tasks in order, to one annotator and to three.
 
 Each annotator takes the next task, looks at it, and labels it with the truth. Three of them begin a
 second after one another and keep that distance, so that each has a task open while others ask.
@@ -16,8 +16,8 @@ from sqlalchemy import select
 from backend.demo.annotator import true_name
 from backend.demo.run import DemoSession
 from backend.demo.sign_in import make_token, sign_up
-from benchmarks.harness import Options, demo, region
-from benchmarks.report import Bar, Outcome
+from benchmarks.support.harness import Options, demo, region
+from benchmarks.support.report import Bar, Outcome
 from store.database.schema import selection, version
 from store.versions.versions import version_name
 from studio.client import StudioClient

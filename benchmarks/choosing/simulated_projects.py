@@ -1,4 +1,4 @@
-"""Simulated projects whose truth is known: labelled list by list, as annotators do it.
+"""Simulated projects of known truth, labelled in shortlists as by annotators.
 
 Images are overlapping clusters in 16 dimensions, and heads are linear discriminants, since they are
 fitted in a millisecond. Everything else is what the product runs: the cold start, the shortlist

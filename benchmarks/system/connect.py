@@ -1,12 +1,19 @@
-"""`apprentice connect` to a project that is half labelled: seconds until it suggests."""
+"""Measures the seconds from `apprentice connect` of a half-labelled project to suggestions."""
 
 import os
 import subprocess
 import sys
 import time
 
-from benchmarks.harness import Options, WaitedInVainError, demo, new_project, readable, region
-from benchmarks.report import Bar, Outcome
+from benchmarks.support.harness import (
+    Options,
+    WaitedInVainError,
+    demo,
+    new_project,
+    readable,
+    region,
+)
+from benchmarks.support.report import Bar, Outcome
 from store.predictions.shortlists import get_shortlist
 from store.projects.connections import DEFAULT
 from store.projects.projects import find_project

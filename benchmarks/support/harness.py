@@ -1,4 +1,4 @@
-"""What the benchmarks share: a whole Apprentice with a real Label Studio, and looks into it."""
+"""Runs a whole Apprentice with a real Label Studio for benchmarks."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ from backend.demo.dataset import LABEL_CONFIG, load_samples
 from backend.demo.label_studio import LabelStudioServer, create_image_project
 from backend.demo.process import tail
 from backend.demo.run import DemoSession
-from benchmarks.report import ENVIRONMENT, OUT
+from benchmarks.support.report import ENVIRONMENT, OUT
 from store.projects.connections import DEFAULT, StudioConnection, get_connection
 from store.projects.projects import Project, get_project
 from store.versions.versions import Version, get_version, newest_version

@@ -1,4 +1,4 @@
-"""A hundred webhooks while a learn job runs: exactly one more job follows."""
+"""Checks that a hundred webhooks during a learn job cause exactly one more job."""
 
 import asyncio
 import time
@@ -6,9 +6,9 @@ from functools import partial
 from itertools import islice
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import Options, at_rest, demo, jobs, truths, wait
-from benchmarks.report import Bar, Outcome
-from benchmarks.traffic import Bodies, at_once
+from benchmarks.support.harness import Options, at_rest, demo, jobs, truths, wait
+from benchmarks.support.report import Bar, Outcome
+from benchmarks.support.traffic import Bodies, at_once
 from store.work.work_kind import WorkKind
 
 BURST = 100

@@ -1,11 +1,11 @@
-"""What part of Label Studio's time our calls take while somebody labels, one label each five s."""
+"""Measures the share of Label Studio's time that our calls take, at one label each five seconds."""
 
 import time
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import Options, at_rest, prepared, wait
-from benchmarks.proxy import ProxiedLabelStudio
-from benchmarks.report import ENVIRONMENT, Bar, Outcome
+from benchmarks.support.harness import Options, at_rest, prepared, wait
+from benchmarks.support.proxy import ProxiedLabelStudio
+from benchmarks.support.report import ENVIRONMENT, Bar, Outcome
 
 PACE = 5.0  # seconds from one label to the next
 IMAGES = 1000

@@ -1,4 +1,4 @@
-"""Memory of the processes when idle (Pss), and whether the web process grows with requests."""
+"""Measures the idle processes' memory (Pss) and the web process's growth over requests."""
 
 import asyncio
 import random
@@ -7,9 +7,9 @@ import time
 import psutil
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import Options, at_rest, demo, ours, pss, truths, wait
-from benchmarks.report import Bar, Outcome
-from benchmarks.traffic import Bodies, Call, send
+from benchmarks.support.harness import Options, at_rest, demo, ours, pss, truths, wait
+from benchmarks.support.report import Bar, Outcome
+from benchmarks.support.traffic import Bodies, Call, send
 
 LABELS = 30
 TOGETHER = 8  # requests under way at a time

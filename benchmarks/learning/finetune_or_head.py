@@ -1,6 +1,6 @@
-"""A head on frozen features or a fine-tuned backbone, and what is published without being asked.
+"""Compares the published version with the best of all heads and a fine-tuned backbone.
 
-    python -m benchmarks.learning.two_speeds [--seeds 5] [--per-class 10 50] [--data digits]
+    python -m benchmarks.learning.finetune_or_head [--seeds 5] [--per-class 10 50] [--data digits]
 
 Of scikit-learn's digits (8 × 8 pixels, enlarged) so many a class are labelled; accuracy is that on
 the rest. Every kind of head on the frozen features, a head on the fine-tuned features, and `auto`:

@@ -1,4 +1,4 @@
-"""How long /predict takes beside a fine-tuning, and how soon cancelling that takes effect.
+"""Measures /predict beside a fine-tuning, and how fast a fine-tuning is cancelled.
 
 Requests for one embedded task come 20 a second: first while nothing else goes on, then while a
 fine-tuning trains. Then that is cancelled, and the seconds are counted until its process is gone.
@@ -11,9 +11,9 @@ import time
 import psutil
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import Options, at_rest, demo, jobs, ours, wait
-from benchmarks.report import Bar, Outcome, percentile, spread
-from benchmarks.traffic import Bodies, Call, Reply, on_schedule
+from benchmarks.support.harness import Options, at_rest, demo, jobs, ours, wait
+from benchmarks.support.report import Bar, Outcome, percentile, spread
+from benchmarks.support.traffic import Bodies, Call, Reply, on_schedule
 from services.versions.training_requests import TrainingKind, cancel, request_training
 from store.work.work_kind import WorkKind
 

@@ -1,4 +1,4 @@
-"""kill -9 of everything, then a start: seconds until it is ready and until the loop goes on."""
+"""Measures the seconds from kill -9 of all processes to ready, and to a newer version."""
 
 import contextlib
 import time
@@ -6,8 +6,8 @@ import time
 import psutil
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import Options, WaitedInVainError, at_rest, demo, newest, ours, wait
-from benchmarks.report import Bar, Outcome
+from benchmarks.support.harness import Options, WaitedInVainError, at_rest, demo, newest, ours, wait
+from benchmarks.support.report import Bar, Outcome
 
 LABELS = 20
 PATIENCE = 120.0  # seconds

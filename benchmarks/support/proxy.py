@@ -1,4 +1,4 @@
-"""A proxy before Label Studio that counts its time: what passes through it are Apprentice's calls.
+"""A proxy before Label Studio that measures the time of Apprentice's calls.
 
 The time of a call runs from its last byte sent to the last byte of the answer: everything that
 Label Studio needs, and everything that the machine makes it wait.

@@ -1,4 +1,4 @@
-"""The pool strategies of scikit-activeml 1.0.1, asked as ours are: same pool, labels and head.
+"""The pool strategies of scikit-activeml 1.0.1, with the same pool, labels and head as ours.
 
 They get rows of length one, which is the same to the head and kinder to their distances. What their
 papers leave open is left at the package's defaults.

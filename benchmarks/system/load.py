@@ -1,4 +1,4 @@
-"""50 webhooks a second for a minute, while images are embedded and heads are fitted: none lost.
+"""Measures latencies at 50 webhooks a second while images are embedded and heads fitted.
 
 Beside the webhooks come /health and /setup, ten a second each. A second project with new images is
 connected when the minute begins, so that there is embedding to do all the time.
@@ -12,7 +12,7 @@ import time
 from sqlalchemy import select
 
 from backend.demo.run import DemoSession
-from benchmarks.harness import (
+from benchmarks.support.harness import (
     MOST_SAMPLES,
     Options,
     at_rest,
@@ -22,8 +22,8 @@ from benchmarks.harness import (
     truths,
     wait,
 )
-from benchmarks.report import Bar, Outcome, percentile, spread
-from benchmarks.traffic import Bodies, Call, Reply, on_schedule
+from benchmarks.support.report import Bar, Outcome, percentile, spread
+from benchmarks.support.traffic import Bodies, Call, Reply, on_schedule
 from services.connections.connect import connect
 from store.database.schema import annotation
 from store.projects.connections import DEFAULT

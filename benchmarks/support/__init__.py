@@ -1,0 +1,1 @@
+"""A demo to measure, generated requests, and reports."""

@@ -1,0 +1,1 @@
+"""Benchmarks of a whole Apprentice with a real Label Studio."""
