@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from model.active_learning.advice import Advice
 from services.advice import newest_advice
 from services.labels.aggregation import Labels, resolve_labels
-from services.labels.multi_image import image_counts, learned_of, unready
+from services.labels.multi_image import image_counts, learned_rows, not_embedded
 from services.labels.votes import Votes, read_votes
 from store.predictions.auto_accepts import written_confidences
 from store.predictions.publications import latest_predictions
@@ -63,7 +63,7 @@ class Snapshot:
     @property
     def open(self) -> list[Task]:
         """Units of tasks without an annotation, all of whose images are embedded."""
-        waiting = unready(self.tasks, self.space) if self.config.multi_image else ()
+        waiting = not_embedded(self.tasks, self.space) if self.config.multi_image else ()
         return [
             task
             for task in self.tasks
@@ -74,7 +74,7 @@ class Snapshot:
         ]
 
     @property
-    def unread(self) -> int:
+    def not_embedded(self) -> int:
         """The number of labelled images without an embedding."""
         return sum(
             task.unit in self.labels
@@ -86,7 +86,7 @@ class Snapshot:
     def moved(self, space: str) -> "Snapshot":
         """The snapshot after the move to the embedding space `space`."""
         images = [replace(image, embedded_space=image.next_space) for image in self.images]
-        tasks = learned_of(images, self.config)
+        tasks = learned_rows(images, self.config)
         return replace(self, space=space, images=images, tasks=tasks)
 
     @property
@@ -133,7 +133,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
             votes=votes,
             labels=resolve_labels(votes, config),
             images=images,
-            tasks=learned_of(images, config),
+            tasks=learned_rows(images, config),
             served=get_version(db, served_id) if served_id else None,
             newest=newest_version(db, project_id),
             shortlist=get_shortlist(db, project_id),

@@ -19,7 +19,7 @@ from store.projects.embedding_spaces import TUNED, backbone_of
 from store.projects.projects import get_project
 from store.store import Store
 from store.versions.finetuned_backbones import (
-    Tuned,
+    FinetunedBackbone,
     is_kept,
     is_shared,
     list_uncleared,
@@ -58,7 +58,7 @@ def delete_unused_backbones(context: JobContext) -> None:
         log.warning("a fine-tuned backbone couldn't be deleted", error=str(error))
 
 
-def _is_old(backbone: Tuned, before: float) -> bool:
+def _is_old(backbone: FinetunedBackbone, before: float) -> bool:
     return backbone.retired_at is not None or backbone.created_at < before
 
 
@@ -67,7 +67,7 @@ def _is_tuning(db: Connection) -> bool:
     return any(item.kind == WorkKind.FINETUNE for item in pending_work.list_wanted(db))
 
 
-def _retire(db: Connection, context: JobContext, before: float) -> list[Tuned]:
+def _retire(db: Connection, context: JobContext, before: float) -> list[FinetunedBackbone]:
     """Retire the backbones to delete, so that nothing is served with them any more."""
     pending_work.check(db, context.lease)
     if _is_tuning(db):
@@ -124,7 +124,7 @@ def _unset_space(db: Connection, project_id: int, space: str) -> None:
         )
 
 
-def _clear(context: JobContext, backbone: Tuned) -> None:
+def _clear(context: JobContext, backbone: FinetunedBackbone) -> None:
     store = context.store
     with store.database.read() as db:
         shared = is_shared(db, backbone)

@@ -19,7 +19,7 @@ from model.finetuning import Cancelled, CannotFinetuneError, Finetuned, Options,
 from services.connections.clients import image_loader
 from services.embedding.backbones import backbone_folder, open_backbone, store_finetuned
 from services.errors import GivenUpError, JobError
-from services.finetuning.plan import Plan, make_plan
+from services.finetuning.plan import FinetuningPlan, make_plan
 from services.finetuning.policy import Attempt, save_attempt
 from services.finetuning.progress import ProgressWriter
 from services.finetuning.retrying_loader import RetryingLoader
@@ -108,11 +108,11 @@ class Finetuning:
 
     # What to learn from
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> FinetuningPlan:
         with self.database.read() as db:
             work = pending_work.get_work(db, self.project.id, WorkKind.FINETUNE)
         assert work is not None, "a job was enqueued for it"
-        plan = Plan.load(self.folder)
+        plan = FinetuningPlan.load(self.folder)
         backbone = base_backbone(self.project)
         if plan is not None and (plan.asked_at, plan.backbone) == (work.wanted_at, backbone):
             log.info("going on with the fine-tuning that was interrupted", labels=plan.labels)
@@ -145,7 +145,7 @@ class Finetuning:
 
     # Tuning
 
-    def _tune(self, plan: Plan, cancelled: Callable[[], bool]) -> Finetuned:
+    def _tune(self, plan: FinetuningPlan, cancelled: Callable[[], bool]) -> Finetuned:
         settings = self.store.settings
         loader = image_loader(self.store, self.project.connection_id)
         retrying = RetryingLoader(loader, len(plan.items))
@@ -179,7 +179,7 @@ class Finetuning:
 
     # Trying out
 
-    def _try_out(self, plan: Plan, tuned: Finetuned) -> None:
+    def _try_out(self, plan: FinetuningPlan, tuned: Finetuned) -> None:
         """Embed the labelled images with the tuned backbone, and let the gate compare it."""
         self.context.check()
         self._require_unchanged(plan.backbone)
@@ -199,7 +199,7 @@ class Finetuning:
             artifact = candidate.keep(self.store, snapshot.config, seed=SEED)
         self._decide(plan, tuned, backbone, candidate, artifact)
 
-    def _report(self, plan: Plan, tuned: Finetuned) -> dict[str, Any]:
+    def _report(self, plan: FinetuningPlan, tuned: Finetuned) -> dict[str, Any]:
         """The method and the history of the tuning, as plain JSON."""
         return {
             "method": tuned.method,
@@ -208,7 +208,12 @@ class Finetuning:
         }
 
     def _decide(
-        self, plan: Plan, tuned: Finetuned, backbone: str, candidate: Candidate, artifact: str
+        self,
+        plan: FinetuningPlan,
+        tuned: Finetuned,
+        backbone: str,
+        candidate: Candidate,
+        artifact: str,
     ) -> None:
         project_id, verdict = self.project.id, candidate.verdict
 
@@ -223,8 +228,8 @@ class Finetuning:
                 digest=tuned.digest,
                 base_backbone=plan.backbone,
                 labels=plan.labels,
-                seen=plan.seen,
-                held=plan.held,
+                training_tasks=plan.training_tasks,
+                validation_tasks=plan.validation_tasks,
                 report=candidate.finetune or {},
             )
             if verdict.accepted:

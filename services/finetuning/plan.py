@@ -28,8 +28,8 @@ PLAN, ARRAYS = "plan.json", "plan.npz"
 
 
 @dataclass(frozen=True)
-class Item:
-    """An image to learn from. Equal items are the same pixels."""
+class TrainingImage:
+    """A labelled image. Equal ones are the same pixels."""
 
     task: int
     uri: str
@@ -37,24 +37,24 @@ class Item:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class FinetuningPlan:
     """A run's images [N], which of them are for validation [N], and their targets."""
 
     asked_at: float  # when it was requested, seconds since 1970
     backbone: str  # pretrained
     labels: int  # there were, those held out included
-    items: tuple[Item, ...]
+    items: tuple[TrainingImage, ...]
     validation: Bools
     targets: tuple[Target, ...]
 
     @property
-    def seen(self) -> frozenset[int]:
-        """The tasks that are trained on."""
+    def training_tasks(self) -> frozenset[int]:
+        """The tasks of the training images."""
         return frozenset(i.task for i, v in zip(self.items, self.validation, strict=True) if not v)
 
     @property
-    def held(self) -> frozenset[int]:
-        """The tasks that only validate."""
+    def validation_tasks(self) -> frozenset[int]:
+        """The tasks of the validation images."""
         return frozenset(i.task for i, v in zip(self.items, self.validation, strict=True) if v)
 
     def save(self, folder: Path) -> None:
@@ -79,7 +79,7 @@ class Plan:
         scratch.replace(folder / PLAN)
 
     @classmethod
-    def load(cls, folder: Path) -> "Plan | None":
+    def load(cls, folder: Path) -> "FinetuningPlan | None":
         """Read the plan from the folder; None when there is none, or a damaged one."""
         try:
             stored = json.loads((folder / PLAN).read_text())
@@ -94,7 +94,7 @@ class Plan:
                 for i, (name, kind, classes) in enumerate(stored["targets"])
             )
             validation = arrays["validation"]
-        items = tuple(Item(*item) for item in stored["items"])
+        items = tuple(TrainingImage(*item) for item in stored["items"])
         return cls(
             stored["asked_at"], stored["backbone"], stored["labels"], items, validation, targets
         )
@@ -108,7 +108,7 @@ def make_plan(
     backbone: str,
     asked_at: float,
     seed: int,
-) -> Plan:
+) -> FinetuningPlan:
     """Split the labelled images into training and validation, without the hold-out.
 
     Args:
@@ -119,9 +119,9 @@ def make_plan(
     """
     groups = data.groups()
     holdout = data.holdout if len(data.holdout) >= HOLDOUT_LEAST else frozenset[int]()
-    held = np.array([int(task) in holdout for task in data.tasks], np.bool_)
+    held_out = np.array([int(task) in holdout for task in data.tasks], np.bool_)
     alone = np.array([item_of(unit) >= FIRST for unit in data.units], np.bool_)
-    kept = np.flatnonzero(~np.isin(groups, groups[held]) & alone)
+    rows = np.flatnonzero(~np.isin(groups, groups[held_out]) & alone)
     targets, reasons = [], []
     for control in config.controls:
         labels = data.of_control(control, groups).labels
@@ -132,16 +132,18 @@ def make_plan(
         if target is None:
             reasons.append(f"{control.name}: {reason}")
         else:
-            targets.append(replace(target, y=target.y[kept]))
+            targets.append(replace(target, y=target.y[rows]))
     if not targets:
         raise CannotFinetuneError("; ".join(reasons))
     share = VALIDATION_SHARE if holdout else MEASURING_SHARE
-    validation = _validation(targets, groups[kept], share, seed=seed)
+    validation = _validation(targets, groups[rows], share, seed=seed)
     items = []
-    for row in kept:
+    for row in rows:
         image = images[int(data.tasks[row])]
-        items.append(Item(image.ls_id, str(image.uri), image.image_key))
-    return Plan(asked_at, backbone, len(data.tasks), tuple(items), validation, tuple(targets))
+        items.append(TrainingImage(image.ls_id, str(image.uri), image.image_key))
+    return FinetuningPlan(
+        asked_at, backbone, len(data.tasks), tuple(items), validation, tuple(targets)
+    )
 
 
 def _validation(targets: list[Target], groups: Int64s, share: float, *, seed: int) -> Bools:

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 LEAST_LABELS = 100  # below, frozen features are mostly as good
 LEAST_ASKED = 50  # labels from which Start Training fine-tunes too
 GROWTH = 1.5  # times the labels of the last attempt: less is more of the same
-MOST_UNREAD = 0.1  # of the labelled images, that are still to be embedded
+MOST_NOT_EMBEDDED = 0.1  # of the labelled images, that are still to be embedded
 GOOD_ENOUGH = 0.97  # accuracy of the heads on frozen features that leaves too little to gain
 
 
@@ -68,18 +68,23 @@ def is_possible(db: Connection, project: Project) -> bool:
     return find_spec("torch") is not None and base_backbone(project) is not None
 
 
-def request_finetuning_where_it_may_pay(
-    db: Connection, settings: Settings, project_id: int, labels: int, accuracy: float, unread: int
+def request_finetuning_if_it_may_pay(
+    db: Connection,
+    settings: Settings,
+    project_id: int,
+    labels: int,
+    accuracy: float,
+    not_embedded: int,
 ) -> None:
     """Request fine-tuning after heads of this accuracy were fitted, if it may pay.
 
-    Not while many of the labelled images are `unread`: it would learn from the few others.
+    Not while many of the labelled images are `not_embedded`: it would learn from the few others.
     """
     project = get_project(db, project_id)
     assert project is not None, "projects are never forgotten"
     if settings.finetune != "auto" or not is_possible(db, project):
         return
-    if unread > MOST_UNREAD * labels:
+    if not_embedded > MOST_NOT_EMBEDDED * labels:
         return
     last, backbone = last_attempt(db, project_id), base_backbone(project) or ""
     if may_pay(labels, accuracy, backbone, last):

@@ -5,7 +5,7 @@ import time
 
 from PIL import Image
 
-from services.finetuning.plan import Item
+from services.finetuning.plan import TrainingImage
 from studio.images.loader import ImageLoader, PassingImageError, decode
 
 WAITS = (0.5, 2.0, 5.0)  # seconds between tries of one image
@@ -26,7 +26,7 @@ class RetryingLoader:
         self._faults = 0
         self._lock = threading.Lock()
 
-    def load(self, item: Item) -> Image.Image:
+    def load(self, item: TrainingImage) -> Image.Image:
         """The item's image, RGB. Raises PermanentImageError or PassingImageError."""
         for wait in WAITS:
             try:
@@ -44,5 +44,5 @@ class RetryingLoader:
                     self.outage = str(error)
             raise
 
-    def _load(self, item: Item) -> Image.Image:
+    def _load(self, item: TrainingImage) -> Image.Image:
         return decode(self._loader.fetch(item.uri, item.task), self._loader.policy)

@@ -8,7 +8,7 @@ from model.embedding import Embedder
 from model.finetuning import CannotFinetuneError
 from services.connections.clients import image_loader
 from services.embedding.bulk_embedding import BulkEmbedding
-from services.finetuning.plan import Plan
+from services.finetuning.plan import FinetuningPlan
 from services.job_context import JobContext
 from services.reports.label_review import review
 from services.snapshot import Snapshot, take_snapshot
@@ -41,7 +41,13 @@ def embed_labelled(context: JobContext, embedder: Embedder) -> None:
 
 
 def evaluate_backbone(
-    store: Store, snapshot: Snapshot, plan: Plan, space: str, report: dict[str, Any], *, seed: int
+    store: Store,
+    snapshot: Snapshot,
+    plan: FinetuningPlan,
+    space: str,
+    report: dict[str, Any],
+    *,
+    seed: int,
 ) -> Candidate:
     """Fit heads in the tuned space, and let the gate compare them with the served version.
 
@@ -55,7 +61,14 @@ def evaluate_backbone(
     version = snapshot.served
     served = Predictor.load(store, version) if version else None
     data = training_set(store, snapshot.moved(space))
-    data = as_tuned(store, snapshot.project.id, data, plan.backbone, plan.seen, plan.held)
+    data = as_tuned(
+        store,
+        snapshot.project.id,
+        data,
+        plan.backbone,
+        training_tasks=plan.training_tasks,
+        validation_tasks=plan.validation_tasks,
+    )
     head = store.settings.head
     kinds = None if head == "auto" else (head,)
     trained = train(data, snapshot.config, seed=seed, served=None, kinds=kinds)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 JOIN = "+"  # between the keys of images that are looked at together
 
 
-def learned_of(images: Sequence[Task], config: LabelConfig) -> list[Task]:
+def learned_rows(images: Sequence[Task], config: LabelConfig) -> list[Task]:
     """Make rows of the images, given in order: one an image, or one for all of a task."""
     if not config.multi_image:
         return list(images)
@@ -60,7 +60,7 @@ def image_counts(images: Sequence[Task]) -> dict[TaskId, int]:
     return {image.ls_id: image.item + 1 for image in images if image.item > 0}
 
 
-def unready(rows: Sequence[Task], space: str) -> set[TaskId]:
+def not_embedded(rows: Sequence[Task], space: str) -> set[TaskId]:
     """The tasks with an image that is still to be embedded in a space."""
     return {row.ls_id for row in rows if row.usable and row.embedded_space != space}
 

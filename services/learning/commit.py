@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from services.advice import MEASUREMENT_DUE, save_advice
-from services.finetuning.policy import request_finetuning_where_it_may_pay
+from services.finetuning.policy import request_finetuning_if_it_may_pay
 from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, Publish, Refill
 from services.learning.start_version import start_version
@@ -108,7 +108,7 @@ def _change_backbone(db: Connection, settings: Settings, decision: LearnDecision
         cancel_move(db, project_id)
     elif decision.version is not None and snapshot.config.at(whole=False).controls:
         accuracy = decision.version.candidate.trained.accuracy.value
-        labels, unread = len(snapshot.labels), snapshot.unread
-        request_finetuning_where_it_may_pay(db, settings, project_id, labels, accuracy, unread)
+        labels, not_embedded = len(snapshot.labels), snapshot.not_embedded
+        request_finetuning_if_it_may_pay(db, settings, project_id, labels, accuracy, not_embedded)
     if is_tuned(snapshot.space):  # pretrained features of what is labelled, and will be
         pending_work.want(db, project_id, WorkKind.EMBED)

@@ -36,7 +36,7 @@ from store.files.artifacts import ArtifactError
 from store.predictions.publications import predicted_tasks
 from store.projects.embedding_spaces import is_tuned, move_is_ready
 from store.tasks.units import TaskId, task_of
-from store.versions.finetuned_backbones import Tuned
+from store.versions.finetuned_backbones import FinetunedBackbone
 from store.versions.versions import Version, hardest_control
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ class _Learning:
 
     # Training
 
-    def _training_set(self) -> tuple[TrainingSet, Tuned | None]:
+    def _training_set(self) -> tuple[TrainingSet, FinetunedBackbone | None]:
         labelled, tuned = labelled_set(self.store, self.snapshot)
         more = extend_holdout(labelled, unseen_only(self.snapshot.unbiased, tuned), seed=SEED)
         self.holdout = frozenset(map(task_of, more))

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from services.job_context import JobContext
-from services.labels.multi_image import learned_of, unready
+from services.labels.multi_image import learned_rows, not_embedded
 from services.suggestions.prediction_items import rest_items
 from services.suggestions.predictor import Predictor
 from services.suggestions.suggest import suggest
@@ -49,6 +49,6 @@ def publish_pending_answers(context: JobContext) -> None:
 def _ready(images: list[Task], config: LabelConfig, version: Version) -> list[Task]:
     """Units of tasks all of whose images are embedded."""
     in_order = sorted(images, key=lambda image: (image.ls_id, image.item))
-    units = learned_of(in_order, config)
-    waiting = unready(units, version.embedding_space)
+    units = learned_rows(in_order, config)
+    waiting = not_embedded(units, version.embedding_space)
     return [unit for unit in units if unit.usable and unit.ls_id not in waiting]

@@ -16,10 +16,10 @@ from services.training.training_set import TrainingSet, training_set
 from store.projects.embedding_spaces import backbone_of, is_tuned, pretrained_space
 from store.store import Store
 from store.tasks.units import TaskId, UnitId, task_of
-from store.versions.finetuned_backbones import Tuned, find_tuned
+from store.versions.finetuned_backbones import FinetunedBackbone, find_tuned
 
 
-def tuned_of(store: Store, project_id: int, space: str) -> Tuned | None:
+def tuned_of(store: Store, project_id: int, space: str) -> FinetunedBackbone | None:
     """The fine-tuned backbone that makes the embeddings of a space; None for a pretrained one."""
     backbone = backbone_of(space)
     if not is_tuned(backbone):
@@ -28,17 +28,26 @@ def tuned_of(store: Store, project_id: int, space: str) -> Tuned | None:
         return find_tuned(db, project_id, backbone)
 
 
-def unseen_only(unbiased: Mapping[TaskId, bool], tuned: Tuned | None) -> dict[TaskId, bool]:
+def unseen_only(
+    unbiased: Mapping[TaskId, bool], tuned: FinetunedBackbone | None
+) -> dict[TaskId, bool]:
     """The labels eligible for the hold-out, without those the backbone was trained on."""
-    seen = tuned.seen if tuned else frozenset[int]()
-    return {task: truth for task, truth in unbiased.items() if task not in seen}
+    trained = tuned.training_tasks if tuned else frozenset[int]()
+    return {task: truth for task, truth in unbiased.items() if task not in trained}
 
 
-def measurable(store: Store, data: TrainingSet, tuned: Tuned | None) -> TrainingSet:
+def measurable(store: Store, data: TrainingSet, tuned: FinetunedBackbone | None) -> TrainingSet:
     """Hold out the labels that a fine-tuned backbone can be evaluated on."""
     if tuned is None:
         return data
-    return as_tuned(store, tuned.project_id, data, tuned.base_backbone, tuned.seen, tuned.held)
+    return as_tuned(
+        store,
+        tuned.project_id,
+        data,
+        tuned.base_backbone,
+        training_tasks=tuned.training_tasks,
+        validation_tasks=tuned.validation_tasks,
+    )
 
 
 def as_tuned(
@@ -46,22 +55,26 @@ def as_tuned(
     project_id: int,
     data: TrainingSet,
     base: str,
-    seen: frozenset[int],
-    held: frozenset[int],
+    *,
+    training_tasks: frozenset[int],
+    validation_tasks: frozenset[int],
 ) -> TrainingSet:
-    """The training set of a backbone that was tuned from `base` on the labels of `seen`."""
+    """The training set of a backbone that was tuned from `base` on `training_tasks`."""
     data = _with_pretrained(store, project_id, data, base)
-    return replace(data, holdout=_held_out_of(data, seen, held))
+    return replace(data, holdout=_evaluable(data, training_tasks, validation_tasks))
 
 
-def labelled_set(store: Store, now: Snapshot) -> tuple[TrainingSet, Tuned | None]:
+def labelled_set(store: Store, snapshot: Snapshot) -> tuple[TrainingSet, FinetunedBackbone | None]:
     """The training set of a snapshot, and the fine-tuned backbone of its space, if it is one.
 
     Near-duplicates are told apart by features that have not seen the labels.
     """
-    data, tuned = training_set(store, now), tuned_of(store, now.project.id, now.space)
+    data, tuned = (
+        training_set(store, snapshot),
+        tuned_of(store, snapshot.project.id, snapshot.space),
+    )
     if tuned is not None:
-        data = _with_pretrained(store, now.project.id, data, tuned.base_backbone)
+        data = _with_pretrained(store, snapshot.project.id, data, tuned.base_backbone)
     return data, tuned
 
 
@@ -72,17 +85,17 @@ def _with_pretrained(store: Store, project_id: int, data: TrainingSet, base: str
     keys = list(data.image_keys)
     with store.database.read() as db:
         space = pretrained_space(db, project_id, data.space, base)
-    known = vectors_of(store, space, keys)
-    whole = bool(keys) and all(key in known for key in keys)
-    pretrained = np.stack([known[key] for key in keys]) if whole else None
+    vectors = vectors_of(store, space, keys)
+    complete = bool(keys) and all(key in vectors for key in keys)
+    pretrained = np.stack([vectors[key] for key in keys]) if complete else None
     return replace(data, tuned=True, pretrained=pretrained)
 
 
-def _held_out_of(
-    data: TrainingSet, seen: frozenset[int], held: frozenset[int]
+def _evaluable(
+    data: TrainingSet, training_tasks: frozenset[int], validation_tasks: frozenset[int]
 ) -> frozenset[UnitId]:
     """The labelled units on which a backbone can be evaluated."""
-    held_out = frozenset(unit for unit in data.holdout if task_of(unit) not in seen)
-    if len(held_out) < HOLDOUT_LEAST:
-        held_out |= {unit for unit in data.units if task_of(unit) in held}
-    return held_out
+    holdout = frozenset(unit for unit in data.holdout if task_of(unit) not in training_tasks)
+    if len(holdout) < HOLDOUT_LEAST:
+        holdout |= {unit for unit in data.units if task_of(unit) in validation_tasks}
+    return holdout

@@ -77,14 +77,14 @@ def _new_classes(candidate: Learned, served: Learned) -> list[str]:
 def _before_seen(
     guess: list[Value], result: ControlResult, old: Learned, control: str, artifact: Artifact
 ) -> list[Value]:
-    known = artifact.arrays.get(f"unseen/{control}/tasks")
-    if known is None:
+    tasks = artifact.arrays.get(f"unseen/{control}/tasks")
+    if tasks is None:
         return guess
     packed = artifact.arrays[f"unseen/{control}/predicted"]
-    said = learning_of(old).decode(result.target, old.head.classes, packed)
-    before = dict(zip(known.tolist(), said, strict=True))
+    predicted = learning_of(old).decode(result.target, old.head.classes, packed)
+    before = dict(zip(tasks.tolist(), predicted, strict=True))
     return [
-        before.get(int(task), now) for task, now in zip(result.unseen.tasks, guess, strict=True)
+        before.get(int(task), value) for task, value in zip(result.unseen.tasks, guess, strict=True)
     ]
 
 
@@ -98,12 +98,12 @@ def _outputs_before_seen(
     tasks = artifact.arrays.get(f"unseen/{control}/tasks")
     if tasks is None:
         return outputs
-    known = artifact.arrays.get(f"unseen/{control}/outputs")
+    stored = artifact.arrays.get(f"unseen/{control}/outputs")
     row_of = {task: row for row, task in enumerate(tasks.tolist())}
     before = np.array(outputs, np.float32)
     for row, task in enumerate(result.unseen.tasks.tolist()):
         if task in row_of:
-            before[row] = np.nan if known is None else known[row_of[task]]
+            before[row] = np.nan if stored is None else stored[row_of[task]]
     return before
 
 
@@ -119,8 +119,7 @@ def judge_anywhere(
         return Verdict(True, "first version")
     if served.space != data.space:
         data = _in_space(store, data, served.space)
-        known = {int(task) for task in data.tasks}
-        candidate = _only(candidate, known)
+        candidate = _only(candidate, {int(task) for task in data.tasks})
         if not candidate.results:
             return Verdict(True, "nothing is left to compare it on")
     return judge(candidate, data, served, store.artifacts.load(version.artifact))
@@ -138,13 +137,15 @@ def _only(candidate: Trained, tasks: set[int]) -> Trained:
     """The candidate's results for these tasks alone."""
     results = {}
     for name, result in candidate.results.items():
-        kept = np.array([int(task) in tasks for task in result.unseen.tasks], np.bool_)
-        if kept.any():
+        mask = np.array([int(task) in tasks for task in result.unseen.tasks], np.bool_)
+        if mask.any():
             results[name] = replace(
                 result,
-                unseen=result.unseen.part(kept),
-                outputs=result.outputs[kept],
-                predicted=[said for said, keep in zip(result.predicted, kept, strict=True) if keep],
-                correct=result.correct[kept],
+                unseen=result.unseen.part(mask),
+                outputs=result.outputs[mask],
+                predicted=[
+                    value for value, keep in zip(result.predicted, mask, strict=True) if keep
+                ],
+                correct=result.correct[mask],
             )
     return replace(candidate, results=results)

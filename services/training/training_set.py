@@ -53,7 +53,7 @@ class TrainingSet:
 
     def digest(self, config: LabelConfig) -> str:
         """A hash of the training data: the same digest gives the same heads."""
-        known = [
+        labelled = [
             [unit, key, self._plain(unit, config)]
             for unit, key in zip(self.units, self.image_keys, strict=True)
         ]
@@ -61,7 +61,7 @@ class TrainingSet:
         parts = [
             self.space,
             schemas,
-            sorted(known),
+            sorted(labelled),
             sorted(self.holdout),
             *self._several_votes(config),
         ]
@@ -110,7 +110,7 @@ class TrainingSet:
         at = np.array([self.labelled_at.get(units[row], 0.0) for row in rows])
         since = self.since.get(control.name, {})
         encoded = learning_of(encoded).mask_unasked(encoded, since, at)
-        known = [value for value in values if value is not None]
+        present = [value for value in values if value is not None]
         votes = [self.votes.get(units[row], {}).get(control.name, ()) for row in rows]
         return ControlData(
             control.schema,
@@ -118,7 +118,7 @@ class TrainingSet:
             self.x[rows],
             groups[rows],
             encoded,
-            known,
+            present,
             VoteMatrix(votes) if self.votes else None,
             None if self.pretrained is None else self.pretrained[rows],
         )
@@ -130,33 +130,35 @@ def _json(config: LabelConfig, name: str, value: Value) -> Any:
     return value_json(control.schema, value)
 
 
-def training_set(store: Store, now: Snapshot) -> TrainingSet:
+def training_set(store: Store, snapshot: Snapshot) -> TrainingSet:
     """Read the labelled, embedded units of a snapshot."""
     labelled = [
-        task for task in now.tasks if task.unit in now.labels and task.embedded_space == now.space
+        task
+        for task in snapshot.tasks
+        if task.unit in snapshot.labels and task.embedded_space == snapshot.space
     ]
-    kept, x = load_vectors(store, now.space, labelled)
-    newest = {a.task_ls_id: a.updated_at for a in now.annotations}  # the newest comes last
+    embedded, x = load_vectors(store, snapshot.space, labelled)
+    newest = {a.task_ls_id: a.updated_at for a in snapshot.annotations}  # the newest comes last
     return TrainingSet(
-        tasks=np.array([task.unit for task in kept], np.int64),
-        image_keys=[str(task.image_key) for task in kept],
+        tasks=np.array([task.unit for task in embedded], np.int64),
+        image_keys=[str(task.image_key) for task in embedded],
         x=x,
-        labels=now.labels,
-        holdout=frozenset(task.unit for task in kept if task.split == "holdout"),
-        space=now.space,
-        labelled_at={task.unit: newest.get(task.ls_id, 0.0) for task in kept},
-        since=class_history(store, now.project.id, now.config),
-        votes=newest_votes(now.votes),
-        notes=_lost_labels(now),
+        labels=snapshot.labels,
+        holdout=frozenset(task.unit for task in embedded if task.split == "holdout"),
+        space=snapshot.space,
+        labelled_at={task.unit: newest.get(task.ls_id, 0.0) for task in embedded},
+        since=class_history(store, snapshot.project.id, snapshot.config),
+        votes=newest_votes(snapshot.votes),
+        notes=_lost_labels(snapshot),
     )
 
 
-def _lost_labels(now: Snapshot) -> tuple[str, ...]:
+def _lost_labels(snapshot: Snapshot) -> tuple[str, ...]:
     """Notes on labels of images that their tasks no longer show."""
-    if not now.config.multi_image:
+    if not snapshot.config.multi_image:
         return ()
-    there, tasks = {task.unit for task in now.tasks}, {task.ls_id for task in now.tasks}
-    lost = [unit for unit in now.labels if unit not in there and task_of(unit) in tasks]
+    there, tasks = {task.unit for task in snapshot.tasks}, {task.ls_id for task in snapshot.tasks}
+    lost = [unit for unit in snapshot.labels if unit not in there and task_of(unit) in tasks]
     if not lost:
         return ()
     count = "1 label is" if len(lost) == 1 else f"{len(lost)} labels are"

@@ -12,7 +12,7 @@ from store.projects.embedding_spaces import TUNED
 
 
 @dataclass(frozen=True)
-class Tuned:
+class FinetunedBackbone:
     """A fine-tuned backbone of a project. Times are seconds since 1970."""
 
     id: int
@@ -20,8 +20,8 @@ class Tuned:
     digest: str
     base_backbone: str
     labels: int
-    seen: frozenset[int]  # tasks whose labels it was fitted on: there it can't be measured
-    held: frozenset[int]  # tasks that only chose when it was good: where no hold-out is, there
+    training_tasks: frozenset[int]  # whose labels it was fitted on: there it can't be evaluated
+    validation_tasks: frozenset[int]  # where it is evaluated as long as there is no hold-out
     report: dict[str, Any]
     created_at: float
     retired_at: float | None
@@ -40,8 +40,8 @@ def add_tuned(
     digest: str,
     base_backbone: str,
     labels: int,
-    seen: Collection[int],
-    held: Collection[int],
+    training_tasks: Collection[int],
+    validation_tasks: Collection[int],
     report: dict[str, Any],
 ) -> None:
     """Add a fine-tuned backbone."""
@@ -58,15 +58,15 @@ def add_tuned(
             digest=digest,
             base_backbone=base_backbone,
             labels=labels,
-            seen=sorted(seen),
-            held=sorted(held),
+            seen=sorted(training_tasks),
+            held=sorted(validation_tasks),
             report=report,
             created_at=time.time(),
         )
     )
 
 
-def find_tuned(db: Connection, project_id: int, backbone: str) -> Tuned | None:
+def find_tuned(db: Connection, project_id: int, backbone: str) -> FinetunedBackbone | None:
     """The project's fine-tuned backbone of that name, "tuned:DIGEST"."""
     row = db.execute(
         select(tuned).where(
@@ -86,14 +86,16 @@ def may_be_served(db: Connection, project_id: int, backbone: str) -> bool:
     return row is None or row.retired_at is None
 
 
-def list_uncleared(db: Connection, project_id: int, *, lock: bool = False) -> list[Tuned]:
+def list_uncleared(
+    db: Connection, project_id: int, *, lock: bool = False
+) -> list[FinetunedBackbone]:
     """The fine-tuned backbones that aren't deleted; with `lock`, no transaction uses another."""
     asked = select(tuned).where(tuned.c.project_id == project_id, tuned.c.cleared_at.is_(None))
     rows = db.execute(asked.order_by(tuned.c.id).with_for_update() if lock else asked)
     return [_record(row) for row in rows]
 
 
-def is_shared(db: Connection, backbone: Tuned) -> bool:
+def is_shared(db: Connection, backbone: FinetunedBackbone) -> bool:
     """Whether another project's fine-tuning gave the same weights, and may need them."""
     row = db.execute(
         select(tuned.c.id).where(
@@ -105,17 +107,17 @@ def is_shared(db: Connection, backbone: Tuned) -> bool:
     return row is not None
 
 
-def retire_tuned(db: Connection, backbone: Tuned) -> None:
+def retire_tuned(db: Connection, backbone: FinetunedBackbone) -> None:
     """Mark the backbone as about to be deleted: nothing may be served with it any more."""
     _mark(db, backbone, retired_at=time.time())
 
 
-def mark_cleared(db: Connection, backbone: Tuned) -> None:
+def mark_cleared(db: Connection, backbone: FinetunedBackbone) -> None:
     """Mark its weights and embeddings as deleted."""
     _mark(db, backbone, cleared_at=time.time())
 
 
-def _mark(db: Connection, backbone: Tuned, **values: float) -> None:
+def _mark(db: Connection, backbone: FinetunedBackbone, **values: float) -> None:
     db.execute(update(tuned).where(tuned.c.id == backbone.id).values(**values))
 
 
@@ -125,6 +127,7 @@ def is_kept(db: Connection, digest: str) -> bool:
     return db.execute(select(tuned.c.id).where(*of_digest)).first() is not None
 
 
-def _record(row: Any) -> Tuned:
-    sets = {"seen": frozenset(row.seen), "held": frozenset(row.held)}
-    return Tuned(**(dict(row._mapping) | sets))
+def _record(row: Any) -> FinetunedBackbone:
+    values = dict(row._mapping)
+    training, validation = frozenset(values.pop("seen")), frozenset(values.pop("held"))
+    return FinetunedBackbone(training_tasks=training, validation_tasks=validation, **values)

@@ -13,7 +13,7 @@ from store.projects.embedding_spaces import begin_move
 from store.projects.projects import change_project
 from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import list_tasks, mark_embedded
-from store.versions.finetuned_backbones import Tuned, add_tuned
+from store.versions.finetuned_backbones import FinetunedBackbone, add_tuned
 from store.versions.versions import FINETUNE, HEAD, REFUSED, Version, list_versions
 from store.work import pending_work
 from tests.support.workbench import CLASSES, SPACE, Workbench
@@ -70,8 +70,8 @@ def know_tuned(bench: Workbench, seen: set[int], held: set[int]) -> None:
             digest=TUNED.partition(":")[2],
             base_backbone="test:tiny",
             labels=len(seen | held),
-            seen=seen,
-            held=held,
+            training_tasks=seen,
+            validation_tasks=held,
             report={"method": "full"},
         )
     )
@@ -177,7 +177,7 @@ def test_the_pretrained_features_are_found_where_the_name_does_not_tell_the_weig
     workbench.store.database.write(give)
     serve_first(workbench)
     fill(workbench, TUNED_SPACE, spread=0.1)
-    tuned = Tuned(
+    tuned = FinetunedBackbone(
         1, workbench.project_id, "ab" * 32, file, 30, frozenset(), frozenset(), {}, 0.0, None, None
     )
     now = take_snapshot(workbench.store, workbench.project_id).moved(TUNED_SPACE)

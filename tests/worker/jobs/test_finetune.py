@@ -56,8 +56,8 @@ def test_a_fine_tuned_backbone_takes_over_when_it_is_no_worse(labelled: Workbenc
         version = list_versions(db, labelled.project_id)[0]
         (tuned,) = list_uncleared(db, labelled.project_id)
     assert version.kind == FINETUNE
-    assert tuned.seen | tuned.held == set(range(1, 46))
-    assert version.metrics["accuracy"]["n"] == len(tuned.held)
+    assert tuned.training_tasks | tuned.validation_tasks == set(range(1, 46))
+    assert version.metrics["accuracy"]["n"] == len(tuned.validation_tasks)
     assert version.metrics["finetune"]["method"]
 
 

@@ -107,13 +107,13 @@ def test_a_backbone_is_tuned_on_the_labels_of_single_images(
     with bench.store.database.read() as db:
         (tuned,) = list_uncleared(db, bench.project_id)
         version = newest_version(db, bench.project_id)
-    assert tuned.seen | tuned.held == set(range(1, 26))
-    assert not tuned.seen & tuned.held
+    assert tuned.training_tasks | tuned.validation_tasks == set(range(1, 26))
+    assert not tuned.training_tasks & tuned.validation_tasks
     assert version is not None
     assert version.kind == FINETUNE
     assert set(version.metrics["controls"]) == {"kind", "first"}
     # Measured on the tasks that only said when it was good: each with both images, and as a whole.
-    assert version.metrics["accuracy"]["n"] == (IMAGES + 1) * len(tuned.held)
+    assert version.metrics["accuracy"]["n"] == (IMAGES + 1) * len(tuned.validation_tasks)
 
 
 def test_what_a_tuning_learns_from(bench: Workbench) -> None:
