@@ -60,8 +60,8 @@ class LabelConfig:
         """The controls of all images of a task together (`whole`), or of each image."""
         if not self.multi_image:
             return self
-        kept = tuple(control for control in self.controls if control.per_item != whole)
-        return replace(self, controls=kept)
+        controls = tuple(control for control in self.controls if control.per_item != whole)
+        return replace(self, controls=controls)
 
     def images(self, data: Mapping[str, Any]) -> tuple[str | None, ...]:
         """The URIs of the images in a task's data that all controls label; at least one entry.

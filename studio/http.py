@@ -262,8 +262,8 @@ def _words(response: httpx.Response) -> str:
         return excerpt(response) or "no text"
     if not isinstance(body, dict):
         return excerpt(response)
-    said = body.get("validation_errors") or body.get("detail") or body
-    return str(said)[:MESSAGE_CHARACTERS]
+    words = body.get("validation_errors") or body.get("detail") or body
+    return str(words)[:MESSAGE_CHARACTERS]
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -19,13 +19,13 @@ def by_item(control: Control, regions: Regions) -> dict[int, Regions]:
     if not control.per_item:
         return {ALL_IMAGES if control.multi_image else ONLY_IMAGE: regions}
     name = control.name
-    found: dict[int, list[StudioRegion]] = {}
+    regions_of: dict[int, list[StudioRegion]] = {}
     for region in regions:
         if region.from_name == name:
             item = region.item
             if item is not None and item < MOST_IMAGES:
-                found.setdefault(item, []).append(region)
-    return dict(found)
+                regions_of.setdefault(item, []).append(region)
+    return dict(regions_of)
 
 
 def read_items(control: Control, regions: Regions) -> dict[int, Value]:

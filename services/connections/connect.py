@@ -200,17 +200,17 @@ def _reset_model_version(
     """
     with store.database.read() as db:
         served = get_version(db, project.served_version_id or 0)
-    wanted, now = (served.name if served else before), info.model_version
-    if now == wanted or not (now == backend.title or (served and not only_title)):
+    wanted, current = (served.name if served else before), info.model_version
+    if current == wanted or not (current == backend.title or (served and not only_title)):
         return
     try:
         studio.patch_project(project.ls_id, model_version=wanted)
     except StudioRejected:  # Label Studio has no prediction of it any more
-        if now != backend.title:
+        if current != backend.title:
             return
         wanted = ""
         studio.patch_project(project.ls_id, model_version=wanted)
-    tell(f'model version set to "{wanted}" (was "{now}")')
+    tell(f'model version set to "{wanted}" (was "{current}")')
 
 
 def _restore_settings(

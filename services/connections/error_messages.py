@@ -34,7 +34,7 @@ def explain(
 
 
 def _words(error: StudioError, connection: StudioConnection, url: str, ls_project_id: int) -> str:
-    said = str(error)
+    text = str(error)
     if isinstance(error, StudioUnauthorized):
         return unauthorized(error, connection)
     if isinstance(error, StudioNotFound):
@@ -61,11 +61,11 @@ def _words(error: StudioError, connection: StudioConnection, url: str, ls_projec
         return (
             f"Label Studio can't reach Apprentice at {url}: is `apprentice up` running, and is "
             "this its address as seen from Label Studio's machine? If not, set "
-            f"APPRENTICE_PUBLIC_URL. ({said})"
+            f"APPRENTICE_PUBLIC_URL. ({text})"
         )
     if isinstance(error, StudioUnreachable) and error.status is None:
-        return f"Label Studio at {connection.url} can't be reached: is it running? ({said})"
-    return said
+        return f"Label Studio at {connection.url} can't be reached: is it running? ({text})"
+    return text
 
 
 def unauthorized(error: StudioError, connection: StudioConnection) -> str:
@@ -77,13 +77,13 @@ def unauthorized(error: StudioError, connection: StudioConnection) -> str:
 
 def webhook_refusal(error: StudioError, url: str, reconcile_seconds: float) -> str:
     """The message for a webhook that Label Studio refuses."""
-    said = str(error)
+    text = str(error)
     if error.refusal is Refusal.PRIVATE_ADDRESS:
         why = "start Label Studio with SSRF_PROTECTION_ENABLED=false"
     elif error.refusal is Refusal.INVALID_URL:
         why = "its host needs a dot (or to be localhost): set APPRENTICE_PUBLIC_URL accordingly"
     else:
-        why = said
+        why = text
     return (
         f"Label Studio refuses the webhook {url}: {why}. Until then labels are only found by "
         f"looking every {reconcile_seconds:g} s"

@@ -90,5 +90,5 @@ def open_backbone(store: Store, backbone: str) -> Embedder:
             cache_dir=backbone_folder(settings),
         )
     except Exception as error:  # a library's own: what it says is all that can be said
-        said = str(error).strip() or type(error).__name__
-        raise BackboneError(f"the backbone {backbone} can't be used here: {said}") from error
+        message = str(error).strip() or type(error).__name__
+        raise BackboneError(f"the backbone {backbone} can't be used here: {message}") from error

@@ -59,8 +59,8 @@ def similar(store: Store, project: Project, task_id: TaskId, count: int) -> list
     else:
         scores = _scan(store, project, space, query, count)
     with store.database.read() as db:
-        found = _tasks(db, project.id, space, scores, task_id)
-    return sorted(found, key=lambda one: (-one.similarity, one.task))[:count]
+        results = _tasks(db, project.id, space, scores, task_id)
+    return sorted(results, key=lambda one: (-one.similarity, one.task))[:count]
 
 
 def update_index(store: Store, project: Project, *, changed: bool = False) -> None:
@@ -87,14 +87,16 @@ def _embedding(store: Store, project: Project, task_id: TaskId) -> tuple[str, Fl
         images = list(get_tasks(db, project.id, [task_id]).values())
     if not images:
         raise NotReadyError(f"project {project.ls_id} has no task {task_id}")
-    known = next((image for image in images if image.usable), images[0])
-    if known.image_error is not None:
-        raise NotReadyError(f"the image of task {task_id} can't be used: {known.image_error}")
-    space, key = project.embedding_space, known.image_key
-    found = store.embeddings.get(space, [key]) if space and key else {}
-    if not found or not np.isfinite(found[str(key)]).all():
+    usable_image = next((image for image in images if image.usable), images[0])
+    if usable_image.image_error is not None:
+        raise NotReadyError(
+            f"the image of task {task_id} can't be used: {usable_image.image_error}"
+        )
+    space, key = project.embedding_space, usable_image.image_key
+    vectors = store.embeddings.get(space, [key]) if space and key else {}
+    if not vectors or not np.isfinite(vectors[str(key)]).all():
         raise NotReadyError(f"the image of task {task_id} is not embedded yet")
-    return str(space), found[str(key)]
+    return str(space), vectors[str(key)]
 
 
 def _scan(
@@ -142,13 +144,13 @@ def _keys(db: Connection, project_id: int, space: str) -> list[str]:
 
 
 def _with_task(db: Connection, project_id: int, space: str, keys: list[str]) -> set[str]:
-    found: set[str] = set()
+    shown_keys: set[str] = set()
     for part in chunks(keys):
         query = select(task.c.image_key).where(
             *_of_space(project_id, space), task.c.image_key.in_(part)
         )
-        found.update(key for key in db.execute(query).scalars() if key is not None)
-    return found
+        shown_keys.update(key for key in db.execute(query).scalars() if key is not None)
+    return shown_keys
 
 
 def _tasks(
@@ -156,7 +158,7 @@ def _tasks(
 ) -> list[Similar]:
     """The tasks that show these images, the most similar first, MOST at most."""
     ordered = sorted(scores, key=lambda key: -scores[key])[: MOST + 1]
-    found: dict[TaskId, float] = {}
+    similarity_of: dict[TaskId, float] = {}
     for part in chunks(ordered):
         query = select(task.c.ls_id, task.c.image_key).where(
             *_of_space(project_id, space), task.c.image_key.in_(part)
@@ -164,6 +166,6 @@ def _tasks(
         for row in db.execute(query):
             if row.ls_id != asked:
                 similarity = round(scores[row.image_key], 6)
-                found[row.ls_id] = max(similarity, found.get(row.ls_id, -1.0))
-    data = task_data(db, project_id, found)
-    return [Similar(ls_id, similarity, data[ls_id]) for ls_id, similarity in found.items()]
+                similarity_of[row.ls_id] = max(similarity, similarity_of.get(row.ls_id, -1.0))
+    data = task_data(db, project_id, similarity_of)
+    return [Similar(ls_id, similarity, data[ls_id]) for ls_id, similarity in similarity_of.items()]

@@ -67,13 +67,13 @@ def extend_index(store: Store, project_id: int, space: str, image_keys: Sequence
             shutil.rmtree(other, ignore_errors=True)
     added = 0
     with _locked(folder):
-        known = set(_read_keys(folder))
-        missing = [key for key in dict.fromkeys(image_keys) if key.encode() not in known]
+        indexed = set(_read_keys(folder))
+        missing = [key for key in dict.fromkeys(image_keys) if key.encode() not in indexed]
         for start in range(0, len(missing), ROWS):
-            found = store.embeddings.get(space, missing[start : start + ROWS])
-            if found:
-                _append(folder, list(found), np.stack(list(found.values())))
-                added += len(found)
+            vectors = store.embeddings.get(space, missing[start : start + ROWS])
+            if vectors:
+                _append(folder, list(vectors), np.stack(list(vectors.values())))
+                added += len(vectors)
     return added
 
 

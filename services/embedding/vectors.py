@@ -15,10 +15,10 @@ from studio.items import ALL_IMAGES
 def load_vectors(store: Store, space: str, tasks: Sequence[Task]) -> tuple[list[Task], Floats]:
     """The tasks that have an embedding, and their embeddings [N, D]."""
     vectors = vectors_of(store, space, [task.image_key for task in tasks if task.image_key])
-    kept = [task for task in tasks if task.image_key in vectors]
-    if not kept:
+    embedded = [task for task in tasks if task.image_key in vectors]
+    if not embedded:
         return [], np.empty((0, 0), np.float16)
-    return kept, np.stack([vectors[str(task.image_key)] for task in kept])
+    return embedded, np.stack([vectors[str(task.image_key)] for task in embedded])
 
 
 def vectors_of(store: Store, space: str, keys: Sequence[str]) -> dict[str, Float16s]:
@@ -31,13 +31,13 @@ def vectors_of(store: Store, space: str, keys: Sequence[str]) -> dict[str, Float
         return store.embeddings.get(space, keys)
     parts = {key: key.split(JOIN) for key in joined}
     asked = {key for key in keys if JOIN not in key}.union(*parts.values())
-    found = store.embeddings.get(space, sorted(asked))
+    image_vectors = store.embeddings.get(space, sorted(asked))
     means = {
-        key: _mean([found[part] for part in of_key])
+        key: _mean([image_vectors[part] for part in of_key])
         for key, of_key in parts.items()
-        if all(part in found for part in of_key)
+        if all(part in image_vectors for part in of_key)
     }
-    return {key: found[key] for key in keys if key in found} | means
+    return {key: image_vectors[key] for key in keys if key in image_vectors} | means
 
 
 def unit_vectors(

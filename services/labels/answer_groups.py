@@ -6,9 +6,9 @@ from typing import Any
 JOIN = "; "  # between what is said in several controls
 
 
-def group_of(said: Iterable[tuple[str, Any]]) -> str:
+def group_of(labels: Iterable[tuple[str, Any]]) -> str:
     """The name of the group of a task with these labels, (control, label as JSON)."""
-    names = {(control, _name(value)) for control, value in said}
+    names = {(control, _name(value)) for control, value in labels}
     return JOIN.join(name for _, name in sorted(names))
 
 

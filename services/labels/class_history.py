@@ -27,19 +27,19 @@ def class_history(store: Store, project_id: int, config: LabelConfig) -> Since:
     """
     key = CLASSES.of(project_id)
     with store.database.read() as db:
-        known = key.get(db) or {}
-    found = {control.name: _classes(control.schema) for control in config.controls}
+        stored = key.get(db) or {}
+    current = {control.name: _classes(control.schema) for control in config.controls}
     now = time.time()
-    noted = dict(known)
-    for control, classes in found.items():
-        first_time = 0.0 if control not in known else now
-        noted[control] = dict.fromkeys(classes, first_time) | known.get(control, {})
-    noted = {control: classes for control, classes in noted.items() if classes}
-    if noted != known:
-        store.database.write(lambda db: key.set(db, noted))
+    updated = dict(stored)
+    for control, classes in current.items():
+        first_time = 0.0 if control not in stored else now
+        updated[control] = dict.fromkeys(classes, first_time) | stored.get(control, {})
+    updated = {control: classes for control, classes in updated.items() if classes}
+    if updated != stored:
+        store.database.write(lambda db: key.set(db, updated))
     return {
-        control: {each: at for each in classes if (at := noted[control][each]) > 0}
-        for control, classes in found.items()
+        control: {each: at for each in classes if (at := updated[control][each]) > 0}
+        for control, classes in current.items()
         if classes
     }
 

@@ -91,11 +91,11 @@ def _ratings(reviewed: _Reviewed) -> list[Rating]:
     shared = votes.counts[rows] > 1
     column = {name: index for index, name in enumerate(votes.annotators)}
     whose = np.array([column[vote.annotator] for _, vote in cast])
-    found = []
+    ratings = []
     for name, index in column.items():
         own = whose == index
         quality = opinions.annotators.get(name, np.nan)
-        found.append(
+        ratings.append(
             Rating(
                 control=reviewed.control,
                 annotator=name,
@@ -106,7 +106,7 @@ def _ratings(reviewed: _Reviewed) -> list[Rating]:
                 quality=None if np.isnan(quality) else round(quality, 4),
             )
         )
-    return sorted(found, key=lambda rating: (rating.quality is None, rating.quality or 0.0))
+    return sorted(ratings, key=lambda rating: (rating.quality is None, rating.quality or 0.0))
 
 
 def _share(right: Bools) -> float | None:
@@ -116,14 +116,14 @@ def _share(right: Bools) -> float | None:
 def _suspicious(reviewed: _Reviewed) -> list[SuspiciousLabel]:
     """Labels of a single annotator that are probably wrong; never ground truth."""
     data, votes, opinions = reviewed.data, reviewed.votes, reviewed.opinions
-    found = []
+    suspicious = []
     for row in doubtful(opinions.quality):
         vote, expected = votes.rows[row][-1], opinions.expected[row]
         if len(votes.rows[row]) > 1 or vote.ground_truth:
             continue
         if reviewed.agrees([expected], [vote.value]).all():
             continue
-        found.append(
+        suspicious.append(
             SuspiciousLabel(
                 control=reviewed.control,
                 task=task_of(UnitId(int(data.tasks[row]))),
@@ -134,13 +134,13 @@ def _suspicious(reviewed: _Reviewed) -> list[SuspiciousLabel]:
                 annotator=vote.annotator,
             )
         )
-    return found[:MOST_LISTED]
+    return suspicious[:MOST_LISTED]
 
 
 def _contested(reviewed: _Reviewed) -> list[ContestedLabel]:
     """Tasks whose annotators disagree, without ground truth."""
     data, votes, opinions = reviewed.data, reviewed.votes, reviewed.opinions
-    found = []
+    contested = []
     for row in np.argsort(opinions.sure, kind="stable"):
         cast = votes.rows[row]
         values = [vote.value for vote in cast]
@@ -151,7 +151,7 @@ def _contested(reviewed: _Reviewed) -> list[ContestedLabel]:
         sides: dict[Value, list[Annotator]] = {}
         for vote in cast:
             sides.setdefault(vote.value, []).append(vote.annotator)
-        found.append(
+        contested.append(
             ContestedLabel(
                 control=reviewed.control,
                 task=task_of(UnitId(int(data.tasks[row]))),
@@ -161,6 +161,6 @@ def _contested(reviewed: _Reviewed) -> list[ContestedLabel]:
                 quality=round(float(opinions.sure[row]), 4),
             )
         )
-        if len(found) == MOST_LISTED:
+        if len(contested) == MOST_LISTED:
             break
-    return found
+    return contested

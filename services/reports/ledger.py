@@ -175,37 +175,39 @@ def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelCon
 
 def _outcome(regions: Regions, suggested: Regions, controls: Iterable[Control]) -> Outcome | None:
     """The outcome of a suggestion; None when the config has none of its controls now."""
-    found = set()
+    outcomes = set()
     for control in controls:
         labels = read_label(regions, control)
-        for item, said in read_items(control, suggested).items():
-            found.add(_compare(control, said, labels.get(item)))
-    if not found:
+        for item, value in read_items(control, suggested).items():
+            outcomes.add(_compare(control, value, labels.get(item)))
+    if not outcomes:
         return None
-    return found.pop() if len(found) == 1 else Outcome.EDITED
+    return outcomes.pop() if len(outcomes) == 1 else Outcome.EDITED
 
 
-def _compare(control: Control, said: Value, label: Value | None) -> Outcome:
+def _compare(control: Control, suggested: Value, label: Value | None) -> Outcome:
     if label is None:
         return Outcome.REJECTED
     kind = kind_of(control.schema)
-    if kind.agrees(control.schema, [said], [label])[0]:
+    if kind.agrees(control.schema, [suggested], [label])[0]:
         return Outcome.KEPT
-    return Outcome.EDITED if kind.is_edit(said, label) else Outcome.REJECTED
+    return Outcome.EDITED if kind.is_edit(suggested, label) else Outcome.REJECTED
 
 
-def _classes(said: Iterable[tuple[Control, Mapping[int, Value]]]) -> set[tuple[str, str, int]]:
+def _classes(
+    values_of_controls: Iterable[tuple[Control, Mapping[int, Value]]],
+) -> set[tuple[str, str, int]]:
     """(control, class, image index) of the labels; numbers have no class."""
     return {
         (control.name, name, item)
-        for control, values in said
+        for control, values in values_of_controls
         for item, value in values.items()
         for name in kind_of(control.schema).classes_in(control.schema, value)
     }
 
 
-def _names(said: set[tuple[str, str, int]]) -> frozenset[tuple[str, str]]:
-    return frozenset((control, name) for control, name, _ in said)
+def _names(classes: set[tuple[str, str, int]]) -> frozenset[tuple[str, str]]:
+    return frozenset((control, name) for control, name, _ in classes)
 
 
 def _ledger(entries: Sequence[_Entry]) -> Ledger:

@@ -100,9 +100,9 @@ def apply_event(db: Connection, connection_id: str, event: Event) -> Outcome:
 
 def _project_of(db: Connection, connection_id: str, payload: ProjectPayload) -> Project | None:
     ref = payload.ref
-    known = find_project(db, connection_id, ref.ls_id, ref.ls_created)
-    if known is not None or ref.ls_created is None:
-        return known
+    existing = find_project(db, connection_id, ref.ls_id, ref.ls_created)
+    if existing is not None or ref.ls_created is None:
+        return existing
     created = save_project(
         db,
         connection_id,
@@ -118,8 +118,8 @@ def _project_of(db: Connection, connection_id: str, payload: ProjectPayload) -> 
 def refresh_project(db: Connection, project: Project, payload: ProjectPayload) -> bool:
     """Take over title and label config. Returns whether they changed: our own PATCH comes back."""
     title, label_config = payload.title, payload.label_config
-    now = (title or project.title, label_config or project.label_config)
-    if now == (project.title, project.label_config):
+    updated = (title or project.title, label_config or project.label_config)
+    if updated == (project.title, project.label_config):
         return False
     save_project(
         db,
@@ -143,13 +143,13 @@ def _store_annotations(db: Connection, project: Project, event: Event) -> Outcom
     changed = save_annotations(db, project.id, event.annotations)
     if changed:
         ids = {record.task_ls_id for record in event.annotations}
-        known = get_tasks(db, project.id, ids)
-        if len({task.ls_id for task in known.values()}) < len(ids):
+        images = get_tasks(db, project.id, ids)
+        if len({task.ls_id for task in images.values()}) < len(ids):
             want(db, project.id, WorkKind.SYNC)
         space = project.embedding_space
         if any(
             task.uri and not task.image_error and (space is None or task.embedded_space != space)
-            for task in known.values()
+            for task in images.values()
         ):
             want(db, project.id, WorkKind.EMBED)
     return _request_work(db, project, changed, WorkKind.LEARN)

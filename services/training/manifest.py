@@ -42,8 +42,8 @@ def code_version() -> str:
 def _backbone(space: str, backbones: Path) -> dict[str, Any]:
     """The backbone with its preprocessing; its name alone where this machine lacks it."""
     name = backbone_of(space)
-    known: dict[str, Any] = {"name": name, "precision": space.rpartition("@")[2]}
+    facts: dict[str, Any] = {"name": name, "precision": space.rpartition("@")[2]}
     try:
-        return asdict(get_backbone(name, backbones)) | known
+        return asdict(get_backbone(name, backbones)) | facts
     except (UnknownBackboneError, BackboneUnavailableError):
-        return known
+        return facts

@@ -110,8 +110,8 @@ def _is_newer(candidate: Version | None, served: Version) -> bool:
 
 
 def _served(db: Connection, project: Project) -> Version | None:
-    now = get_project(db, project.id)
-    served_id = now.served_version_id if now else None
+    current = get_project(db, project.id)
+    served_id = current.served_version_id if current else None
     return get_version(db, served_id) if served_id else None
 
 
@@ -166,11 +166,11 @@ def _write(
 ) -> None:
     project_id, space = snapshot.project.id, version.embedding_space
     # The version's predictions that Label Studio holds keep their places: the list goes on there.
-    kept = [task for task in queued.scores if task in answers]
+    answered = [task for task in queued.scores if task in answers]
     others = [task for task in snapshot.remaining if task not in queued.predicted]
     new = snapshot.choices(task for task in others if task in answers)
-    choices = snapshot.choices(kept) + new
-    items = [prediction_item(task, queued.scores[task], answers[task]) for task in kept]
+    choices = snapshot.choices(answered) + new
+    items = [prediction_item(task, queued.scores[task], answers[task]) for task in answered]
     items += shortlist_items(new, answers, first=queued.next_place)
     chosen = {choice.task for choice in choices}
     refreshed = rest_items([task for task in answers if task not in chosen], answers)

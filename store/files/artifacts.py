@@ -66,11 +66,11 @@ class Artifacts:
             ArtifactError: they are missing.
         """
         try:
-            found = self._files.ls(f"{self._root}/{name}", detail=False)
+            files = self._files.ls(f"{self._root}/{name}", detail=False)
         except FileNotFoundError as error:
             raise ArtifactError(f"{name} is missing in {self._root}") from error
         folder.mkdir(parents=True, exist_ok=True)
-        for path in found:
+        for path in files:
             # Another process may want the same: a reader never sees half a file.
             handle, scratch = tempfile.mkstemp(prefix=".fetch-", dir=folder)
             with os.fdopen(handle, "wb") as file:

@@ -65,7 +65,7 @@ class Embeddings:
 
     def get(self, space: str, image_keys: Sequence[str]) -> dict[str, Vectors]:
         """{image key: vector [D]} of the images that have one."""
-        found: dict[str, Vectors] = {}
+        vectors_of: dict[str, Vectors] = {}
         keys = list(dict.fromkeys(image_keys))
         with self._reader.connect() as connection:
             for start in range(0, len(keys), CHUNK):
@@ -75,8 +75,8 @@ class Embeddings:
                         embedding.c.image_key.in_(keys[start : start + CHUNK]),
                     )
                 )
-                found |= {key: np.frombuffer(vector, "<f2") for key, vector in rows}
-        return found
+                vectors_of |= {key: np.frombuffer(vector, "<f2") for key, vector in rows}
+        return vectors_of
 
     def drop(self, space: str, count: int) -> int:
         """Delete at most `count` vectors of a space; returns how many were."""

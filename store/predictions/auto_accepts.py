@@ -120,10 +120,10 @@ def set_acceptance_state(
     values: dict[str, Any] = {"state": state}
     if annotation is not None:
         values["annotation_ls_id"] = annotation
-    known = [acceptance.c.project_id == project_id, acceptance.c.task_ls_id == task]
+    conditions = [acceptance.c.project_id == project_id, acceptance.c.task_ls_id == task]
     if was is not None:
-        known.append(acceptance.c.state == was)
-    return db.execute(update(acceptance).where(*known).values(**values)).rowcount > 0
+        conditions.append(acceptance.c.state == was)
+    return db.execute(update(acceptance).where(*conditions).values(**values)).rowcount > 0
 
 
 def withdraw(

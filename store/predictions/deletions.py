@@ -28,9 +28,9 @@ def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) ->
     deleted = 0
     now = time.time()
     for ids in chunks(ls_ids):
-        known = (task.c.project_id == project_id, task.c.ls_id.in_(ids))
+        of_tasks = (task.c.project_id == project_id, task.c.ls_id.in_(ids))
         deleted += db.execute(
-            update(task).where(*known, task.c.deleted_at.is_(None)).values(deleted_at=now)
+            update(task).where(*of_tasks, task.c.deleted_at.is_(None)).values(deleted_at=now)
         ).rowcount
         db.execute(
             update(selection)

@@ -12,10 +12,10 @@ from store.tasks.units import TaskId
 
 def add_pending_answers(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
     """Add tasks that got an empty answer, as their prediction was not ready."""
-    known = tasks_with_pending_answer(db, project_id)
+    pending = tasks_with_pending_answer(db, project_id)
     rows = [
         {"project_id": project_id, "task_ls_id": ls_id, "since": time.time()}
-        for ls_id in set(ls_ids) - known
+        for ls_id in set(ls_ids) - pending
     ]
     if rows:
         db.execute(insert(owed), rows)

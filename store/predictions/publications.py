@@ -202,8 +202,8 @@ def end_chunk(
         prediction.c.task_ls_id.in_([item.task for item in existing]),
         prediction.c.source != SWEPT,
     )
-    known = set(db.execute(query).scalars())
-    new = [*sent, *(item for item in existing if item.task not in known)]
+    existing_tasks = set(db.execute(query).scalars())
+    new = [*sent, *(item for item in existing if item.task not in existing_tasks)]
     save_predictions(db, published.project_id, published.version_id, new, "pushed")
 
 
@@ -265,7 +265,7 @@ def predicted_tasks(db: Connection, project_id: int, version_id: int) -> set[Tas
 
 def scores_of(db: Connection, project_id: int, version_id: int) -> dict[TaskId, float]:
     """{task: score in Label Studio} of a version's predictions, pushed or to be pushed."""
-    held = db.execute(
+    pushed = db.execute(
         select(prediction.c.task_ls_id, prediction.c.score).where(
             prediction.c.project_id == project_id,
             prediction.c.version_id == version_id,
@@ -273,7 +273,7 @@ def scores_of(db: Connection, project_id: int, version_id: int) -> dict[TaskId, 
         )
     )
     coming = coming_scores(db, project_id, version_id)
-    return coming | {row.task_ls_id: row.score for row in held}
+    return coming | {row.task_ls_id: row.score for row in pushed}
 
 
 def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[TaskId, float]:

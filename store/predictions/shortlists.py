@@ -108,9 +108,11 @@ def _prune(db: Connection, project_id: int) -> None:
                 before = least_likely.get(row.task_ls_id, (math.inf, row.id))
                 least_likely[row.task_ls_id] = min(before, (row.probability, row.id))
     latest = {row.task_ls_id: row.id for row in rows if row.task_ls_id in earliest}
-    kept = {row.id for row in rows[:1]}
-    kept.update(earliest.values(), latest.values(), (each for _, each in least_likely.values()))
-    superseded = [row.id for row in rows if not row.active and row.id not in kept]
+    kept_lists = {row.id for row in rows[:1]}
+    kept_lists.update(
+        earliest.values(), latest.values(), (each for _, each in least_likely.values())
+    )
+    superseded = [row.id for row in rows if not row.active and row.id not in kept_lists]
     for ids in chunks(superseded):
         db.execute(delete(selection).where(columns.id.in_(ids)))
 

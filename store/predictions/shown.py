@@ -45,10 +45,10 @@ def suggestions_by_task(
         .where(*asked)
         .order_by(prediction.c.at, prediction.c.id)
     )
-    found: dict[TaskId, list[Suggested]] = {}
+    suggestions: dict[TaskId, list[Suggested]] = {}
     for task, version_id, at, result, withheld in rows:
-        found.setdefault(task, []).append(Suggested(version_id, at, result, withheld))
-    return found
+        suggestions.setdefault(task, []).append(Suggested(version_id, at, result, withheld))
+    return suggestions
 
 
 def delete_predictions(

@@ -37,8 +37,8 @@ def list_connections(db: Connection) -> list[StudioConnection]:
 
 def save_connection(db: Connection, connection_id: str, url: str, token: str) -> StudioConnection:
     """Create the connection, or change its URL and token; its secret stays."""
-    known = get_connection(db, connection_id)
-    if known is None:
+    existing = get_connection(db, connection_id)
+    if existing is None:
         secret = secrets.token_urlsafe(32)
         db.execute(
             insert(connection).values(
@@ -46,12 +46,12 @@ def save_connection(db: Connection, connection_id: str, url: str, token: str) ->
             )
         )
         return StudioConnection(connection_id, url, token, secret)
-    if (known.url, known.token) != (url, token):
+    if (existing.url, existing.token) != (url, token):
         db.execute(
             update(connection).where(connection.c.id == connection_id).values(url=url, token=token)
         )
         retry_now(db, connection_id)
-    return StudioConnection(connection_id, url, token, known.secret)
+    return StudioConnection(connection_id, url, token, existing.secret)
 
 
 def ensure_default(db: Connection, settings: Settings) -> StudioConnection | None:

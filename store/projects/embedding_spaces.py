@@ -151,8 +151,10 @@ def finish_move(db: Connection, moved: Project) -> None:
 
 def move_is_still_wanted(db: Connection, began: Project) -> bool:
     """Whether the project still moves to the same space, and no person has chosen otherwise."""
-    now = get_project(db, began.id)
-    return now is not None and now.held_at is None and now.next_space == began.next_space
+    current = get_project(db, began.id)
+    return (
+        current is not None and current.held_at is None and current.next_space == began.next_space
+    )
 
 
 def move_is_ready(db: Connection, of: Project) -> bool:

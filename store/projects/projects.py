@@ -91,8 +91,8 @@ def save_project(
 
     Older projects of the same id are gone: Label Studio reused the id.
     """
-    known = find_project(db, connection_id, ls_id, ls_created)
-    if known is None:
+    existing = find_project(db, connection_id, ls_id, ls_created)
+    if existing is None:
         db.execute(
             update(project)
             .where(
@@ -116,13 +116,15 @@ def save_project(
         assert key is not None
         project_id = int(key[0])
     else:
-        project_id = known.id
-        if label_config and label_config != known.label_config:
+        project_id = existing.id
+        if label_config and label_config != existing.label_config:
             clear_labelled(db, project_id)
         db.execute(
             update(project)
             .where(project.c.id == project_id)
-            .values(title=title or known.title, label_config=label_config or known.label_config)
+            .values(
+                title=title or existing.title, label_config=label_config or existing.label_config
+            )
         )
     saved = get_project(db, project_id)
     assert saved is not None

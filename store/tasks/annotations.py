@@ -45,26 +45,26 @@ def save_annotations(db: Connection, project_id: int, records: Collection[Annota
         outdated: list[Any] = []
         rows: list[dict[str, Any]] = []
         for ls_id in ids:
-            known = current.get(ls_id)
-            written = [] if known is None else [dict(known._mapping)]
+            existing = current.get(ls_id)
+            written = [] if existing is None else [dict(existing._mapping)]
             for record in sorted(by_id[ls_id], key=lambda r: r.updated_at):
                 if not written or _is_newer(record, written[-1]):
                     written.append(_values(project_id, record, written[-1] if written else None))
-            new = written if known is None else written[1:]
+            new = written if existing is None else written[1:]
             for row in new[:-1]:
                 row["current"] = False
-            if new and known is not None:
-                outdated.append(known)
+            if new and existing is not None:
+                outdated.append(existing)
             rows += new
         _append(db, project_id, outdated, rows)
         changed += len(rows)
     return changed
 
 
-def _is_newer(record: AnnotationRecord, known: Mapping[str, Any]) -> bool:
-    if known["deleted"]:  # only an annotation made afterwards, under the id that became free
-        return bool(record.created_at > known["updated_at"])
-    return bool(record.updated_at > known["updated_at"])
+def _is_newer(record: AnnotationRecord, existing: Mapping[str, Any]) -> bool:
+    if existing["deleted"]:  # only an annotation made afterwards, under the id that became free
+        return bool(record.created_at > existing["updated_at"])
+    return bool(record.updated_at > existing["updated_at"])
 
 
 _CURRENT = select(annotation).where(
@@ -130,17 +130,17 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
         rows: list[dict[str, Any]] = []
         now = time.time()
         for ls_id in ids:
-            known = current.get(ls_id)
-            if known is None:
+            existing = current.get(ls_id)
+            if existing is None:
                 unseen = AnnotationRecord(
                     ls_id, TaskId(0), created_at=now, updated_at=now, result=[]
                 )
                 row = _values(project_id, unseen, None)
-            elif known.deleted:
+            elif existing.deleted:
                 continue
             else:
-                outdated.append(known)
-                row = {name: value for name, value in known._mapping.items() if name != "id"}
+                outdated.append(existing)
+                row = {name: value for name, value in existing._mapping.items() if name != "id"}
             rows.append(row | {"deleted": True, "received_at": now})
         _append(db, project_id, outdated, rows)
         deleted += len(rows)
@@ -188,7 +188,7 @@ def task_annotations(
     db: Connection, project_id: int, task_ls_ids: Collection[TaskId]
 ) -> dict[int, float]:
     """{annotation id: time of its receipt} of these tasks; skipped ones too, deleted ones not."""
-    found: dict[int, float] = {}
+    received: dict[int, float] = {}
     for ids in chunks(task_ls_ids):
         rows = db.execute(
             select(annotation.c.ls_id, annotation.c.received_at).where(
@@ -198,8 +198,8 @@ def task_annotations(
                 ~annotation.c.deleted,
             )
         )
-        found |= {row.ls_id: row.received_at for row in rows}
-    return found
+        received |= {row.ls_id: row.received_at for row in rows}
+    return received
 
 
 def first_received(db: Connection, project_id: int) -> dict[TaskId, float]:

@@ -52,13 +52,13 @@ def any_to_embed(
 
 
 def _not_embedded(project_id: int, space: str, role: SpaceRole) -> tuple[ColumnElement[bool], ...]:
-    held = task.c.next_space if role is SpaceRole.NEXT else task.c.embedded_space
+    space_column = task.c.next_space if role is SpaceRole.NEXT else task.c.embedded_space
     return (
         task.c.project_id == project_id,
         task.c.deleted_at.is_(None),
         task.c.uri.is_not(None),
         task.c.image_error.is_(None),
-        or_(held.is_(None), held != space),
+        or_(space_column.is_(None), space_column != space),
         or_(task.c.retry_at.is_(None), task.c.retry_at <= time.time()),
     )
 

@@ -105,15 +105,15 @@ def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord])
     by_id = {record.ls_id: record for record in records}
     for ids in chunks(by_id):
         rows = db.execute(_SHOWN, {"of_project": project_id, "ids": ids})
-        known = {unit_of(row.ls_id, row.item): row for row in rows}
+        existing = {unit_of(row.ls_id, row.item): row for row in rows}
         wanted = {unit_of(i, item): uri for i in ids for item, uri in enumerate(by_id[i].uris)}
-        new = [unit for unit in wanted if unit not in known]
+        new = [unit for unit in wanted if unit not in existing]
         if new:
             values = [_values(project_id, by_id[task_of(unit)], item_of(unit)) for unit in new]
             db.execute(insert(task), values)
             clear_labelled(db, project_id, {task_of(unit) for unit in new})
         changed += len(new)
-        for unit, row in known.items():
+        for unit, row in existing.items():
             if unit in wanted:
                 changed += _renew(db, project_id, unit, row, by_id[row.ls_id])
             elif row.deleted_at is None:
@@ -175,18 +175,18 @@ def _values(project_id: int, record: TaskRecord, item: int) -> dict[str, Any]:
 
 def get_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> dict[UnitId, Task]:
     """{unit: image} of all images of the tasks `ls_ids` that are known and not deleted."""
-    found: dict[UnitId, Task] = {}
+    images: dict[UnitId, Task] = {}
     for ids in chunks(ls_ids):
         rows = db.execute(_PRESENT, {"of_project": project_id, "ids": ids})
-        found |= {(known := task_from(row)).unit: known for row in rows}
-    return found
+        images |= {(image := task_from(row)).unit: image for row in rows}
+    return images
 
 
 def task_data(
     db: Connection, project_id: int, ls_ids: Collection[TaskId]
 ) -> dict[TaskId, Mapping[str, Any]]:
     """{task: its `data`} of the tasks `ls_ids` that are known and not deleted."""
-    found: dict[TaskId, Mapping[str, Any]] = {}
+    data: dict[TaskId, Mapping[str, Any]] = {}
     for ids in chunks(ls_ids):
         rows = db.execute(
             select(task.c.ls_id, task.c.data).where(
@@ -196,8 +196,8 @@ def task_data(
                 task.c.deleted_at.is_(None),
             )
         )
-        found |= {row.ls_id: row.data for row in rows}
-    return found
+        data |= {row.ls_id: row.data for row in rows}
+    return data
 
 
 def list_tasks(db: Connection, project_id: int) -> list[Task]:
@@ -230,12 +230,12 @@ def count_tasks(
     db: Connection, project_id: int, space: str | None, role: SpaceRole = SpaceRole.IN_USE
 ) -> TaskCounts:
     """Count tasks and images, and images with an embedding in a space of this role."""
-    held = task.c.next_space if role is SpaceRole.NEXT else task.c.embedded_space
+    space_column = task.c.next_space if role is SpaceRole.NEXT else task.c.embedded_space
     row = db.execute(
         select(
             func.count().filter(task.c.item == FIRST),
             func.count(),
-            func.count().filter(held == space),
+            func.count().filter(space_column == space),
             func.count().filter(or_(task.c.image_error.is_not(None), task.c.uri.is_(None))),
         ).where(task.c.project_id == project_id, task.c.deleted_at.is_(None))
     ).one()

@@ -26,10 +26,10 @@ def set_advice(db: Connection, project_id: int, version_id: int, stored: StoredA
     db.execute(insert(advice).values(**values, found=dict(stored.found)))
     of_project = advice.c.project_id == project_id
     newest = select(advice.c.version_id).where(of_project).order_by(advice.c.version_id.desc())
-    kept = set(db.execute(newest.limit(KEPT)).scalars())
+    kept_versions = set(db.execute(newest.limit(KEPT)).scalars())
     served = select(project.c.served_version_id).where(project.c.id == project_id)
-    kept |= {db.execute(served).scalar() or version_id}
-    db.execute(delete(advice).where(of_project, advice.c.version_id.not_in(kept)))
+    kept_versions |= {db.execute(served).scalar() or version_id}
+    db.execute(delete(advice).where(of_project, advice.c.version_id.not_in(kept_versions)))
 
 
 def version_advice(db: Connection, version_id: int) -> StoredAdvice | None:

@@ -45,12 +45,12 @@ def add_tuned(
     report: dict[str, Any],
 ) -> None:
     """Add a fine-tuned backbone."""
-    known = db.execute(
+    existing = db.execute(
         select(tuned.c.id).where(tuned.c.project_id == project_id, tuned.c.digest == digest)
     ).first()
-    if known is not None:  # the same labels and seed gave the same weights
+    if existing is not None:  # the same labels and seed gave the same weights
         anew = {"created_at": time.time(), "retired_at": None, "cleared_at": None}
-        db.execute(update(tuned).where(tuned.c.id == known.id).values(anew))
+        db.execute(update(tuned).where(tuned.c.id == existing.id).values(anew))
         return
     db.execute(
         insert(tuned).values(

@@ -150,10 +150,10 @@ def begin(db: Connection, project_id: int, kind: WorkKind, generation: int) -> L
 
     Raises LeaseLostError when nothing is wanted any more: it was done, or cancelled.
     """
-    known = get_work(db, project_id, kind)
-    if known is None or known.wanted <= known.done:
+    work = get_work(db, project_id, kind)
+    if work is None or work.wanted <= work.done:
         raise LeaseLostError(f"no {kind} is wanted for project {project_id}")
-    finish_jobs(db, project_id, kind, done=known.done)
+    finish_jobs(db, project_id, kind, done=work.done)
     revoke(db, project_id, kind)
     current = get_work(db, project_id, kind)
     assert current is not None, "it was there a moment ago"

@@ -59,10 +59,10 @@ class MultipleChoice(FlatChoices):
         for chosen in self.values(regions):
             if not isinstance(chosen, list):
                 continue
-            known = frozenset(name for name in chosen if _known(self.schema, name))
+            names = frozenset(name for name in chosen if _known(self.schema, name))
             # When all that was chosen is gone from the config, nothing is known of the rest either.
-            if known or not chosen:
-                return known
+            if names or not chosen:
+                return names
         return None
 
     def write(self, value: Value, score: float) -> list[StudioRegion]:

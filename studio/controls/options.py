@@ -16,12 +16,12 @@ def offered_paths(data: Mapping[str, Any], key: str) -> frozenset[Path]:
 
     Label Studio takes a list of objects with `value`, perhaps `alias` and `children`.
     """
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for path in _walk(data.get(key), ()):
-        found.add(path)
-        if len(found) == MOST_OPTIONS:
+        paths.add(path)
+        if len(paths) == MOST_OPTIONS:
             break
-    return frozenset(found)
+    return frozenset(paths)
 
 
 def _walk(options: Any, above: Path) -> Iterator[Path]:

@@ -30,9 +30,9 @@ class PathControl(ImageControl):
             if not isinstance(chosen, list):
                 continue
             paths = most_specific({path for path in map(_path, chosen) if path is not None})
-            known = frozenset(path for path in paths if self._takes(path))
-            if (known or not chosen) and (self.schema.multiple or len(known) == 1):
-                return known
+            valid = frozenset(path for path in paths if self._takes(path))
+            if (valid or not chosen) and (self.schema.multiple or len(valid) == 1):
+                return valid
         return None
 
     def write(self, value: Value, score: float) -> list[StudioRegion]:

@@ -71,8 +71,8 @@ def resolve(host: str, port: int, policy: AddressPolicy) -> list[str]:
 
     Raises ForbiddenAddressError when it has none, and OSError when it can't be resolved.
     """
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    answers = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in answers))
     allowed = [address for address in addresses if policy.allows(host, address)]
     if not allowed:
         raise ForbiddenAddressError(

@@ -61,8 +61,8 @@ def tune(bench: Workbench, folder: Path) -> None:
             digest=digest,
             base_backbone=settings.backbone,
             labels=60,
-            seen=range(1, 41),
-            held=range(41, 61),
+            training_tasks=range(1, 41),
+            validation_tasks=range(41, 61),
             report={},
         )
         begin_move(db, bench.project_id, backbone)

@@ -44,8 +44,8 @@ def know(bench: Workbench, backbone: str) -> None:
             digest=backbone.partition(":")[2],
             base_backbone="test:tiny",
             labels=60,
-            seen=labelled[15:],
-            held=labelled[:15],
+            training_tasks=labelled[15:],
+            validation_tasks=labelled[:15],
             report={},
         )
     )

@@ -27,8 +27,8 @@ def add(store: Store, project_id: int) -> None:
             digest=DIGEST,
             base_backbone="test:tiny",
             labels=3,
-            seen=[1, 2],
-            held=[3],
+            training_tasks=[1, 2],
+            validation_tasks=[3],
             report={},
         )
     )
