@@ -65,8 +65,8 @@ def _axes(rows: Float32s) -> tuple[Float32s, Float32s]:
     mean = rows.mean(axis=0)
     centred = (rows - mean).astype(np.float64)
     variances, vectors = np.linalg.eigh(centred @ centred.T)
-    kept = np.flatnonzero(variances > max(1e-6 * variances[-1], 1e-12))[::-1][:RANK]
-    axes = centred.T @ vectors[:, kept] / np.sqrt(variances[kept])
+    largest = np.flatnonzero(variances > max(1e-6 * variances[-1], 1e-12))[::-1][:RANK]
+    axes = centred.T @ vectors[:, largest] / np.sqrt(variances[largest])
     scale = np.sqrt(max(float(np.square(centred).sum(axis=1).mean()), 1e-12))
     return mean, np.asarray(axes / scale, np.float32)
 

@@ -61,8 +61,8 @@ def _disagreement(pool: Pool, rows: Indices, rng: np.random.Generator) -> Float3
     own = [p[rows].argmax(axis=1) for p in pool.probabilities]
     disagreement = np.zeros(len(rows), np.float32)
     for _ in range(PASSES):
-        kept = rng.random(x.shape, np.float32) >= DROPOUT
-        predictions = pool.predict(x * kept / (1 - DROPOUT))
+        mask = rng.random(x.shape, np.float32) >= DROPOUT
+        predictions = pool.predict(x * mask / (1 - DROPOUT))
         for before, after in zip(own, predictions, strict=True):
             disagreement += (after.argmax(axis=1) != before) / (PASSES * len(own))
     return disagreement

@@ -16,7 +16,7 @@ SAMPLE = 500  # rows whose neighbours are measured
 NEIGHBOUR = 10  # the rank of the neighbour
 COPY = 0.9999  # a copy of an image is a duplicate wherever it is
 
-# Distances are kept by a random projection to this many dimensions within some ten percent (Johnson
+# A random projection to this many dimensions keeps distances within ten percent or so (Johnson
 # and Lindenstrauss), which is enough for clusters, at a tenth of the work.
 PROJECTED = 128
 

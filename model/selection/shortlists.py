@@ -180,8 +180,10 @@ def _draw(x: Floats, rows: Indices, count: int, avoid: Indices, seed: int) -> li
     drawn = np.random.default_rng([seed, 1]).choice(free, count, replace=False)
     sample = np.random.default_rng([seed, 4]).choice(rows, min(len(rows), 500), replace=False)
     pool = Pool(np.concatenate([x[drawn], x[avoid], x[sample]]), (), seed)
-    kept = without_duplicates(pool, np.arange(count), count, np.arange(count, count + len(avoid)))
-    return [Pick(int(row), RANDOM, count / len(free)) for row in drawn[kept]]
+    distinct = without_duplicates(
+        pool, np.arange(count), count, np.arange(count, count + len(avoid))
+    )
+    return [Pick(int(row), RANDOM, count / len(free)) for row in drawn[distinct]]
 
 
 def _interleave(chosen: list[Pick], drawn: list[Pick], offset: float) -> list[Pick]:
