@@ -92,7 +92,7 @@ async def versions(app_state: AppStateDep, project: ProjectInPath) -> list[Versi
 
 @router.post("/api/v1/projects/{project_id}/rollback")
 async def rollback(app_state: AppStateDep, project: ProjectInPath, body: VersionChoice) -> Decision:
-    """Serve an earlier version again, and hold it."""
+    """Serve an earlier version again, and pin it."""
     return await _decide(app_state, project, "rollback", body.version)
 
 

@@ -117,7 +117,7 @@ def _read_state(app_state: AppState, connection_id: str, request: PredictRequest
     for position, reason in malformed.items():
         log.warning("malformed task", project=project.id, position=position, reason=reason)
     predictor = app_state.load_predictor(version)
-    # An editor that asks gets suggestions: only those shown unasked are withheld (blind tasks).
+    # An editor that asks gets suggestions: only those shown unasked are withheld (control group).
     share = 0.0 if request.interactive else app_state.settings.blind_share
     state = PredictState(
         request, project, version, config, predictor, tasks, shortlist_scores, stored, share

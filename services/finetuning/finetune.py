@@ -115,7 +115,7 @@ class Finetuning:
         plan = FinetuningPlan.load(self.folder)
         backbone = base_backbone(self.project)
         if plan is not None and (plan.asked_at, plan.backbone) == (work.wanted_at, backbone):
-            log.info("going on with the fine-tuning that was interrupted", labels=plan.labels)
+            log.info("fine-tuning resumed", labels=plan.labels)
             return plan
         self.clear()
         if backbone is None:
@@ -252,7 +252,7 @@ class Finetuning:
     def _give_up(self, reason: str) -> None:
         """End the run for good: with these labels another try would fail too."""
         self.clear()
-        log.warning("no fine-tuning", reason=reason)
+        log.warning("fine-tuning given up", reason=reason)
         backbone = base_backbone(self.project) or ""
 
         def write(db: Connection) -> None:
@@ -276,7 +276,7 @@ def _require_unchanged(db: Connection, project_id: int, backbone: str) -> None:
     assert project is not None, "projects are never forgotten"
     if project.held_at is not None:
         raise CannotFinetuneError(
-            "a version is held since a rollback: `apprentice promote` lets newer ones follow"
+            "a version is pinned since a rollback: `apprentice promote` lets newer ones follow"
         )
     if project.next_backbone is not None or base_backbone(project) != backbone:
         raise CannotFinetuneError("the project moves to another backbone: try again later")

@@ -63,5 +63,7 @@ def delete_old_predictions(context: JobContext, studio: StudioClient) -> bool:
             mark_swept(db, version_id)
 
         store.database.write(write)
-        log.info("old version swept", version=version.name, deleted=len(removable))
+        log.info(
+            "predictions of an old version deleted", version=version.name, deleted=len(removable)
+        )
     return False

@@ -2,7 +2,7 @@
 
 An annotation began with a suggestion when Label Studio says that it was pre-filled
 (`parent_prediction`) and the prediction that the task showed then was not empty. Times are compared
-with blind tasks, which are drawn by chance; while there are too few, with all that had no
+with the control group, which is drawn by chance; while there are too few, with all that had no
 suggestion, which are harder or earlier ones: then the comparison is only a hint.
 """
 
@@ -54,7 +54,7 @@ class Pace:
     helped: float
     alone: float
     saved: Estimate
-    against: str  # "blind": tasks drawn by chance; "unsuggested": all without one, only a hint
+    against: str  # "blind": the control group; "unsuggested": all without one, only a hint
 
 
 @dataclass(frozen=True)

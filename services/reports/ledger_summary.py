@@ -76,7 +76,7 @@ def suggestions_in_words(summary: Summary) -> str:
     parts = [f"{count / summary.suggested:.0%} {name}" for name, count in fates.items()]
     text = f"{', '.join(parts)} of {summary.suggested}"
     if summary.saved is not None:
-        others = "blind tasks" if summary.against == "blind" else "tasks without, a hint only"
+        others = "the control group" if summary.against == "blind" else "tasks without, a hint only"
         by, way = f"{abs(summary.saved):.1f}", "faster" if summary.saved > 0 else "slower"
         text += f"; as fast as {others}" if by == "0.0" else f"; {by} s {way} than {others}"
         text += f" ({summary.low:+z.1f} to {summary.high:+z.1f} s saved)"

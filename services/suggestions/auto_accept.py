@@ -151,7 +151,7 @@ def accept(context: JobContext, snapshot: Snapshot) -> None:
         accepted = _accepted(store, snapshot, version, rule, goal)
     broken = _of_groups(store, snapshot, rule.broken) if rule.broken else []
     withdrawn = _write(context, project_id, accepted, rule, broken, basis)
-    log.info("accepted", state=rule.state, tasks=len(accepted), withdrawn=withdrawn)
+    log.info("suggestions accepted", state=rule.state, tasks=len(accepted), withdrawn=withdrawn)
 
 
 def _basis(snapshot: Snapshot, version: Version | None, goal: Goal, rule: Rule) -> PassBasis:

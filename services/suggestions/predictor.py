@@ -40,7 +40,7 @@ class Suggestion:
     confidence: float  # of the least sure control, 0 to 1
     # {control: where nine of ten truths are}, of numbers
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    withheld: list[StudioRegion] | None = None  # of a blind task, in place of the result
+    withheld: list[StudioRegion] | None = None  # in the control group, in place of the result
 
 
 class Predictor:

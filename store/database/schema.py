@@ -192,7 +192,7 @@ prediction = Table(
     Column("task_ls_id", Integer, nullable=False),
     Column("score", Double, nullable=False),  # Label Studio's order
     Column("result", JSON, nullable=False),  # empty: no suggestion was shown
-    Column("withheld", JSON(none_as_null=True)),  # what a blind task would have been shown
+    Column("withheld", JSON(none_as_null=True)),  # the suggestion of a task in the control group
     Column("source", Text, nullable=False),  # pushed, answered; swept: deleted there
     Column("at", Double, nullable=False),
     UniqueConstraint("project_id", "version_id", "task_ls_id"),

@@ -27,7 +27,7 @@ class PredictionItem:
     task: TaskId
     score: float
     result: list[dict[str, Any]]
-    withheld: list[dict[str, Any]] | None = None  # of a blind task: what it isn't shown
+    withheld: list[dict[str, Any]] | None = None  # the suggestion of a task in the control group
 
 
 @dataclass(frozen=True)

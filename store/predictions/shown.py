@@ -23,7 +23,7 @@ class Suggested:
     version_id: int
     at: float  # when Label Studio was given it, seconds since 1970
     result: Result
-    withheld: Result | None  # of a blind task: what it would have shown
+    withheld: Result | None  # the suggestion of a task in the control group
 
 
 def suggestions_by_task(

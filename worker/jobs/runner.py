@@ -42,7 +42,7 @@ def _leased(store: Store, kind: WorkKind, project_id: int, generation: int) -> I
     try:
         lease = database.write(lambda db: pending_work.begin(db, project_id, kind, generation))
     except pending_work.LeaseLostError as error:
-        log.info("job not wanted any more", reason=str(error))
+        log.info("job no longer needed", reason=str(error))
         _end(store, own, state=LOST, error=str(error))
         raise
     try:

@@ -53,13 +53,13 @@ def train(
     training = TrainingKind(kind.value)
     with open_project(connection, project) as (store, connected):
         named = None if backbone is None else _change_backbone(store, connected, backbone)
-        wish = store.database.write(lambda db: request_training(db, connected.id, training))
-        wish = replace(wish, backbone=named)
-        result = _follow(store, wish, quiet=as_json) if wait else Outcome("queued", 0.0, "")
+        request = store.database.write(lambda db: request_training(db, connected.id, training))
+        request = replace(request, backbone=named)
+        result = _follow(store, request, quiet=as_json) if wait else Outcome("queued", 0.0, "")
         if as_json:
-            typer.echo(json.dumps(_as_json(store, connected, wish, result), indent=2))
+            typer.echo(json.dumps(_as_json(store, connected, request, result), indent=2))
         else:
-            typer.echo(_in_words(store, connected, wish, result))
+            typer.echo(_in_words(store, connected, request, result))
     if result.state in ("failed", "cancelled"):
         raise typer.Exit(1)
 
@@ -77,7 +77,7 @@ def _change_backbone(store: "Store", project: "Project", name: str) -> str:
     return backbone or store.settings.backbone
 
 
-def _follow(store: "Store", wish: "TrainingRequest", *, quiet: bool) -> "Outcome":
+def _follow(store: "Store", request: "TrainingRequest", *, quiet: bool) -> "Outcome":
     """Show a progress bar until the training has ended."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -87,10 +87,10 @@ def _follow(store: "Store", wish: "TrainingRequest", *, quiet: bool) -> "Outcome
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task(wish.kind.value, total=1.0)
+        task = bar.add_task(request.kind.value, total=1.0)
         while True:
             with store.database.read() as db:
-                result = outcome(db, wish)
+                result = outcome(db, request)
             bar.update(task, completed=result.progress, description=result.message)
             if result.state != "waiting":
                 return result
@@ -106,12 +106,12 @@ def _newest(store: "Store", project: "Project") -> dict[str, Any] | None:
 
 
 def _as_json(
-    store: "Store", project: "Project", wish: "TrainingRequest", result: "Outcome"
+    store: "Store", project: "Project", request: "TrainingRequest", result: "Outcome"
 ) -> dict[str, Any]:
     return {
         "project": project.ls_id,
-        "kind": wish.kind.value,
-        "job": wish.job,
+        "kind": request.kind.value,
+        "job": request.job,
         "state": result.state,
         "message": result.message,
         "version": _newest(store, project) if result.state == "finished" else None,
@@ -119,14 +119,16 @@ def _as_json(
 
 
 def _in_words(
-    store: "Store", project: "Project", wish: "TrainingRequest", result: "Outcome"
+    store: "Store", project: "Project", request: "TrainingRequest", result: "Outcome"
 ) -> str:
     from store.versions.versions import START
 
     if result.state == "queued":
-        return f"{wish.job} is on its way: `apprentice status --project {project.ls_id}` shows it."
+        return (
+            f"{request.job} is on its way: `apprentice status --project {project.ls_id}` shows it."
+        )
     if result.state != "finished":
-        return f"{wish.kind.value} {result.state}: {result.message}"
+        return f"{request.kind.value} {result.state}: {result.message}"
     version = _newest(store, project)
     if version is None or version["kind"] == START:
         return f"Nothing was learned: `apprentice status --project {project.ls_id}` says why."

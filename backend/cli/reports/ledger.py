@@ -37,7 +37,7 @@ def _show(console: Console, ledger: "Ledger") -> None:
     total = ledger.total
     console.print(
         f"{ledger.annotations} annotations, {total.suggested} of them with a suggestion, "
-        f"{ledger.blind} of blind tasks"
+        f"{ledger.blind} of the control group"
     )
     if total.suggested:
         console.print(f"Suggestions: {_outcomes(total)}")
@@ -61,7 +61,7 @@ def _outcomes(tally: "Tally") -> str:
 
 
 def _time(pace: "Pace") -> str:
-    against = "in blind tasks" if pace.against == "blind" else "in tasks without a suggestion"
+    against = "in the control group" if pace.against == "blind" else "in tasks without a suggestion"
     hint = "" if pace.against == "blind" else " (a hint only: these are harder or earlier ones)"
     return (
         f"Time: {pace.helped:.1f} s with a suggestion, {pace.alone:.1f} s {against}: "

@@ -93,7 +93,7 @@ def _show_project(console: Console, status: "Status") -> None:
     lines.add_row("  tasks", f"{status.tasks} ({embedded}{broken})")
     lines.add_row("  labels", str(status.labels))
     promote = f"`apprentice promote --project {status.project}`"
-    held = f", held: newer ones wait for {promote}" if status.held else ""
+    held = f", pinned: newer ones wait for {promote}" if status.held else ""
     lines.add_row("  version", f"{status.version or 'none'}{held}")
     lines.add_row("  accuracy", _accuracy(status.accuracy))
     if status.moving is not None:

@@ -32,7 +32,7 @@ def versions(project: Project, connection: Connection = "default", as_json: AsJs
         _show(Console(highlight=False), records)
         if connected.held_at is not None:
             promote = f"`apprentice promote --project {project}`"
-            typer.echo(f"Held by a rollback: {promote} lets new versions be served.")
+            typer.echo(f"Pinned by a rollback: {promote} lets new versions be served.")
 
 
 def _show(console: Console, records: list["VersionRecord"]) -> None:

@@ -90,7 +90,7 @@ def test_versions_can_be_read_in_a_narrow_terminal(
     assert " ".join(" ".join(below[:2]).split()) == f"head: {verdict}"
 
 
-def test_a_misspelt_wish_is_refused(web: Running, project: Project) -> None:
+def test_a_misspelt_field_is_refused(web: Running, project: Project) -> None:
     base = f"/api/v1/projects/{project.id}"
     for path in ("rollback", "promote", "train"):
         answer = web.post(f"{base}/{path}", {"versoin": "v1"})
@@ -113,7 +113,7 @@ def test_the_api_rolls_back_and_promotes(web: Running, project: Project) -> None
     assert held is not None
     assert held.held_at is not None
     assert web.http.get(f"/api/v1/projects/{project.id}").json()["held"] is True
-    assert "Held by a rollback" in web.http.get("/", headers={"Accept": "text/html"}).text
+    assert "Pinned by a rollback" in web.http.get("/", headers={"Accept": "text/html"}).text
     assert {reason for _, reason in pending(web, project)} <= {"version", "refresh"}
     answer = web.post(f"/api/v1/projects/{project.id}/promote", {"version": "v2"})
     assert answer.json() == {"version": "apprentice v2", "held": False}
@@ -145,7 +145,7 @@ def test_the_command_line_rolls_back(
     assert done.returncode == 0, done.stderr
     assert "apprentice v1 is on its way" in done.stdout
     shown = command(web_settings, "status", "--project", str(LS_ID)).stdout
-    assert "held: newer ones wait for" in shown
+    assert "pinned: newer ones wait for" in shown
     again = command(web_settings, "promote", "apprentice v2", "-p", str(LS_ID), "--json")
     assert json.loads(again.stdout) == {"version": "apprentice v2", "held": False}
     wrong = command(web_settings, "rollback", "v9", "--project", str(LS_ID))

@@ -55,7 +55,7 @@ def flush(web: Running) -> None:
     web.app.state.app_state.store.database.write(lambda db: None)
 
 
-def wishes(web: Running) -> set[str]:
+def requested_work(web: Running) -> set[str]:
     with web.store.database.read() as db:
         return set(db.execute(select(work.c.kind)).scalars())
 
@@ -205,7 +205,7 @@ def test_an_unknown_project_is_met(web):
     with web.store.database.read() as db:
         found = find_project(db, "default", LS_ID)
     assert found.label_config == CONFIG
-    assert "sync" in wishes(web)
+    assert "sync" in requested_work(web)
     unclear = predict_body([]) | {"project": "77"}
     assert web.post("/predict", unclear).status_code == 503
     with web.store.database.read() as db:
@@ -219,7 +219,7 @@ def test_without_the_inference_process_what_is_known_is_answered_and_the_rest_ow
     with web.store.database.read() as db:
         assert tasks_with_pending_answer(db, served.id) == {50, 51}
         assert get_tasks(db, served.id, [50])[50].uri == uri_of(50)
-    assert {"publish", "embed"} <= wishes(web)
+    assert {"publish", "embed"} <= requested_work(web)
     assert given(web).keys() == {2, 50, 51}
 
 

@@ -31,7 +31,7 @@ from tests.support.web import (
 CALLS = ("/setup", "/predict", "/webhook", "/train", "/job_status")
 
 
-def wishes(web: Running) -> dict[str, int]:
+def requested_work(web: Running) -> dict[str, int]:
     with web.store.database.read() as db:
         return {row.kind: row.wanted for row in db.execute(select(work.c.kind, work.c.wanted))}
 
@@ -105,7 +105,7 @@ def test_setup_makes_the_project_known_and_has_it_repaired(web):
         assert project is not None
         assert REPAIR.of(project.id).get(db)
     assert project.label_config == CONFIG
-    assert wishes(web)["sync"] == 1
+    assert requested_work(web)["sync"] == 1
 
 
 def test_setup_again_writes_nothing(web):
@@ -113,10 +113,10 @@ def test_setup_again_writes_nothing(web):
     with web.store.database.read() as db:
         project = find_project(db, "default", LS_ID, LS_CREATED)
     web.store.database.write(lambda db: change_project(db, project.id, reconciled_at=1e12))
-    before = wishes(web)
+    before = requested_work(web)
     for _ in range(20):
         assert web.post("/setup", recorded("setup")).status_code == 200
-    assert wishes(web) == before
+    assert requested_work(web) == before
 
 
 def test_setup_takes_over_a_changed_label_config(web, project):
@@ -125,7 +125,7 @@ def test_setup_takes_over_a_changed_label_config(web, project):
     web.post("/setup", recorded("setup") | {"schema": other})
     with web.store.database.read() as db:
         assert get_project(db, project.id).label_config == other
-    assert wishes(web)["learn"] == 1
+    assert requested_work(web)["learn"] == 1
 
 
 def test_setup_names_what_is_served_also_when_it_changes(web, project):

@@ -13,7 +13,7 @@ from tests.support.web import CONFIG, LS_CREATED, LS_ID, SPACE, Running, add_pro
 
 
 def wanted(web: Running, project_id: int) -> dict[str, int]:
-    """How often each kind of work was wished for."""
+    """How often each kind of work was requested."""
     with web.store.database.read() as db:
         rows = db.execute(select(work.c.kind, work.c.wanted).where(work.c.project_id == project_id))
         return {row.kind: row.wanted for row in rows}

@@ -289,10 +289,10 @@ def test_a_learning_keeps_the_ledger_for_the_status_page(story: Story) -> None:
 @pytest.mark.parametrize(
     ("saved", "words"),
     [
-        (0.04, "; as fast as blind tasks (+0.0 to +0.1 s saved)"),
-        (-0.04, "; as fast as blind tasks (-0.1 to +0.0 s saved)"),
-        (0.06, "; 0.1 s faster than blind tasks (+0.0 to +0.1 s saved)"),
-        (-2.0, "; 2.0 s slower than blind tasks (-2.0 to -1.9 s saved)"),
+        (0.04, "; as fast as the control group (+0.0 to +0.1 s saved)"),
+        (-0.04, "; as fast as the control group (-0.1 to +0.0 s saved)"),
+        (0.06, "; 0.1 s faster than the control group (+0.0 to +0.1 s saved)"),
+        (-2.0, "; 2.0 s slower than the control group (-2.0 to -1.9 s saved)"),
     ],
 )
 def test_times_that_hardly_differ_are_called_the_same(saved: float, words: str) -> None:

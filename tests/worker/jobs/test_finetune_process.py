@@ -109,7 +109,7 @@ def test_after_a_kill_it_goes_on_where_it_was(shop: Shop) -> None:
     eventually(lambda: shop.job() != first and shop.step()[0] > 0, "it trains again")
     again = shop.step()[0]
     assert again >= before - 0.1 * steps, "no more than a tenth is repeated"
-    assert "going on with the fine-tuning" in shop.log()
+    assert "fine-tuning resumed" in shop.log()
     eventually(lambda: shop.bench.project.next_backbone, "the tuned backbone takes over")
 
 
