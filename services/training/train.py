@@ -136,6 +136,8 @@ def _contradictions(control: str, rows: ControlData, data: TrainingSet) -> list[
     kind = kind_of(rows.target)
     differing: list[tuple[UnitId, UnitId]] = []
     for (value, unit), *others in labels.values():
+        if not others:
+            continue
         values = [other for other, _ in others]
         same = kind.agrees(rows.target, [value] * len(values), values)
         if not same.all():
