@@ -1,16 +1,24 @@
 """Reads and writes the advice of a project's versions."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from model.active_learning.advice import Advice
-from store.projects.key_values import ProjectKey
+from store.projects.key_values import dataclass_key
 from store.versions import advice as stored_advice
 from store.versions.advice import StoredAdvice, set_advice
 
-# The id of the version whose advice lacks a new learning curve and comparison of strategies.
-MEASUREMENT_DUE: ProjectKey[int] = ProjectKey("measurement_due")
+
+@dataclass(frozen=True)
+class DueMeasurement:
+    """A version whose advice lacks a new learning curve and comparison of strategies."""
+
+    version_id: int
+    attempts: int = 0  # that were begun
+
+
+MEASUREMENT_DUE = dataclass_key("measurement_due", DueMeasurement)
 
 
 def save_advice(db: Connection, project_id: int, version_id: int, advice: Advice) -> None:

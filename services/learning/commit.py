@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from services.advice import MEASUREMENT_DUE, save_advice
+from services.advice import MEASUREMENT_DUE, DueMeasurement, save_advice
 from services.finetuning.policy import request_finetuning_if_it_may_pay
 from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, Publish, Refill
@@ -63,7 +63,7 @@ def _add_version(db: Connection, decision: LearnDecision) -> Version | None:
         due = MEASUREMENT_DUE.of(project_id)
         due.delete(db)
         if decision.history is not None:
-            due.set(db, version.id)
+            due.set(db, DueMeasurement(version.id))
     return version
 
 

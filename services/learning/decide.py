@@ -42,6 +42,7 @@ from store.versions.versions import Version, hardest_control
 log = structlog.get_logger()
 
 SEED = 0  # same labels, same version
+MOST_ATTEMPTS = 3  # at a measurement: it must not keep a project from ever having learned
 WAITS = "it waits for `apprentice promote`, since a person chose what is served"
 
 
@@ -168,14 +169,17 @@ class _Learning:
         """The labels that a killed job didn't measure; None when there are none."""
         newest = self.snapshot.newest
         with self.store.database.read() as db:
-            version_id = MEASUREMENT_DUE.of(self.snapshot.project.id).get(db)
-        if newest is None or newest.id != version_id or newest.labels_digest != digest:
+            due = MEASUREMENT_DUE.of(self.snapshot.project.id).get(db)
+        if due is None or due.attempts >= MOST_ATTEMPTS:
+            return None
+        if newest is None or newest.id != due.version_id or newest.labels_digest != digest:
             return None
         try:
             with self.context.step("fit"):
-                return LabelHistory.of(self._train(data, served), data)
+                trained = self._train(data, served)
         except UnknownNameError:
             return None
+        return LabelHistory.of(trained, data) if trained.results else None
 
     # What becomes of the new version
 

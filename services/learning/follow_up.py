@@ -4,6 +4,8 @@ It takes long, or writes more than one transaction should, so a new version does
 learning isn't done before it: a job whose process was killed is run again, and finds what is left.
 """
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
 from services.advice import MEASUREMENT_DUE, advice_of_version, save_advice
@@ -25,22 +27,27 @@ def follow_up(context: JobContext, decision: LearnDecision) -> None:
 
 def _measure(context: JobContext, decision: LearnDecision) -> None:
     project_id, database = decision.project.id, context.store.database
-    due = MEASUREMENT_DUE.of(project_id)
+    key = MEASUREMENT_DUE.of(project_id)
     if decision.history is None:
         return
     with database.read() as db:
-        version_id = due.get(db)
-        advice = advice_of_version(db, version_id) if version_id is not None else None
-    if version_id is None or advice is None:
+        due = key.get(db)
+        advice = advice_of_version(db, due.version_id) if due is not None else None
+    if due is None or advice is None:
         return
-    measured = measure_choosing(decision.snapshot, decision.history, advice)
 
-    def write(db: Connection) -> None:
+    def begin(db: Connection) -> None:
         pending_work.check(db, context.lease)
-        save_advice(db, project_id, version_id, measured)
-        due.delete(db)
+        key.set(db, replace(due, attempts=due.attempts + 1))
 
-    database.write(write)
+    def end(db: Connection) -> None:
+        pending_work.check(db, context.lease)
+        save_advice(db, project_id, due.version_id, measured)
+        key.delete(db)
+
+    database.write(begin)
+    measured = measure_choosing(decision.snapshot, decision.history, advice)
+    database.write(end)
 
 
 def _finish(db: Connection, context: JobContext) -> None:

@@ -68,11 +68,9 @@ def set_shortlist(
     db: Connection, project_id: int, version_id: int, choices: Sequence[Choice]
 ) -> None:
     """Set the project's shortlist, in order. Of lists older than a day only draws are kept."""
-    db.execute(
-        update(selection)
-        .where(selection.c.project_id == project_id, selection.c.active)
-        .values(active=False)
-    )
+    in_project = selection.c.project_id == project_id
+    before = db.execute(select(func.max(selection.c.created_at)).where(in_project)).scalar()
+    db.execute(update(selection).where(in_project, selection.c.active).values(active=False))
     now = time.time()
     rows = [
         {
@@ -89,16 +87,30 @@ def set_shortlist(
     ]
     if rows:
         db.execute(insert(selection), rows)
-    _prune(db, project_id)
+    if before is not None:
+        _prune(db, project_id, before - KEPT_SECONDS, now - KEPT_SECONDS)
 
 
-def _prune(db: Connection, project_id: int) -> None:
-    """Delete rows of old lists, but for those that `drawn_tasks` and `first_choice_at` read."""
+def _prune(db: Connection, project_id: int, after: float, until: float) -> None:
+    """Delete rows of the lists made in this time that neither `drawn_tasks` nor `first_choice_at`
+    reads.
+
+    Each list is looked at once, when it is a day old: draws are kept for good, and reading all of
+    them for every new list would lock out other writers the longer, the older a project is.
+    """
     columns = selection.c
-    query = select(
-        columns.id, columns.task_ls_id, columns.strategy, columns.probability, columns.active
-    ).where(columns.project_id == project_id, columns.created_at <= time.time() - KEPT_SECONDS)
+    in_project = columns.project_id == project_id
+    tasks = select(columns.task_ls_id).where(
+        in_project, columns.created_at > after, columns.created_at <= until
+    )
+    query = select(columns.id, columns.task_ls_id, columns.strategy, columns.probability).where(
+        in_project,
+        columns.created_at <= until,
+        columns.task_ls_id.in_(tasks),
+    )
     rows = db.execute(query.order_by(columns.created_at, columns.id)).all()
+    if not rows:
+        return
     earliest: dict[TaskId, int] = {}
     least_likely: dict[TaskId, tuple[float, int]] = {}
     for row in rows:
@@ -108,11 +120,12 @@ def _prune(db: Connection, project_id: int) -> None:
                 before = least_likely.get(row.task_ls_id, (math.inf, row.id))
                 least_likely[row.task_ls_id] = min(before, (row.probability, row.id))
     latest = {row.task_ls_id: row.id for row in rows if row.task_ls_id in earliest}
-    kept_lists = {row.id for row in rows[:1]}
-    kept_lists.update(
+    first = select(columns.id).where(in_project).order_by(columns.created_at, columns.id).limit(1)
+    kept_rows = {db.execute(first).scalar_one()}
+    kept_rows.update(
         earliest.values(), latest.values(), (each for _, each in least_likely.values())
     )
-    superseded = [row.id for row in rows if not row.active and row.id not in kept_lists]
+    superseded = [row.id for row in rows if row.id not in kept_rows]
     for ids in chunks(superseded):
         db.execute(delete(selection).where(columns.id.in_(ids)))
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from model.active_learning.advice import Advice, AuditedPick
 from services.advice import MEASUREMENT_DUE, newest_advice
+from services.learning.decide import MOST_ATTEMPTS
 from services.reports.active_learning import advise
 from store.database.engine import Database
 from store.database.schema import metadata
@@ -173,6 +174,32 @@ def test_a_measurement_that_was_killed_is_made_by_the_next_job(
     assert measured.outlook.labels == new.labels
     assert versions(labelled) == made
     assert not is_wanted(labelled)
+
+
+def test_a_measurement_that_always_fails_is_given_up(
+    labelled: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the project would never have learned, nothing be accepted, and its heads be fitted anew
+    every few minutes."""
+    sure_picks(labelled, monkeypatch)
+    tries = 0
+
+    def broken(*_: Any) -> Advice:
+        nonlocal tries
+        tries += 1
+        raise ZeroDivisionError
+
+    before = versions(labelled)
+    monkeypatch.setattr("services.learning.follow_up.measure_choosing", broken)
+    for _ in range(MOST_ATTEMPTS):
+        with pytest.raises(ZeroDivisionError):
+            labelled.run("learn")
+        assert is_wanted(labelled)
+    labelled.run("learn")
+    assert not is_wanted(labelled)
+    assert tries == MOST_ATTEMPTS
+    assert len(versions(labelled)) == len(before) + 1
+    assert accepted(labelled)
 
 
 def test_a_job_whose_lease_is_lost_writes_no_more(

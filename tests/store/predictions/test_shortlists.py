@@ -1,14 +1,17 @@
 """Shortlists: what is kept of those that were replaced."""
 
 import random
+from itertools import count
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from services.learning.start_version import start_version
 from store.database.schema import selection
 from store.predictions.deletions import delete_tasks
 from store.predictions.shortlists import (
+    KEPT_SECONDS,
     RANDOM,
     Choice,
     Draw,
@@ -23,8 +26,9 @@ from store.store import Store
 
 @pytest.fixture
 def a_day_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All lists but the newest are old enough to be pruned."""
-    monkeypatch.setattr("store.predictions.shortlists.KEPT_SECONDS", -60.0)
+    """Each list is made more than a day after the one before."""
+    clock = count(1_000_000.0, KEPT_SECONDS + 1)
+    monkeypatch.setattr("store.predictions.shortlists.time.time", lambda: next(clock))
 
 
 def count_rows(store: Store) -> int:
@@ -81,7 +85,7 @@ def test_superseded_choices_are_deleted(store: Store, project: Project) -> None:
         return first
 
     first = store.database.write(write)
-    assert count_rows(store) == 11 + 1  # the list, and the first draw of its first task
+    assert count_rows(store) == 11 + 2  # the list; the first and last draw of its first task
     with store.database.read() as db:
         assert first_choice_at(db, project.id) == first
         assert get_shortlist(db, project.id) == list(range(1, 12))
@@ -115,3 +119,39 @@ def test_the_time_of_the_first_choice_stays(store: Store, project: Project) -> N
     assert first is not None
     assert last == first
     assert count_rows(store) == 2
+
+
+def test_a_new_list_reads_no_draws_of_old_ones(
+    store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a project ever drew is kept: what is read and written must not grow with it."""
+    version = store.database.write(lambda db: start_version(db, project.id, "space"))
+    now = 1_000_000.0
+    monkeypatch.setattr("store.predictions.shortlists.time.time", lambda: now)
+    for first in range(0, 1000, 100):
+        draws = [Choice(task, RANDOM, 0.5) for task in range(first + 1, first + 101)]
+        store.database.write(
+            lambda db, draws=draws: set_shortlist(db, project.id, version.id, draws)
+        )
+        now += KEPT_SECONDS + 1
+
+    read: list[int] = []
+
+    def add_list(db: Connection) -> None:
+        execute = db.execute
+
+        def counted(*arguments: Any) -> Any:
+            result = execute(*arguments)
+            if not result.returns_rows:
+                return result
+            frozen = result.freeze()
+            read.append(len(frozen.data))
+            return frozen()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(db, "execute", counted)
+            set_shortlist(db, project.id, version.id, [Choice(5000, "margin", None)])
+
+    store.database.write(add_list)
+    assert sum(read) <= 100 + 2
+    assert count_rows(store) == 1000 + 1
