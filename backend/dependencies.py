@@ -1,4 +1,4 @@
-"""FastAPI dependencies of routes: the application's state, and what a path names."""
+"""FastAPI dependencies: the application's state, and the project or connection in a path."""
 
 from typing import Annotated, cast
 

@@ -1,4 +1,4 @@
-"""Array types: what kind of numbers a numpy array holds."""
+"""Array types, by the kind of number that a numpy array holds."""
 
 from typing import Any, TypeAlias
 

@@ -30,6 +30,6 @@ class Store:
         return cls(settings, database, embeddings, Artifacts(settings.storage))
 
     def close(self) -> None:
-        """Commit what was submitted and let go of the files."""
+        """Commit all submitted writes and close the files."""
         self.database.close()
         self.embeddings.close()

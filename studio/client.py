@@ -33,7 +33,7 @@ class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCa
 
     @property
     def seconds_spent(self) -> float:
-        """Wall-clock seconds that our calls have taken: what we cost Label Studio, at most."""
+        """Wall-clock seconds that our calls have taken: an upper bound of our cost."""
         return self.http.seconds_spent
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ class LabelConfig:
 
     @property
     def reads_task_data(self) -> bool:
-        """Whether a task's data decides what can be chosen for it."""
+        """Whether a task's data determines its choices."""
         return any(control.offered({}) is not None for control in self.controls)
 
     def bulk(self, regions: Sequence[StudioRegion]) -> bool:

@@ -33,7 +33,7 @@ async def advice(app_state: AppStateDep, project: ProjectInPath) -> AdviceStatus
 
 @router.put("/goal")
 async def goal(app_state: AppStateDep, project: ProjectInPath, body: GoalChange) -> Goal:
-    """Set what the team wants: an accuracy, and how many accepted suggestions may be wrong."""
+    """Set the team's goal: an accuracy, and the share of accepted suggestions that may be wrong."""
     values = body.model_dump(exclude_unset=True)
 
     def write(db: Connection) -> Goal:

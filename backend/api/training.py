@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/v1/projects/{project_id}")
 
 
 class TrainRequest(Body):
-    """What to train: `head` takes seconds, `finetune` minutes."""
+    """The kind of training: `head` takes seconds, `finetune` minutes."""
 
     kind: TrainingKind = TrainingKind.HEAD
 

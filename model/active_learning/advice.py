@@ -1,4 +1,4 @@
-"""Advice on active learning: how good suggestions are, and what more labels would bring."""
+"""Advice on active learning: accuracy of suggestions, and the gain of more labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,7 +9,7 @@ from model.statistics.intervals import Estimate
 
 @dataclass(frozen=True)
 class Outlook:
-    """What more labels would bring, by a curve through models of fewer labels."""
+    """The gain of more labels, extrapolated from models of fewer labels."""
 
     labels: int  # when it was measured
     more: int  # labels
@@ -39,7 +39,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class AuditedPick:
-    """A random pick that a person labelled, and what a model said that had not seen the label."""
+    """A random pick with a person's label, and an answer of a model that had not seen it."""
 
     task: int
     confidence: float

@@ -28,7 +28,7 @@ OFF, FEW, FAILED, ON = "off", "too few", "failed", "on"
 
 @dataclass(frozen=True)
 class Audited:
-    """Random picks [n] that people have labelled, and what was suggested unseen.
+    """Labelled random picks [n], with confidence, correctness and group of their suggestion.
 
     `group` names the class that was suggested, so that each can be looked at by itself.
     """

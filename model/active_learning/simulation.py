@@ -47,7 +47,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a chooser is asked with: the pool, labels [L] of `pool.labelled`, and the head."""
+    """The inputs of a chooser: the pool, labels [L] of `pool.labelled`, and the head."""
 
     pool: Pool
     y: Indices

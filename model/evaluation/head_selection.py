@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Selection:
-    """The kind of head that was chosen, and what it was chosen by."""
+    """The chosen kind of head, and the comparison it was chosen by."""
 
     kind: str
     reason: str  # for people

@@ -43,7 +43,7 @@ class ForestHead:
         return KIND
 
     def probabilities(self, x: Floats) -> Float64s:
-        """The mean [N, C] of what the trees say of embeddings [N, D]."""
+        """The mean [N, C] of the trees' probabilities for embeddings [N, D]."""
         shares = np.empty((len(x), len(self.classes)))
         for start in range(0, len(x), ROWS_AT_ONCE):
             rows = np.ascontiguousarray(x[start : start + ROWS_AT_ONCE], np.float32)

@@ -1,1 +1,1 @@
-"""Kinds of target: what a label's value is, and how it is learned and predicted."""
+"""Kinds of target: the meaning of a label's value, and how it is learned and predicted."""

@@ -1,4 +1,4 @@
-"""A head whose classes are there each for itself; in a tree, none below what is above it."""
+"""Calibrated heads of several classes: a sigmoid a class; in a tree, consistent with ancestors."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class CalibratedLabels:
         return [(place[p], place[p[:-1]]) for p in deepest_first if p[:-1] in place]
 
     def _chosen(self, there: Bools) -> Bools:
-        """Without what lies above something chosen: it is said by that already."""
+        """Leave out ancestors of chosen classes, as these imply them."""
         kept = there.copy()
         for child, parent in self.above:
             kept[parent] &= not there[child]

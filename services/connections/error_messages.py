@@ -1,4 +1,4 @@
-"""Error messages for connecting: what Label Studio refused, and what to do about it."""
+"""Error messages of connecting: Label Studio's refusal, and the remedy."""
 
 from store.projects.connections import StudioConnection
 from studio.errors import (

@@ -1,4 +1,4 @@
-"""Reads annotations as votes: who labelled which unit as what.
+"""Reads annotations as votes: annotators' labels of units.
 
 A unit (`store.tasks.units`) is a task's image, or all images of a task together.
 """

@@ -1,4 +1,4 @@
-"""Decides what a project's labels change. Nothing is written into the database here."""
+"""Makes a learning decision from a project's labels, without writing to the database."""
 
 from dataclasses import replace
 

@@ -153,7 +153,7 @@ class Database:
         return applied == newest.partition("_")[0]
 
     def close(self) -> None:
-        """Commit what was submitted and let go of the database."""
+        """Commit all submitted writes and close the database."""
         with self._lock:
             self._closed = True
             thread = self._thread

@@ -1,10 +1,10 @@
-"""Why predictions are pushed to Label Studio."""
+"""The reasons for which predictions are pushed to Label Studio."""
 
 from enum import StrEnum
 
 
 class PublicationReason(StrEnum):
-    """Why a publication was made."""
+    """The reason for a publication."""
 
     VERSION = "version"  # a new version, which is served once all of it is pushed
     REFILL = "refill"  # more tasks for the shortlist of the served version

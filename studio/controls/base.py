@@ -39,7 +39,7 @@ class Control(Protocol):
 
     @property
     def schema(self) -> TargetSchema:
-        """What is learned."""
+        """The schema of its labels."""
 
     @property
     def absent(self) -> Value | None:

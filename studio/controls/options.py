@@ -12,7 +12,7 @@ DEEPEST = 20  # levels
 
 
 def offered_paths(data: Mapping[str, Any], key: str) -> frozenset[Path]:
-    """All choices under `key` of a task's data, each from the root; none for what can't be read.
+    """The choices under `key` of a task's data, as paths from the root; none if malformed.
 
     Label Studio takes a list of objects with `value`, perhaps `alias` and `children`.
     """

@@ -1,4 +1,4 @@
-"""The registry of control tags: which function makes the control of which tag."""
+"""The registry of control tags: the function for each tag's name."""
 
 from __future__ import annotations
 

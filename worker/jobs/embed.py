@@ -1,4 +1,4 @@
-"""embed: each new image once."""
+"""The job embed: computes an embedding of each new image."""
 
 from services.embedding.project_embedding import ProjectEmbedding
 from store.work.work_kind import WorkKind
@@ -11,6 +11,6 @@ def preload() -> None:
 
 
 def run(project_id: int, generation: int) -> None:
-    """Embed what is to be embedded, for at most a time box; then hand over."""
+    """Embed new images, for at most a time box; then request the next job."""
     with running(WorkKind.EMBED, project_id, generation) as context:
         ProjectEmbedding(context).run()

@@ -1,4 +1,4 @@
-"""finetune: a backbone is tuned on all labels, in a process that can be cancelled."""
+"""The job finetune: fine-tunes a backbone in a process that can be cancelled."""
 
 from services.finetuning.finetune import Finetuning
 from store.work.work_kind import WorkKind

@@ -1,4 +1,4 @@
-"""learn: train on what is embedded, gate, choose the shortlist. No torch.
+"""The job learn: trains heads, compares versions, chooses the shortlist. No torch.
 
 The decision is written in one transaction; the publish job carries it to Label Studio.
 """

@@ -1,4 +1,4 @@
-"""publish: push what was decided to Label Studio, within our share of its time."""
+"""The job publish: pushes predictions within our share of Label Studio's time."""
 
 from sqlalchemy import Connection
 
@@ -18,7 +18,7 @@ from worker.jobs.runner import running
 
 
 def run(project_id: int, generation: int) -> None:
-    """Push what is pending, for at most a time box; then rest for our share of the time."""
+    """Push pending publications, for at most a time box; then rest for our share of the time."""
     with running(WorkKind.PUBLISH, project_id, generation) as context:
         studio = studio_for(context.store, context.project.connection_id)
         try:

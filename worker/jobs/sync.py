@@ -1,4 +1,4 @@
-"""sync: read from Label Studio what changed and what was deleted. Label Studio is the truth."""
+"""The job sync: reads changes and deletions from Label Studio, which is the truth."""
 
 import time
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def run(project_id: int, generation: int) -> None:
 
 @dataclass
 class _Changes:
-    """What a pass found."""
+    """The changes that a pass has read."""
 
     tasks: int = 0
     annotations: int = 0

@@ -162,7 +162,7 @@ class ForkingWorker(HeartbeatWorker):
         return None
 
     def _repair(self) -> None:
-        """Repair what the last job or a lost reply has left, before the next job."""
+        """Repair leftovers of the last job, or of a lost reply, before the next job."""
         self._horse_pid = 0
         self.set_state(WorkerStatus.IDLE)
         self.heartbeat()

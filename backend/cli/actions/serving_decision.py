@@ -1,4 +1,4 @@
-"""What `rollback` and `promote` share: serve another version, and print the decision."""
+"""Serves another version and prints the decision, for `rollback` and `promote`."""
 
 import json
 from dataclasses import asdict

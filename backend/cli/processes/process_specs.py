@@ -124,7 +124,7 @@ def export_backbone(settings: Settings) -> None:
 
 
 def next_step(settings: Settings) -> str:
-    """What the user does next, in words."""
+    """The user's next step, in words."""
     try:
         status = json.loads(ask_web(settings, "/api/v1/status")[1])
         connections, projects = status["connections"], status["projects"]

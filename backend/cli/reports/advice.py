@@ -35,7 +35,7 @@ def advice(
     connection: Connection = "default",
     as_json: AsJson = False,
 ) -> None:
-    """Say how good suggestions are, what more labels would bring, and when to stop."""
+    """Show the accuracy of suggestions, the gain of more labels, and when to stop."""
     from backend.views.advice import advice_status
     from store.projects.goals import change_goal
     from store.work import pending_work

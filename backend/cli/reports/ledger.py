@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def ledger(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
-    """Show what became of suggestions, what time they save, and how they sway people."""
+    """Show the outcomes of suggestions, the time they save, and their influence on people."""
     from services.reports.ledger import read_ledger
 
     with open_project(connection, project) as (store, connected), store.database.read() as db:

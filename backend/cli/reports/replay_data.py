@@ -1,4 +1,4 @@
-"""What `simulate` replays: features and labels of a file or of a project."""
+"""Features and labels for `simulate`, of a file or of a project."""
 
 import zlib
 from collections.abc import Callable

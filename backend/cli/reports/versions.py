@@ -19,7 +19,7 @@ STYLES = {"served": "green", "refused": "red", "candidate": "yellow"}
 
 
 def versions(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
-    """List what was learned: how good each version is, and what became of it."""
+    """List the versions: accuracy, status and the gate's verdict."""
     from backend.views.versions import version_records
 
     with open_project(connection, project) as (store, connected), store.database.read() as db:

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA): of a weight matrix only an added product B·A is trained.
+"""Low-rank adapters (LoRA): only a product B·A, added to a weight matrix, is trained.
 
 Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022. As a parametrization of
 the weight itself it works wherever the weight is used, also inside fused attention.
