@@ -66,8 +66,11 @@ def consensus(
     `probabilities` [N, C] are a model's, calibrated, of rows that it was not fitted on. `truth` [N]
     is the class where it is known for certain, else NONE. A class that nobody voted for never wins,
     however sure the model is. With fewer than SHARED_LEAST rows of two votes all votes of a row are
-    trusted alike, and nobody is rated.
+    trusted alike, and nobody is rated. In a row whose probabilities aren't finite (its embedding
+    isn't), the model takes all classes for equally probable.
     """
+    finite = np.isfinite(probabilities).all(axis=1, keepdims=True)
+    probabilities = np.where(finite, probabilities, 1 / probabilities.shape[1])
     voted = votes != NONE
     truth = np.full(len(votes), NONE) if truth is None else truth
     annotators: Float64s = np.full(votes.shape[1], np.nan)

@@ -157,3 +157,19 @@ def test_cleanlab_comes_when_it_is_needed_and_brings_no_torch() -> None:
         "sys.exit(before or 'torch' in sys.modules or 'cleanlab' not in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("images", [5, 40])
+def test_an_image_that_the_model_knows_nothing_of_keeps_its_votes(images: int) -> None:
+    """Its embedding isn't finite. Without a row of its own, no version could be trained."""
+    rng = np.random.default_rng(0)
+    votes = rng.integers(0, 2, (images, 3))
+    votes[3] = (0, 1, NONE)
+    probabilities = np.full((images, 2), 0.5)
+    probabilities[3] = np.nan
+    agreed = consensus(votes, probabilities)
+    rows, classes, weight = agreed.soft_rows(votes)
+    assert np.unique(rows).tolist() == list(range(images))
+    assert np.bincount(rows, weight) == pytest.approx(np.ones(images))
+    assert classes[rows == 3].tolist() == [0, 1]
+    assert np.isfinite(agreed.quality).all()
