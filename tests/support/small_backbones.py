@@ -1,9 +1,12 @@
 """A family of backbones with random weights: `small:a`, `small:b`. Imported where it is used.
 
-`small:deaf` embeds like the others; whoever asks it for gradients never hears of it again.
+`small:deaf` embeds like the others; whoever asks it for gradients never hears of it again. The
+others take SMALL_STEP_SECONDS (environment) longer for each batch with gradients, so that a test
+can look on while they are trained.
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -24,6 +27,19 @@ class Deaf(torch.nn.Module):
         while torch.is_grad_enabled():
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
             time.sleep(3600)
+        return x
+
+
+class Slow(torch.nn.Module):
+    """The identity, which waits where gradients are wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = float(os.environ.get("SMALL_STEP_SECONDS", "0"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.seconds and torch.is_grad_enabled():
+            time.sleep(self.seconds)
         return x
 
 
@@ -54,7 +70,7 @@ class Small:
         with torch.random.fork_rng():
             torch.manual_seed(ord(model[0]))
             return torch.nn.Sequential(
-                Deaf() if model == "deaf" else torch.nn.Identity(),
+                Deaf() if model == "deaf" else Slow(),
                 torch.nn.Conv2d(3, 8, 3, stride=2),
                 torch.nn.BatchNorm2d(8),
                 torch.nn.ReLU(),

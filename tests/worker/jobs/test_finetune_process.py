@@ -1,5 +1,6 @@
 """finetune in a worker's own process: killed and gone on with, cancelled and gone in no time."""
 
+import os
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ __all__ = ["bench"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENCE = 300.0  # seconds
+SLOWLY = {"SMALL_STEP_SECONDS": "0.008"}  # training takes long enough to be seen
 STEP = re.compile(r"training: step (\d+) of (\d+)")
 
 
@@ -50,7 +52,9 @@ class Shop:
     def start_worker(self) -> "subprocess.Popen[bytes]":
         argv = [sys.executable, "-m", "tests.support.small_worker", self.broker.url]
         with (self.folder / "worker.log").open("ab") as output:
-            self.worker = subprocess.Popen(argv, stderr=output, stdout=output)
+            self.worker = subprocess.Popen(
+                argv, stderr=output, stdout=output, env=os.environ | SLOWLY
+            )
         return self.worker
 
     def job(self) -> Job | None:
