@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,12 +36,18 @@ class StudioRegion:
 
         Raises ValueError for a score outside of [0, 1].
         """
-        json = {"from_name": from_name, "to_name": to_name, "type": kind, "value": value}
+        json: dict[str, Any] = {
+            "from_name": from_name,
+            "to_name": to_name,
+            "type": kind,
+            "value": value,
+        }
         if score is None:
             return cls(json)
-        if not (math.isfinite(score) and 0.0 <= score <= 1.0):
+        if not 0.0 <= score <= 1.0:  # nor NaN
             raise ValueError(f"a score must be in 0..1, not {score}")
-        return cls(json | {"score": round(score, 6)})
+        json["score"] = round(score, 6)
+        return cls(json)
 
     def to_json(self) -> dict[str, Any]:
         """Label Studio's JSON, which must not be changed."""
