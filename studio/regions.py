@@ -25,7 +25,6 @@ class StudioRegion:
     @classmethod
     def new(
         cls,
-        *,
         from_name: str,
         to_name: str,
         kind: str,
@@ -42,11 +41,10 @@ class StudioRegion:
             "type": kind,
             "value": value,
         }
-        if score is None:
-            return cls(json)
-        if not 0.0 <= score <= 1.0:  # nor NaN
-            raise ValueError(f"a score must be in 0..1, not {score}")
-        json["score"] = round(score, 6)
+        if score is not None:
+            if not 0.0 <= score <= 1.0:  # nor NaN
+                raise ValueError(f"a score must be in 0..1, not {score}")
+            json["score"] = round(score, 6)
         return cls(json)
 
     def to_json(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from model.arrays import Float32s, Floats, Indices
 from model.heads import Head
@@ -17,8 +17,7 @@ Offers: TypeAlias = Sequence[frozenset[ClassName] | None] | None
 Activation: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A label for one image. `value` is None where no class can be chosen at all."""
 
     value: Value | None

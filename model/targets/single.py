@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -64,10 +65,11 @@ class CalibratedHead:
             total = p.sum(axis=1)
             shares = p[np.arange(len(p)), best] / np.maximum(total, np.float32(1e-12))
             top = np.where(masks.any(axis=1), shares, np.nan)
-        values = {index: target.value_of([self.head.classes[index]]) for index in set(best)}
+        indices = best.tolist()
+        values = {index: target.value_of([self.head.classes[index]]) for index in set(indices)}
         return [
-            Answer(values[index], float(sure), float(sure)) if np.isfinite(sure) else NOTHING
-            for index, sure in zip(best, top, strict=True)
+            Answer(values[index], sure, sure) if math.isfinite(sure) else NOTHING
+            for index, sure in zip(indices, top.tolist(), strict=True)
         ]
 
     def decide(self, outputs: Floats, target: ClassSchema) -> list[Value]:

@@ -31,6 +31,8 @@ TaskData = Mapping[str, Any]
 
 FORMAT = 1  # of the artifact; raised when an older reader can't read it
 
+NO_CLASS: frozenset[str] = frozenset()  # an answer that has no region
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -123,19 +125,22 @@ class Predictor:
                 offers = [control.offered(of_task) for of_task in data]
                 offers = None if all(offer is None for offer in offers) else offers
             answers = learned.answers(x, control.schema, least=min_confidence, offers=offers)
+            confident = np.array([answer.confidence for answer in answers], np.float32)
+            confidence = np.fmin(confidence, confident)
             for row, answer in enumerate(answers):
-                confidence[row] = min(confidence[row], answer.confidence)
                 if answer.interval is not None:
                     intervals[row][control.name] = answer.interval
-                empty = answer.value is None or answer.value == frozenset()
-                if answer.value is not None and not empty and answer.score >= min_confidence:
+                value = answer.value
+                if value is not None and value != NO_CLASS and answer.score >= min_confidence:
                     score = round(min(max(answer.score, 0.0), 1.0), 4)
-                    results[row] += control.write(answer.value, score)
+                    results[row] += control.write(value, score)
         if not learned_any:
             confidence[:] = 0
         return [
-            Suggestion(result, float(sure), of_numbers)
-            for result, sure, of_numbers in zip(results, confidence, intervals, strict=True)
+            Suggestion(result, sure, of_numbers)
+            for result, sure, of_numbers in zip(
+                results, confidence.tolist(), intervals, strict=True
+            )
         ]
 
     def learned(self, control: Control) -> Learned | None:

@@ -180,13 +180,8 @@ class ImageControl:
         Raises ValueError for a score outside of [0, 1].
         """
         target = self.target
-        return StudioRegion.new(
-            from_name=target.name,
-            to_name=target.to_name,
-            kind=target.kind,
-            value={key or target.kind: value},
-            score=score,
-        )
+        value = {key or target.kind: value}
+        return StudioRegion.new(target.name, target.to_name, target.kind, value, score)
 
     def images(self, data: Mapping[str, Any]) -> tuple[str | None, ...]:
         """The URIs of the images in a task's data, of a list the first MOST_IMAGES.

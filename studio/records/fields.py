@@ -72,7 +72,7 @@ def _moment(value: Any) -> datetime:
 
 def _optional_moment(value: Any) -> datetime | None:
     try:
-        return _moment(value)
+        return _moment(value) if value else None
     except ValueError:
         return None
 
