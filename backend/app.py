@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -146,8 +147,10 @@ def serve(settings: Settings) -> None:
     """
     check_binding(settings)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    app = create_app(settings)
+    gc.freeze()  # what is imported stays: each collection would look through all of it
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

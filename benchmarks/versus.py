@@ -2,7 +2,7 @@
 
 `python -m benchmarks.versus --against ../other` (both run in this environment). It relies on
 nothing but what versions share: the HTTP protocol, the database's tables and the jobs' `run`
-functions. The project is one of the data folder in tests/data, grown to 1,000 tasks with embeddings
+functions. The project is one of the data folder in tests/data, grown to 1,400 tasks with embeddings
 of 1,280 numbers, 400 of them labelled; Label Studio is a stub that agrees to everything at once.
 """
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "tests" / "data" / "home-format-1" / "home"
 PROJECT = 1
 SPACE, DIM = "test:wide@float32", 1280
-TASKS, LABELLED = 1000, 400
+TASKS, LABELLED = 1400, 400
 CLASSES = ("cat", "dog", "fox")
 
 # Run in a checkout: reads lines "KIND GENERATION", answers with the seconds that the job took.
@@ -284,7 +284,7 @@ def main() -> None:
             "learn": lambda side: side.learn(),
             "publish": lambda side: side.publish(),
             "/predict, 1 task": lambda side: statistics.median(side.predict(1) for _ in range(20)),
-            "/predict, 500 tasks": lambda side: side.predict(500),
+            "/predict, 1,000 tasks": lambda side: side.predict(1000),
         }
         times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in measures}
         try:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 
 from services.sync.records import task_record
 from store.tasks.tasks import TaskRecord
@@ -11,7 +11,10 @@ from studio.config import LabelConfig
 from studio.records.requests import PredictRequest
 from studio.records.tasks import TaskInfo
 
-ImageKey = tuple[int, int]  # the task's position in the request, the image's in the task
+# The task's position in the request and the image's in the task, as one number: the garbage
+# collector looks at tuples, and a request brings a thousand.
+ImageKey = NewType("ImageKey", int)
+IMAGES = 1_000_000  # more than a task may have
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,13 @@ class RequestedTask:
     def images(self) -> list["RequestedImage"]:
         """The task's images, in order."""
         return [
-            RequestedImage(self, item, uri, unit_of(self.task.ls_id, item), (self.position, item))
+            RequestedImage(
+                self,
+                item,
+                uri,
+                unit_of(self.task.ls_id, item),
+                ImageKey(self.position * IMAGES + item),
+            )
             for item, uri in enumerate(self.task.uris)
         ]
 

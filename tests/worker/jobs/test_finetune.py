@@ -163,7 +163,7 @@ def test_what_a_person_decides_while_it_is_tried_out_goes_before(
     with labelled.store.database.read() as db:
         attempt = last_attempt(db, labelled.project_id)
     assert attempt is not None
-    assert "held" in attempt.outcome
+    assert "pinned" in attempt.outcome
 
 
 def test_a_move_that_a_person_gave_up_is_not_ended_by_learning(
