@@ -11,9 +11,14 @@ from store.projects.projects import Project, get_project
 MAX_ID = 2**31 - 1  # the database holds no larger ids
 
 
-async def get_app_state(request: Request) -> AppState:
+def app_state_of(request: Request) -> AppState:
     """The application's state."""
     return cast(AppState, request.app.state.app_state)
+
+
+async def get_app_state(request: Request) -> AppState:
+    """The application's state, as a dependency: a coroutine function runs in no thread."""
+    return app_state_of(request)
 
 
 AppStateDep = Annotated[AppState, Depends(get_app_state)]

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from backend.dependencies import AppStateDep, ConnectionInPath
+from backend.dependencies import AppStateDep, ConnectionInPath, app_state_of
 from backend.http.health import health_response
 from backend.http.request_bodies import RequestError, parse_record, read_object
 from backend.protocol import predict as predictions
@@ -36,11 +36,15 @@ async def setup(
     return JSONResponse({"model_version": await set_up(app_state, connection_id, body)})
 
 
+# FastAPI resolves two dependencies in a thirtieth of the time of a /predict: the routes that are
+# called most have none.
+
+
 @router.post("/predict")
-async def predict(
-    request: Request, app_state: AppStateDep, connection_id: ConnectionInPath
-) -> JSONResponse:
+async def predict(request: Request) -> JSONResponse:
     """Answer suggestions, one entry for each task."""
+    app_state = app_state_of(request)
+    connection_id = await app_state.require_connection(request)
     body = parse_record(PredictRequest.from_json, await read_object(request, app_state.bulk_pool))
     results = await predictions.predict(app_state, connection_id, body)
     if len(body.tasks) < predictions.BULK:
@@ -49,9 +53,9 @@ async def predict(
 
 
 @router.post("/webhook")
-async def webhook(request: Request, app_state: AppStateDep) -> JSONResponse:
+async def webhook(request: Request) -> JSONResponse:
     """Apply an event of Label Studio, or start training."""
-    return JSONResponse(await webhooks.apply(app_state, request))
+    return JSONResponse(await webhooks.apply(app_state_of(request), request))
 
 
 @router.get("/versions")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from sqlalchemy import Connection
 
 from services.connections.clients import UnknownConnectionError
 from services.errors import JobError
@@ -39,15 +40,23 @@ def running(kind: WorkKind, project_id: int, generation: int) -> Iterator[JobCon
 @contextmanager
 def _leased(store: Store, kind: WorkKind, project_id: int, generation: int) -> Iterator[JobContext]:
     database, own = store.database, job_id(kind, project_id, generation)
+
+    def begin(db: Connection) -> pending_work.Lease:
+        lease = pending_work.begin(db, project_id, kind, generation)
+        change_job(db, own, state=STARTED, started_at=time.time())
+        return lease
+
+    def fail(db: Connection, message: str) -> None:
+        pending_work.fail(db, project_id, kind, message)
+        end_job(db, own, state=FAILED, error=message)
+
     try:
-        lease = database.write(lambda db: pending_work.begin(db, project_id, kind, generation))
+        lease = database.write(begin)
     except pending_work.LeaseLostError as error:
         log.info("job no longer needed", reason=str(error))
         _end(store, own, state=LOST, error=str(error))
         raise
     try:
-        now = time.time()
-        database.write(lambda db: change_job(db, own, state=STARTED, started_at=now))
         with database.read() as db:
             project = get_project(db, project_id)
         assert project is not None, "work refers to its project"
@@ -60,8 +69,7 @@ def _leased(store: Store, kind: WorkKind, project_id: int, generation: int) -> I
         expected = isinstance(error, (StudioError, UnknownConnectionError, JobError))
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         log.warning("job failed", error=message, exc_info=not expected)
-        database.write(lambda db: pending_work.fail(db, project_id, kind, message))
-        _end(store, own, state=FAILED, error=message)
+        database.write(lambda db: fail(db, message))
         if not expected:
             raise
     else:
