@@ -37,6 +37,8 @@ class Scheduler:
     def __init__(self, store: Store, redis: Redis) -> None:
         self._store = store
         self._redis = redis
+        # Two rounds at once would take a job for lost that the other is about to enqueue.
+        self._round = threading.Lock()
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
@@ -58,7 +60,14 @@ class Scheduler:
         self._thread.join()
 
     def run_once(self) -> None:
-        """Run one round: request the reconciles that are due, and enqueue the jobs that are."""
+        """Run one round: request the reconciles that are due, and enqueue the jobs that are.
+
+        One round runs at a time, whichever thread asks.
+        """
+        with self._round:
+            self._run_round()
+
+    def _run_round(self) -> None:
         database = self._store.database
         now = time.time()
         with database.read() as db:
@@ -88,13 +97,17 @@ class Scheduler:
                 return
         database = self._store.database
 
-        def prepare(db: Connection) -> int:
+        def prepare(db: Connection) -> int | None:
+            current = pending_work.get_work(db, item.project_id, item.kind)
+            if current is None or current.wanted <= current.done:  # cancelled meanwhile
+                return None
             generation = pending_work.next_generation(db, item)
             add_job(db, item.project_id, item.kind, generation)
             return generation
 
         generation = database.write(prepare)
-        enqueue(self._redis, item.kind, item.project_id, generation)
+        if generation is not None:
+            enqueue(self._redis, item.kind, item.project_id, generation)
 
     def _note_lost(self, item: pending_work.Work, state: str) -> int:
         """Note the end of a job whose process ended before it could (killed, out of memory).
@@ -103,15 +116,17 @@ class Scheduler:
             Seconds until the next one may follow.
         """
         with self._store.database.read() as db:
-            job = get_job(db, item.job_id)
-        if job is None or job.ended_at is not None:
-            return 0
+            if not _is_under_way(db, item.job_id):
+                return 0
         log.warning("job lost", job=item.job_id, state=state)
         error = f"process ended: {state}"
-        began = job.started_at is not None
 
         def write(db: Connection) -> int:
+            job = get_job(db, item.job_id)
+            if job is None or job.ended_at is not None:  # cancelled meanwhile
+                return 0
             change_job(db, item.job_id, state="lost", ended_at=time.time(), error=error)
+            began = job.started_at is not None
             return pending_work.mark_lost(db, item.project_id, item.kind, error) if began else 0
 
         return self._store.database.write(write)
@@ -130,6 +145,11 @@ class Scheduler:
             self._stopped.wait(PAUSE)
             self._wake.wait(INTERVAL - PAUSE)
             self._wake.clear()
+
+
+def _is_under_way(db: Connection, job_id: str) -> bool:
+    job = get_job(db, job_id)
+    return job is not None and job.ended_at is None
 
 
 def _due_for_reconcile(db: Connection, settings: Settings, now: float, started: float) -> list[int]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,39 @@ def test_a_wish_becomes_one_job(workbench: Workbench, scheduler: Scheduler, redi
         scheduler.run_once()
     (job,) = jobs(workbench)
     assert open_queue(redis, "embed").job_ids == [job.id]
+
+
+def test_rounds_of_several_threads_enqueue_one_job(
+    workbench: Workbench, scheduler: Scheduler, redis: Redis
+) -> None:
+    for kind in ("sync", "embed", "finetune"):
+        want(workbench, kind)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: scheduler.run_once(), range(16)))
+        assert [job.state for job in jobs(workbench) if job.kind == kind] == ["queued"]
+
+
+def test_a_job_cancelled_while_it_is_looked_for_stays_cancelled(
+    workbench: Workbench, scheduler: Scheduler, redis: Redis
+) -> None:
+    want(workbench)
+    scheduler.run_once()
+    redis.flushall()
+    database = workbench.store.database
+    (enqueued,) = jobs(workbench)
+
+    def cancel(db):
+        pending_work.cancel(db, workbench.project_id, "embed")
+        change_job(db, enqueued.id, state="cancelled", ended_at=1.0)
+
+    def cancel_first(write):
+        database.write = plain
+        database.write(cancel)
+        return plain(write)
+
+    plain, database.write = database.write, cancel_first
+    scheduler.run_once()
+    assert [job.state for job in jobs(workbench)] == ["cancelled"]
 
 
 def test_a_burst_during_a_job_gives_one_follow_up(
