@@ -12,8 +12,9 @@ from backend.demo.label_studio import LabelStudioServer
 from studio.client import StudioClient
 from studio.records.projects import ProjectInfo
 from tests.support.fixtures import several, workbench
+from tests.support.postgres import migrated, postgres, postgres_server
 
-__all__ = ["several", "workbench"]  # fixtures
+__all__ = ["migrated", "postgres", "postgres_server", "several", "workbench"]  # fixtures
 
 TWO_CLASSES = (
     '<View><Image name="image" value="$image"/><Choices name="kind" toName="image">'
