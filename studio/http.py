@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from studio.certificates import certificate_problem, trusted_certificates
 from studio.errors import (
     StudioError,
     StudioNonsense,
@@ -30,9 +31,12 @@ from studio.tokens import make_token
 # How much of a server's own words goes into an error's message.
 MESSAGE_CHARACTERS = 400
 USER_AGENT = "label-studio-apprentice"
-# Seconds that an idle connection is kept: less than gunicorn's 2, or a request now and then goes
-# into a connection that the server is just closing.
-KEEP_ALIVE = 1.0
+# Over TLS an idle connection is kept for a second: less than gunicorn's 2, or a request now and
+# then goes into a connection that the server is just closing. Without TLS none is kept: the server
+# that `label-studio start` runs sends head and body apart, and the second waits 40 ms for the
+# delayed acknowledgement of the first on every connection but a new one.
+TLS_LIMITS = httpx.Limits(keepalive_expiry=1.0)
+PLAIN_LIMITS = httpx.Limits(max_keepalive_connections=0)
 
 # A name, or an address of either kind; what httpx makes of anything else has % or [ in it.
 HOST = re.compile(rb"[A-Za-z0-9._:-]+")
@@ -57,7 +61,8 @@ class StudioHttp:
             headers={"User-Agent": USER_AGENT},
             follow_redirects=False,
             cookies=_no_cookies(),
-            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE),
+            verify=trusted_certificates(),
+            limits=TLS_LIMITS if self.origin[0] == "https" else PLAIN_LIMITS,
         )
         self._lock = threading.Lock()
         self._seconds_spent = 0.0
@@ -229,10 +234,12 @@ def raise_for(response: httpx.Response) -> None:
 
 def unreachable(request: httpx.Request, exc: httpx.HTTPError) -> StudioError:
     """The error for a request that got no answer."""
+    url = request.url.copy_with(query=None)
+    if problem := certificate_problem(exc):
+        return StudioUnreachable(f"{url} can't be reached safely: {problem}")
     what = (
         "did not answer in time" if isinstance(exc, httpx.TimeoutException) else "can't be reached"
     )
-    url = request.url.copy_with(query=None)
     return StudioUnreachable(f"{request.method} {url} {what} ({exc or type(exc).__name__})")
 
 

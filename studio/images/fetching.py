@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpcore
 import httpx
 
+from studio.certificates import certificate_problem, trusted_certificates
 from studio.errors import StudioError
 from studio.http import USER_AGENT, StudioHttp
 from studio.images.addresses import CheckedBackend, ForbiddenAddressError
@@ -49,7 +50,7 @@ class ForeignGetter:
 
     def __init__(self, policy: ImagePolicy) -> None:
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=trusted_certificates(),
             max_connections=FOREIGN_CONNECTIONS,
             keepalive_expiry=5.0,
             network_backend=CheckedBackend(policy.addresses),
@@ -87,7 +88,8 @@ class ForeignGetter:
         except httpcore.TimeoutException as exc:
             raise PassingImageError(f"{parsed.host} did not answer in time") from exc
         except (httpcore.NetworkError, httpcore.ProtocolError) as exc:
-            raise PassingImageError(f"{parsed.host} can't be reached: {exc}") from exc
+            why = certificate_problem(exc) or exc
+            raise PassingImageError(f"{parsed.host} can't be reached: {why}") from exc
 
     def close(self) -> None:
         """Close the connections."""

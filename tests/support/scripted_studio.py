@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -40,11 +42,16 @@ class Reply:
 
 Route = Callable[[Request], Reply]
 
+CERTIFICATE = Path(__file__).parents[1] / "data" / "tls" / "certificate.pem"  # until 2126
+
 
 class ScriptedServer:
-    """Answers by path (without the query); 404 for any other. Keeps the requests it got."""
+    """Answers by path (without the query); 404 for any other. Keeps the requests it got.
 
-    def __init__(self) -> None:
+    With `tls` it has a certificate of its own for "localhost", which nobody trusts by itself.
+    """
+
+    def __init__(self, *, tls: bool = False) -> None:
         self.routes: dict[str, Route] = {}
         self.requests: list[Request] = []
         self.closing = threading.Event()
@@ -62,6 +69,15 @@ class ScriptedServer:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._tls = tls
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_name("key.pem"))
+            # The handshake is made in the request's thread: a refused one mustn't end the server.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
@@ -70,7 +86,7 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://localhost:{self.port}" if self._tls else f"http://127.0.0.1:{self.port}"
 
     def on(self, path: str, reply: Reply | Route) -> None:
         self.routes[path] = (lambda _request: reply) if isinstance(reply, Reply) else reply
