@@ -216,6 +216,7 @@ def main() -> None:
     """Answer one question in JSON on the last line of the standard output."""
     exit_with_parent()
     warnings.simplefilter("ignore")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     question, family, model = [*sys.argv[1:], ""][:3]
     # Some libraries print while they load: their output goes to stderr.
     output = os.dup(sys.stdout.fileno())

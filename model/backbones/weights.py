@@ -1,27 +1,22 @@
-"""Finds or downloads files of pretrained weights, and reads them without unpickling.
+"""Finds or downloads files of pretrained weights, and reads them without unpickling."""
 
-Before a download the host is tried for some seconds, so that nothing waits for a missing network.
-"""
-
-import hashlib
-import os
-import re
-import socket
-import tempfile
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from model.backbones.downloads import (
+    check_reachable,
+    download_file,
+    download_from_hub,
+    hub_address,
+    is_offline,
+)
 from model.backbones.registry import BackboneSpec, BackboneUnavailableError
 
 if TYPE_CHECKING:
     import torch
-
-CONNECT_SECONDS = 5
-READ_SECONDS = 30  # without a byte
 
 # The names that timm looks for in a repository of the Hugging Face hub, best first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -119,15 +114,6 @@ def feature_count(module: "torch.nn.Module", spec: BackboneSpec) -> int:
     return int(features.shape[1])
 
 
-def check_reachable(url: str) -> None:
-    """Raise OSError, within seconds, when there is no connection to a URL's host."""
-    parts = urlsplit(url)
-    # Behind a proxy this machine needn't see the host.
-    if parts.hostname and parts.scheme not in urllib.request.getproxies():
-        port = parts.port or {"http": 80}.get(parts.scheme, 443)
-        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
-
-
 def _places(source: Source) -> list[Path]:
     places = []
     if source.hub_id is not None:
@@ -155,61 +141,18 @@ def _torch_cache() -> Path:
 def _address(source: Source) -> str:
     if source.hub_id is None:
         return source.url or ""
-    from huggingface_hub import constants
-
-    return f"{constants.ENDPOINT}/{source.hub_id.partition('@')[0]}"
+    return f"{hub_address()}/{source.hub_id.partition('@')[0]}"
 
 
 def _download(source: Source) -> Path:
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+    if is_offline():
         raise OSError("not asked, since HF_HUB_OFFLINE is set")
     check_reachable(_address(source))
     if source.hub_id is not None:
-        return _download_from_hub(source.hub_id, source.hub_files)
+        return download_from_hub(source.hub_id, source.hub_files)
     if source.url is None:
         raise ValueError("no address")
     return download_file(source.url, _torch_cache())
-
-
-def _download_from_hub(hub_id: str, files: tuple[str, ...]) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    repository, _, revision = hub_id.partition("@")
-    for file in files:
-        try:
-            return Path(hf_hub_download(repository, file, revision=revision or None))
-        except LocalEntryNotFoundError:
-            raise
-        except EntryNotFoundError:
-            continue
-    raise OSError(f"has none of {', '.join(files)}")
-
-
-def download_file(url: str, folder: Path) -> Path:
-    """Download a file into `folder` under its own name, checked against the hash in the name.
-
-    PyTorch's names end with the first digits of their SHA-256: "resnet50-11ad3fa6.pth".
-    Raises OSError.
-    """
-    path = folder / Path(urlsplit(url).path).name
-    folder.mkdir(parents=True, exist_ok=True)
-    request = urllib.request.Request(url, headers={"User-Agent": "apprentice"})  # noqa: S310
-    digest = hashlib.sha256()
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        partial = Path(file.name)
-        try:
-            with urllib.request.urlopen(request, timeout=READ_SECONDS) as answer:  # noqa: S310
-                while block := answer.read(1 << 20):
-                    digest.update(block)
-                    file.write(block)
-            expected = re.search(r"-([0-9a-f]{8,64})\.", path.name)
-            if expected and not digest.hexdigest().startswith(expected[1]):
-                raise OSError(f"gave a file with another SHA-256: {digest.hexdigest()}")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    return path
 
 
 def _reason(error: BaseException) -> str:

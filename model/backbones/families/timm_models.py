@@ -96,7 +96,7 @@ def sources(name: str) -> list[Source]:
     hub = [Source(hub_id=config.hf_hub_id)] if config.hf_hub_id else []
     if config.hf_hub_id and config.hf_hub_filename:
         hub = [Source(hub_id=config.hf_hub_id, hub_files=(config.hf_hub_filename,))]
-    return hub + ([Source(url=config.url)] if isinstance(config.url, str) else [])
+    return hub + ([Source(url=config.url)] if isinstance(config.url, str) and config.url else [])
 
 
 def measured_spec(full_name: str, name: str, options: dict[str, str], digest: str) -> BackboneSpec:
