@@ -81,6 +81,11 @@ class StudioRegion:
             return 0
         return index if type(index) is int and index >= 0 else None
 
+    def renamed(self, from_name: str, to_name: str | None = None) -> StudioRegion:
+        """The same region, of the control with this name, for this object or the same."""
+        named = {"from_name": from_name}
+        return StudioRegion(self.json | named | ({"to_name": to_name} if to_name else {}))
+
     def at_item(self, item: int) -> StudioRegion:
         """The same region, of the image with this index."""
         return StudioRegion(self.json | {"item_index": item})

@@ -13,6 +13,7 @@ from model.targets.single import CalibratedHead
 from services.suggestions.queue_order import place_after, rest_score, shortlist_score
 from store.files.artifacts import Arrays, Artifact
 from store.store import Store
+from store.tasks.units import FIRST
 from store.versions.versions import Version
 from studio.config import LabelConfig
 from studio.controls import Control
@@ -104,12 +105,13 @@ class Predictor:
         x: Floats,
         min_confidence: float,
         data: Sequence[TaskData] | None = None,
+        items: Sequence[int] | None = None,
     ) -> list[Suggestion]:
         """Make suggestions for embeddings [N, D], in order.
 
         Only what the label config still has is suggested, and, where a control's classes come with
-        the tasks, what the task's own `data` [N] offers. A control whose answer is less probable
-        than `min_confidence` is left out.
+        the tasks, what the task's own `data` [N] offers for the image at `items` [N]. A control
+        whose answer is less probable than `min_confidence` is left out.
         """
         results: list[list[StudioRegion]] = [[] for _ in x]
         intervals: list[dict[str, tuple[float, float]]] = [{} for _ in x]
@@ -122,7 +124,8 @@ class Predictor:
             learned_any = True
             offers = None
             if data is not None:
-                offers = [control.offered(of_task) for of_task in data]
+                asked = zip(data, items or [FIRST] * len(data), strict=True)
+                offers = [control.offered(of_task, item) for of_task, item in asked]
                 offers = None if all(offer is None for offer in offers) else offers
             answers = learned.answers(x, control.schema, least=min_confidence, offers=offers)
             confident = np.array([answer.confidence for answer in answers], np.float32)

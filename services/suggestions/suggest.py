@@ -104,9 +104,9 @@ def suggest_together(
         if not rows or not any(map(predictor.learned, asks.controls)):
             continue
         offered = None if data is None else [data[row] for row in rows]
-        for row, answered in zip(
-            rows, predictor.suggest(asks, x[rows], least, offered), strict=True
-        ):
+        items = [asked[row][1] for row in rows]
+        answers = predictor.suggest(asks, x[rows], least, offered, items)
+        for row, answered in zip(rows, answers, strict=True):
             name, item = asked[row]
             suggestion = replace(answered, result=_at(asks, answered.result, item))
             suggestions[name] = (

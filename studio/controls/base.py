@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from model.targets.schema import ClassName, Path, TargetSchema, Value
+from studio.controls.repeat import MOST_IMAGES, Repeat
 from studio.regions import StudioRegion
+from studio.task_values import is_variable, read_value
 
 Regions = Sequence[StudioRegion]
-
-MOST_IMAGES = 1_000  # of one task that are looked at
 
 
 class Control(Protocol):
@@ -19,23 +19,27 @@ class Control(Protocol):
 
     @property
     def name(self) -> str:
-        """The tag's name: `from_name` in results."""
+        """The tag's name: `from_name` in results, with the index in place of a Repeater's flag."""
 
     @property
     def to_name(self) -> str:
         """The name of the image tag that it labels."""
 
     @property
-    def value_key(self) -> str:
-        """The key of a task's data that holds the image: "image" of `value="$image"`."""
+    def image_value(self) -> str:
+        """Where a task's data hold the image: the image tag's `value`, or its `valueList`."""
 
     @property
     def multi_image(self) -> bool:
-        """Whether that key holds a list of images (`valueList`)."""
+        """Whether a task has a list of images (`valueList`, or a Repeater)."""
 
     @property
     def per_item(self) -> bool:
         """Whether it labels each image of a task for itself; if not, all of them together."""
+
+    @property
+    def repeat(self) -> Repeat | None:
+        """The Repeater that makes one of it for each image."""
 
     @property
     def schema(self) -> TargetSchema:
@@ -66,8 +70,12 @@ class Control(Protocol):
     def images(self, data: Mapping[str, Any]) -> tuple[str | None, ...]:
         """The URIs of the images in a task's data, None for one that isn't there; at least one."""
 
-    def offered(self, data: Mapping[str, Any]) -> frozenset[ClassName] | None:
-        """The classes that this task's data brings along; None when that doesn't depend on it."""
+    def offered(self, data: Mapping[str, Any], item: int = 0) -> frozenset[ClassName] | None:
+        """The classes that this task's data brings along; None when that doesn't depend on it.
+
+        Args:
+            item: the index of the image that is asked about.
+        """
 
 
 @dataclass(frozen=True)
@@ -77,27 +85,36 @@ class Tag:
     tag: str
     name: str
     to_name: str
-    attributes: Mapping[str, str]
+    attributes: Mapping[str, str]  # names in lower case, as the editor reads them
     # All its choices or labels, in order, each from the root; an alias in place of the value.
     paths: tuple[Path, ...]
     image_value: str  # the image tag's `value`, or its `valueList`, such as "$image"
     variable: bool = False  # whether a choice's own value comes from the task's data
-    image_attributes: Mapping[str, str] = field(default_factory=dict)
+    image_list: bool = False  # whether the image tag has a `valueList`
+    # {path that ends in a choice's value: path}, of choices with an alias: labels from before the
+    # alias have the value
+    spellings: Mapping[Path, Path] = field(default_factory=dict)
+    repeat: Repeat | None = None
+    conditional: bool = False  # whether a tag around it is shown under a condition (`visibleWhen`)
+
+    def get(self, name: str, default: str = "") -> str:
+        """The value of an attribute."""
+        return self.attributes.get(name.lower(), default)
 
     def flag(self, name: str) -> bool:
         """Whether a boolean attribute is set."""
-        return self.attributes.get(name, "").strip().lower() == "true"
+        return self.get(name).strip().lower() == "true"
 
     @property
-    def options_key(self) -> str | None:
-        """The key of a task's data that holds its choices: "options" of `value="$options"`."""
-        value = self.attributes.get("value", "").strip()
-        return value[1:] if len(value) > 1 and value.startswith("$") else None
+    def options_value(self) -> str | None:
+        """Where a task's data hold its choices: "$options" of `value="$options"`."""
+        value = self.get("value").strip()
+        return value if is_variable(value) else None
 
     @property
     def always_shown(self) -> bool:
         """Whether annotators see it at every task, and may leave it empty."""
-        return not (self.flag("required") or self.attributes.get("visibleWhen"))
+        return not (self.flag("required") or self.get("visibleWhen") or self.conditional)
 
 
 class NotLearnedError(Exception):
@@ -114,25 +131,28 @@ class ControlTarget:
 
     name: str
     to_name: str
-    value_key: str
+    image_value: str
     kind: str  # the type of its regions, which is mostly the key of their values too
     multi_image: bool
     per_item: bool
+    repeat: Repeat | None = None
 
     @classmethod
     def of(cls, tag: Tag) -> ControlTarget:
         """The target of a tag. Raises NotLearnedError unless it labels whole images."""
         if tag.flag("perRegion"):
             raise NotLearnedError("labels of single regions are not learned, only of whole images")
-        if not tag.image_value.startswith("$") or len(tag.image_value) == 1:
+        if not is_variable(tag.image_value):
             raise NotLearnedError('its image has no value of the form "$image"')
+        repeated = tag.repeat is not None
         return cls(
             name=tag.name,
             to_name=tag.to_name,
-            value_key=tag.image_value[1:],
+            image_value=tag.image_value,
             kind=tag.tag.lower(),
-            multi_image="valueList" in tag.image_attributes,
-            per_item=tag.flag("perItem"),
+            multi_image=tag.image_list or repeated,
+            per_item=tag.flag("perItem") or repeated,
+            repeat=tag.repeat,
         )
 
 
@@ -153,19 +173,24 @@ class ImageControl:
         return self.target.to_name
 
     @property
-    def value_key(self) -> str:
-        """The key of a task's data that holds the image."""
-        return self.target.value_key
+    def image_value(self) -> str:
+        """Where a task's data hold the image."""
+        return self.target.image_value
 
     @property
     def multi_image(self) -> bool:
-        """Whether that key holds a list of images."""
+        """Whether a task has a list of images."""
         return self.target.multi_image
 
     @property
     def per_item(self) -> bool:
         """Whether it labels each image of a task for itself."""
         return self.target.per_item
+
+    @property
+    def repeat(self) -> Repeat | None:
+        """The Repeater that makes one of it for each image."""
+        return self.target.repeat
 
     def values(self, regions: Regions, key: str | None = None) -> Iterator[Any]:
         """The values of this control's regions under `key`, by default the type of its regions."""
@@ -188,7 +213,13 @@ class ImageControl:
 
         Anything but a list is one image, as in the editor.
         """
-        value = data.get(self.value_key)
-        listed = value[:MOST_IMAGES] if self.multi_image and isinstance(value, list) else [value]
+        repeat, template = self.repeat, self.image_value
+        if repeat is not None:
+            items = range(repeat.count(data))
+            listed = [read_value(repeat.at(template, item), data) for item in items]
+        else:
+            value = read_value(template, data)
+            many = self.multi_image and isinstance(value, list)
+            listed = value[:MOST_IMAGES] if many else [value]
         uris = tuple(uri if isinstance(uri, str) and uri.strip() else None for uri in listed)
         return uris or (None,)

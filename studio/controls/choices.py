@@ -16,14 +16,15 @@ from studio.regions import StudioRegion
 
 @dataclass(frozen=True)
 class FlatChoices(ImageControl):
-    """Choices without nesting. `options_key` is set when tasks bring their own."""
+    """Choices without nesting. `options_value` is set when tasks bring their own."""
 
-    options_key: str | None
+    options_value: str | None
 
-    def offered(self, data: Mapping[str, Any]) -> frozenset[ClassName] | None:
-        if self.options_key is None:
+    def offered(self, data: Mapping[str, Any], item: int = 0) -> frozenset[ClassName] | None:
+        if self.options_value is None:
             return None
-        return frozenset(path[0] for path in offered_paths(data, self.options_key))
+        paths = offered_paths(data, self.options_value, self.repeat, item)
+        return frozenset(path[0] for path in paths)
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,22 @@ def choices(tag: Tag) -> SingleChoice | MultipleChoice | PathControl:
     target = ControlTarget.of(tag)
     if tag.variable:
         raise NotLearnedError("a choice whose own value comes from a task's data is not learned")
-    if "apiUrl" in tag.attributes:
+    if tag.get("apiUrl"):
         raise NotLearnedError("choices that come from another server are not learned")
-    if not tag.paths and tag.options_key is None:
+    if not tag.paths and tag.options_value is None:
         raise NotLearnedError("it has no choices")
-    multiple = tag.attributes.get("choice", "single").strip().lower() == "multiple"
-    comes_with_tasks = tag.options_key is not None
+    multiple = tag.get("choice", "single").strip().lower() == "multiple"
+    comes_with_tasks = tag.options_value is not None
     empty = frozenset[Any]() if multiple and tag.always_shown else None
     if tag.flag("allowNested"):
         schema = Paths(tag.paths, multiple, leaves_only=True, open=comes_with_tasks)
-        return PathControl(target, schema, tag.options_key, empty, bulk=False)
+        return PathControl(target, schema, tag.options_value, empty, bulk=False)
     # The bulk import looks at the config's own classes alone, if there are any.
     bulk = not (tag.paths and comes_with_tasks)
     # Without allowNested the editor shows and saves the uppermost choices only.
     classes = tuple(path[0] for path in tag.paths if len(path) == 1)
     if multiple:
         of_any = MultiLabel(classes, open=comes_with_tasks)
-        return MultipleChoice(target, tag.options_key, of_any, empty, bulk)
+        return MultipleChoice(target, tag.options_value, of_any, empty, bulk)
     of_one = SingleLabel(classes, open=comes_with_tasks)
-    return SingleChoice(target, tag.options_key, of_one, bulk=bulk)
+    return SingleChoice(target, tag.options_value, of_one, bulk=bulk)

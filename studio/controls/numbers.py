@@ -38,7 +38,7 @@ class NumberControl(ImageControl):
         exact = float(value)
         return [self.region(int(exact) if exact.is_integer() else exact, score)]
 
-    def offered(self, data: Mapping[str, Any]) -> None:
+    def offered(self, data: Mapping[str, Any], item: int = 0) -> None:
         return None
 
     def _takes(self, value: float) -> bool:
@@ -76,7 +76,7 @@ def number(tag: Tag) -> NumberControl:
 
 
 def _attribute(tag: Tag, name: str) -> float | None:
-    text = tag.attributes.get(name, "").strip()
+    text = tag.get(name).strip()
     if not text:
         return None
     try:

@@ -6,18 +6,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from model.targets.schema import Path
+from studio.controls.repeat import Repeat
+from studio.task_values import read_value
 
 MOST_OPTIONS = 10_000  # of one task that are looked at
 DEEPEST = 20  # levels
 
 
-def offered_paths(data: Mapping[str, Any], key: str) -> frozenset[Path]:
-    """The choices under `key` of a task's data, as paths from the root; none if malformed.
+def offered_paths(
+    data: Mapping[str, Any], value: str, repeat: Repeat | None, item: int
+) -> frozenset[Path]:
+    """The choices that a task's data bring for an image, as paths from the root.
 
-    Label Studio takes a list of objects with `value`, perhaps `alias` and `children`.
+    Label Studio takes a list of objects with `value`, perhaps `alias` and `children`; anything else
+    brings none.
+
+    Args:
+        value: where the data hold them, such as "$options".
+        repeat: the Repeater around the control.
+        item: the index of the image.
     """
     paths: set[Path] = set()
-    for path in _walk(data.get(key), ()):
+    for path in _walk(read_value(repeat.at(value, item) if repeat else value, data), ()):
         paths.add(path)
         if len(paths) == MOST_OPTIONS:
             break

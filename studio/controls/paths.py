@@ -21,7 +21,7 @@ class PathControl(ImageControl):
     """
 
     schema: Paths
-    options_key: str | None  # set when tasks bring their own classes
+    options_value: str | None  # set when tasks bring their own classes
     absent: frozenset[Path] | None
     bulk: bool
 
@@ -49,8 +49,10 @@ class PathControl(ImageControl):
         )
         return [self.region([list(path) for path in paths], score)]
 
-    def offered(self, data: Mapping[str, Any]) -> frozenset[ClassName] | None:
-        return None if self.options_key is None else offered_paths(data, self.options_key)
+    def offered(self, data: Mapping[str, Any], item: int = 0) -> frozenset[ClassName] | None:
+        if self.options_value is None:
+            return None
+        return offered_paths(data, self.options_value, self.repeat, item)
 
     def _takes(self, path: object) -> bool:
         if self.schema.open:

@@ -19,11 +19,11 @@ def taxonomy(tag: Tag) -> PathControl:
         raise NotLearnedError("a choice whose own value comes from a task's data is not learned")
     if tag.flag("labeling"):
         raise NotLearnedError("a taxonomy that labels regions is not learned")
-    comes_later = tag.options_key is not None or "apiUrl" in tag.attributes
+    comes_later = tag.options_value is not None or bool(tag.get("apiUrl"))
     if not tag.paths and not comes_later:
         raise NotLearnedError("it has no choices")
-    multiple = tag.attributes.get("maxUsages", "").strip() != "1"
+    multiple = tag.get("maxUsages").strip() != "1"
     schema = Paths(tag.paths, multiple, leaves_only=tag.flag("leafsOnly"), open=comes_later)
     # The bulk import looks at the config's own classes alone, if there are any.
     bulk = not (tag.paths and comes_later)
-    return PathControl(target, schema, tag.options_key, None, bulk)
+    return PathControl(target, schema, tag.options_value, None, bulk)

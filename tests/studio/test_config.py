@@ -19,7 +19,7 @@ def test_single_choices_on_an_image_are_learned() -> None:
     assert config.reason is None
     assert config.skipped == ()
     (control,) = config.controls
-    assert (control.name, control.to_name, control.value_key) == ("kind", "image", "picture")
+    assert (control.name, control.to_name, control.image_value) == ("kind", "image", "$picture")
     assert control.schema == SingleLabel(("a", "b"))
 
 
