@@ -37,5 +37,6 @@ def exit_with_parent() -> None:
 
 
 def _watch() -> None:
-    sys.stdin.read()
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     os._exit(1)

@@ -31,6 +31,7 @@ from model.backbones import (
 )
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from services.embedding.backbones import backbone_folder
+from services.embedding.stronger_backbone import find_offer
 from store.projects.connections import DEFAULT, StudioConnection, list_connections
 from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import list_projects
@@ -47,6 +48,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     """Run every check in order, and yield each result at once. Changes nothing."""
     yield disk(settings)
     yield backbone(settings)
+    yield from stronger_backbone(settings)
     yield device(settings)
     state = database(settings)
     yield state
@@ -89,6 +91,14 @@ def backbone(settings: Settings) -> Check:
             )
         return broken("backbone", str(error), "see `apprentice backbones` for what is usable here")
     return ok("backbone", f"{spec.name}, weights {spec.digest[:8]}, {spec.dim} features")
+
+
+def stronger_backbone(settings: Settings) -> Iterator[Check]:
+    """Offer a stronger backbone where one can be downloaded."""
+    if find_spec("torch") is None:
+        return
+    if (offer := find_offer(settings, measure=True)) is not None:
+        yield ok("stronger backbone", offer.sentence())
 
 
 def device(settings: Settings) -> Check:

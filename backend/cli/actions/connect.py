@@ -1,7 +1,10 @@
 """`apprentice connect`."""
 
+from rich.console import Console
+
 from backend.cli.options import ApiKey, Connection, Project, Url
 from backend.cli.store_access import load_settings, open_store
+from store.settings import Settings
 
 
 def connect(
@@ -29,3 +32,14 @@ def connect(
             f"label; `apprentice status --project {project}` shows what is learned.",
             markup=False,
         )
+        _offer_backbone(settings, changes.console)
+
+
+def _offer_backbone(settings: Settings, console: Console) -> None:
+    """Name a stronger backbone, if one can be had; its cost is measured where someone watches."""
+    from services.embedding.stronger_backbone import find_offer
+
+    with console.status("Measuring a stronger backbone on this machine, once (Ctrl-C to skip)"):
+        offer = find_offer(settings, measure=console.is_terminal)
+    if offer is not None:
+        console.print(f"Worth trying: {offer.sentence()}", markup=False)
