@@ -7,26 +7,22 @@ import sys
 import time
 from collections.abc import AsyncIterator
 
-import structlog
-import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.exceptions import HTTPException, RequestValidationError
-from fastapi.responses import JSONResponse
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from fastapi import FastAPI
 
 from backend.api import advice, metrics, projects, results, training
 from backend.app_state import AppState
 from backend.http.auth import BasicAuth, Credentials, check_binding
+from backend.http.body_limit import LimitedBodies
+from backend.http.browser_guard import AllowedHosts, BrowserGuard
+from backend.http.error_responses import CaughtExceptions, add_error_handlers
 from backend.http.prometheus import MeasuredRequests, Metrics
-from backend.http.request_bodies import RequestError
-from backend.http.thread_pool import BusyError
+from backend.http.response_headers import SafeHeaders
+from backend.http.server import run_server
 from backend.inference.client import InferenceClient
 from backend.inference.socket_path import socket_path
 from backend.pages import routes as pages
 from backend.protocol import routes as protocol
 from backend.scheduler import Scheduler
-from store.files.artifacts import ArtifactError
 from store.projects.connections import ensure_default
 from store.projects.key_values import WEB_STARTED
 from store.settings import Settings
@@ -34,11 +30,7 @@ from store.store import Store
 from studio.config import parse_label_config
 from worker.queues.broker import broker_url, redis_from_url
 
-log = structlog.get_logger()
-
-RETRY_AFTER = 5  # seconds
 SWITCH_INTERVAL = 0.001  # seconds; a large request in a thread mustn't hold up the event loop
-KEEP_ALIVE = 75  # seconds; a connection that we close just as it is used again loses a request
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -65,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        redirect_slashes=False,
     )
     app.include_router(pages.router)
     app.include_router(projects.router)
@@ -74,9 +67,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(metrics.router)
     app.include_router(protocol.router)
     app.include_router(protocol.router, prefix="/c/{connection_id}", include_in_schema=False)
-    _add_error_handlers(app)
+    add_error_handlers(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(LimitedBodies)
+    app.add_middleware(BrowserGuard, hosts=AllowedHosts.of(settings))
     app.add_middleware(BasicAuth, credentials=Credentials.of(settings))
+    app.add_middleware(CaughtExceptions)
     app.add_middleware(MeasuredRequests, metrics=process_metrics)
+    app.add_middleware(SafeHeaders)
     return app
 
 
@@ -97,48 +95,6 @@ def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> A
     )
 
 
-def _add_error_handlers(app: FastAPI) -> None:
-    """Answer each error with a JSON object `error`; a transient one is a 503 with Retry-After."""
-
-    @app.exception_handler(RequestError)
-    async def _refused(_request: Request, error: RequestError) -> JSONResponse:
-        return _error(error.status, str(error), error.retry_after)
-
-    @app.exception_handler(StarletteHTTPException)
-    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
-        return _error(error.status_code, str(error.detail))
-
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        if first["loc"] == ("body",) and first["type"] != "missing":
-            return _error(
-                400, "the body must be a JSON object, with Content-Type: application/json"
-            )
-        return _error(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-
-    async def _unavailable(request: Request, error: Exception) -> JSONResponse:
-        log.error("store or broker unavailable", path=request.url.path, reason=str(error))
-        return _error(503, f"not available now: {type(error).__name__}", RETRY_AFTER)
-
-    for kind in (SQLAlchemyError, ArtifactError, OSError):
-        app.add_exception_handler(kind, _unavailable)
-
-    @app.exception_handler(BusyError)
-    async def _busy(_request: Request, error: BusyError) -> JSONResponse:
-        return _error(503, str(error), RETRY_AFTER)
-
-    @app.exception_handler(Exception)
-    async def _bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("request failed", path=request.url.path, exc_info=error)
-        return _error(500, "this is a fault in Apprentice; its log says more")
-
-
-def _error(status: int, message: str, retry_after: int | None = None) -> JSONResponse:
-    headers = {"Retry-After": str(retry_after)} if retry_after is not None else None
-    return JSONResponse({"error": message}, status_code=status, headers=headers)
-
-
 def serve(settings: Settings) -> None:
     """Run the web process until SIGTERM or Ctrl-C.
 
@@ -149,13 +105,4 @@ def serve(settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     app = create_app(settings)
     gc.freeze()  # what is imported stays: each collection would look through all of it
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=5,
-    )
+    run_server(app, settings)

@@ -34,6 +34,11 @@ class Settings(BaseSettings):
         default=False,
         description="Listen on a non-loopback address without basic authentication: true, false.",
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="Further names by which the server may be called, separated by commas: "
+        "`ml.example.com`, `*.example.com`, or `*` for any.",
+    )
     basic_auth_user: str | None = Field(
         default=None,
         validation_alias=AliasChoices("BASIC_AUTH_USER", "basic_auth_user"),

@@ -1,1 +1,1 @@
-"""Shared parts of HTTP routes: authentication, request bodies, thread pools, caches, metrics."""
+"""The server's edge, and shared parts of HTTP routes: authentication, limits, thread pools."""

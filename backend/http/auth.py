@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from backend.http.login_throttle import WRONG_SECONDS, LoginThrottle
 from store.settings import Settings
 
 # Label Studio sends no credentials with webhooks; their handler asks for the secret header.
@@ -84,31 +85,55 @@ def same_secret(given: str | None, expected: str) -> bool:
     return given is not None and hmac.compare_digest(given.encode(), expected.encode())
 
 
+def is_webhook(path: str) -> bool:
+    """Whether it is the path of a webhook, of any connection."""
+    return WEBHOOK_PATH.fullmatch(path) is not None
+
+
 class BasicAuth:
     """ASGI middleware: 401 without the credentials, on every path but the webhook's.
 
-    The request's `state.authenticated` says whether they were there (or none are needed).
+    The request's `state.authenticated` says whether they were there (or none are needed), and
+    `state.credentials` whether they were there and needed.
     """
 
     def __init__(self, app: ASGIApp, credentials: Credentials | None) -> None:
         self._app = app
         self._credentials = credentials
+        self._throttle = LoginThrottle()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401."""
+        """Pass the request on, or answer 401; 429 after many wrong passwords."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        accepted = self._credentials is None or self._credentials.accept(
-            Headers(scope=scope).get("authorization")
-        )
-        scope.setdefault("state", {})["authenticated"] = accepted
-        if accepted or WEBHOOK_PATH.fullmatch(scope["path"]):
+        state = scope.setdefault("state", {})
+        state["authenticated"] = state["credentials"] = False
+        if self._credentials is None:
+            state["authenticated"] = True
+        elif (header := Headers(scope=scope).get("authorization")) is not None:
+            address = (scope.get("client") or ("",))[0]
+            if self._throttle.blocks(address):
+                await _TOO_MANY(scope, receive, send)
+                return
+            accepted = self._credentials.accept(header)
+            state["authenticated"] = state["credentials"] = accepted
+            if not self._throttle.passes(address, accepted=accepted):
+                await _TOO_MANY(scope, receive, send)
+                return
+        if state["authenticated"] or is_webhook(scope["path"]):
             await self._app(scope, receive, send)
             return
-        refusal = JSONResponse(
-            {"error": "user and password are wrong or missing: set them for the backend"},
-            status_code=401,
-            headers={"WWW-Authenticate": 'Basic realm="apprentice", charset="UTF-8"'},
-        )
-        await refusal(scope, receive, send)
+        await _REFUSED(scope, receive, send)
+
+
+_REFUSED = JSONResponse(
+    {"error": "user and password are wrong or missing: set them for the backend"},
+    status_code=401,
+    headers={"WWW-Authenticate": 'Basic realm="apprentice", charset="UTF-8"'},
+)
+_TOO_MANY = JSONResponse(
+    {"error": "too many wrong passwords from this address: wait a minute"},
+    status_code=429,
+    headers={"Retry-After": str(int(WRONG_SECONDS))},
+)

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from backend.app import create_app
+from backend.http.server import PatientProtocol
 from model.heads import FitData, fit
 from services.suggestions.predictor import CalibratedHead, Predictor
 from store.predictions.shortlists import Choice, set_shortlist
@@ -99,7 +100,7 @@ def running(settings: Settings) -> Iterator[Running]:
     )
     app = create_app(settings)
     try:
-        with serving(app, host="127.0.0.1", port=0) as server:
+        with serving(app, host="127.0.0.1", port=0, http=PatientProtocol) as server:
             port = server.servers[0].sockets[0].getsockname()[1]
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
                 yield Running(http, store, connection, app)

@@ -100,7 +100,7 @@ def test_a_misspelt_field_is_refused(web: Running, project: Project) -> None:
         assert web.http.put(f"{base}/{path}", json=body).status_code == 400
     assert web.http.put(f"{base}/backbone", json={}).status_code == 400
     form = web.http.post(f"{base}/train", content=b"{}", headers={"Content-Type": "text/plain"})
-    assert form.status_code == 400
+    assert form.status_code == 415
     assert "application/json" in form.json()["error"]
     assert pending(web, project) == []
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_served_is_refused_in_words(web: Running, project: Projec
         content="{}",
         headers={"Content-Type": "text/plain"},
     )
-    assert foreign.status_code == 400
+    assert foreign.status_code == 415
     assert pending(web, project) == []
 
 

@@ -28,6 +28,7 @@ from tests.support.web import (
     task_payload,
 )
 
+JSON = {"Content-Type": "application/json"}
 CALLS = ("/setup", "/predict", "/webhook", "/train", "/job_status")
 
 
@@ -74,15 +75,16 @@ def test_a_connection_made_while_we_run_is_known_at_once(web):
     ],
 )
 def test_what_is_no_json_object_is_a_400_that_says_so(web_module, path, raw, word):
-    answer = web_module.http.post(path, content=raw, headers=web_module.secret)
+    answer = web_module.http.post(path, content=raw, headers=web_module.secret | JSON)
     assert answer.status_code == 400
     assert word in answer.json()["error"]
 
 
 def test_bodies_have_a_limit(web):
-    answer = web.http.post("/webhook", content=b" " * 2_000_001)
+    answer = web.http.post("/webhook", content=b" " * 2_000_001, headers=JSON)
     assert answer.status_code == 413
-    answer = web.http.post("/webhook", content=(b" " * 100_000 for _ in range(30)))
+    parts = (b" " * 100_000 for _ in range(30))
+    answer = web.http.post("/webhook", content=parts, headers=JSON)
     assert answer.status_code == 413
 
 

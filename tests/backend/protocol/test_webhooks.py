@@ -225,10 +225,11 @@ def test_malformed_events_say_what_is_wrong(web, project):
 
 def test_strange_strings_are_stored_not_choked_on(web, project):
     raw = json.dumps(recorded("project_updated")).replace("capture2", "a\\ud800b\\u0000c")
-    answer = web.http.post("/webhook", content=raw, headers=web.secret)
+    headers = web.secret | {"Content-Type": "application/json"}
+    answer = web.http.post("/webhook", content=raw, headers=headers)
     assert answer.status_code == 200
     with web.store.database.read() as db:
-        assert get_project(db, project.id).title == "a?bc"
+        assert get_project(db, project.id).title == "a\ufffdbc"
 
 
 def test_a_burst_is_one_wish_after_the_other_none_lost(web, project):
