@@ -28,7 +28,7 @@ from store.projects.key_values import WEB_STARTED
 from store.settings import Settings
 from store.store import Store
 from studio.config import parse_label_config
-from worker.queues.broker import broker_url, redis_from_url
+from worker.queues.broker import broker_address, redis_from_url
 
 SWITCH_INTERVAL = 0.001  # seconds; a large request in a thread mustn't hold up the event loop
 
@@ -82,7 +82,7 @@ def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> A
     store.database.write(lambda db: ensure_default(db, settings))
     store.database.write(lambda db: WEB_STARTED.set(db, time.time()))
     parse_label_config("<View/>")  # imports what the first webhook would have to wait for
-    url = settings.redis_url or broker_url(settings.home)
+    url = broker_address(settings)
     redis = redis_from_url(url)
     return AppState(
         settings=settings,

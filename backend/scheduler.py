@@ -1,12 +1,14 @@
 """Schedules pending work as jobs: four times a second, and when woken.
 
 Work is lost only with the database, never with the queue: a job that was lost or failed is enqueued
-again under a new generation, whose id was never used.
+again under a new generation, whose id was never used. Of several web processes one schedules; each
+step changes only what it has read, so that a second one, which has not noticed yet that it lost the
+lease, does nothing twice.
 """
 
+import contextlib
 import threading
 import time
-from functools import partial
 
 import structlog
 from redis import Redis
@@ -15,14 +17,24 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.training.schedule import learning_is_due
+from store.identity import StoreIdentity, create_identity
+from store.projects.key_values import WEB_STARTED
 from store.projects.projects import list_projects
 from store.settings import Settings
 from store.store import Store
 from store.work import pending_work
 from store.work.jobs import add_job, change_job, get_job
+from store.work.scheduler_lease import SchedulerLease
 from store.work.work_kind import WorkKind
+from worker.queues.broker_errors import explain
 from worker.queues.enqueue import enqueue
 from worker.queues.job_state import job_state
+from worker.queues.store_claim import (
+    RENEW_SECONDS,
+    ForeignQueuesError,
+    claim_queues,
+    release_queues,
+)
 
 log = structlog.get_logger()
 
@@ -43,7 +55,11 @@ class Scheduler:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self._failures = 0
-        self._created_at = time.time()
+        self._identity: StoreIdentity | None = None
+        self._claimed_at = float("-inf")  # monotonic
+        # An SQLite database has one web process.
+        self._lease = None if store.database.is_sqlite else SchedulerLease(store.database)
+        self._led_since = None if self._lease else time.time()
 
     def start(self) -> None:
         """Start the thread."""
@@ -58,26 +74,43 @@ class Scheduler:
         self._stopped.set()
         self._wake.set()
         self._thread.join()
+        if self._lease is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                self._lease.release()
+        elif self._identity is not None:
+            with contextlib.suppress(RedisError):
+                release_queues(self._redis, self._identity)
 
     def run_once(self) -> None:
         """Run one round: request the reconciles that are due, and enqueue the jobs that are.
 
-        One round runs at a time, whichever thread asks.
+        One round runs at a time, whichever thread asks; none in a process without the lease.
         """
         with self._round:
+            if self._lease is not None and not self._lease.hold():
+                self._led_since = None
+                return
             self._run_round()
 
+    def _claim_queues(self) -> None:
+        """Tell the workers whose queues these are."""
+        if time.monotonic() - self._claimed_at < RENEW_SECONDS:
+            return
+        if self._identity is None:
+            self._identity = create_identity(self._store)
+        claim_queues(self._redis, self._identity)
+        self._claimed_at = time.monotonic()
+
     def _run_round(self) -> None:
+        self._claim_queues()
         database = self._store.database
         now = time.time()
+        since = self._led_since = self._led_since or now
+        settings = self._store.settings
         with database.read() as db:
-            due = _due_for_reconcile(db, self._store.settings, now, self._created_at)
-        for project_id in due:
-            database.write(
-                partial(
-                    pending_work.want, project_id=project_id, kind=WorkKind.SYNC, not_before=now
-                )
-            )
+            due = _due_for_reconcile(db, settings, now, since)
+        if due:
+            database.write(lambda db: _request_reconciles(db, settings, now, since))
         with database.read() as db:
             ripe = [item for item in pending_work.list_wanted(db) if self._is_ripe(db, item, now)]
         for item in ripe:
@@ -98,11 +131,9 @@ class Scheduler:
         database = self._store.database
 
         def prepare(db: Connection) -> int | None:
-            current = pending_work.get_work(db, item.project_id, item.kind)
-            if current is None or current.wanted <= current.done:  # cancelled meanwhile
-                return None
             generation = pending_work.next_generation(db, item)
-            add_job(db, item.project_id, item.kind, generation)
+            if generation is not None:
+                add_job(db, item.project_id, item.kind, generation)
             return generation
 
         generation = database.write(prepare)
@@ -136,10 +167,10 @@ class Scheduler:
             try:
                 self.run_once()
                 self._failures = 0
-            except (RedisError, SQLAlchemyError, OSError) as error:
+            except (RedisError, SQLAlchemyError, OSError, ForeignQueuesError) as error:
                 self._failures += 1
                 if self._failures in (1, 20) or self._failures % 240 == 0:
-                    log.warning("scheduling failed; trying again", error=str(error))
+                    log.warning("scheduling failed; trying again", error=_explain(error))
             except Exception:
                 log.exception("scheduling failed")
             self._stopped.wait(PAUSE)
@@ -147,22 +178,35 @@ class Scheduler:
             self._wake.clear()
 
 
+def _explain(error: Exception) -> str:
+    return explain(error) if isinstance(error, RedisError) else str(error)
+
+
 def _is_under_way(db: Connection, job_id: str) -> bool:
     job = get_job(db, job_id)
     return job is not None and job.ended_at is None
 
 
-def _due_for_reconcile(db: Connection, settings: Settings, now: float, started: float) -> list[int]:
-    """Projects last reconciled long ago, or before this process started.
+def _due_for_reconcile(
+    db: Connection, settings: Settings, now: float, led_since: float, *, lock: bool = False
+) -> list[int]:
+    """Projects last reconciled long ago, or before a web process started or took over.
 
     Nobody heard the webhooks that came in between; a wait after failures is over then, too.
     """
+    started = max(led_since, WEB_STARTED.get(db) or 0.0)
     due = []
     for project in list_projects(db):
         last = project.reconciled_at or 0.0
         if last >= started and now - last < settings.reconcile_seconds:
             continue
-        wanted = pending_work.get_work(db, project.id, WorkKind.SYNC)
+        wanted = pending_work.get_work(db, project.id, WorkKind.SYNC, lock=lock)
         if wanted is None or wanted.wanted == wanted.done or wanted.touched_at < started:
             due.append(project.id)
     return due
+
+
+def _request_reconciles(db: Connection, settings: Settings, now: float, led_since: float) -> None:
+    """Request the reconciles that are due still, now that nobody else can."""
+    for project_id in _due_for_reconcile(db, settings, now, led_since, lock=True):
+        pending_work.want(db, project_id, WorkKind.SYNC, not_before=now)

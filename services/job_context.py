@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from services.connections.clients import studio_for
 from store.projects.projects import Project, get_project
 from store.store import Store
 from store.work import pending_work
 from store.work.jobs import change_job
+from studio.client import StudioClient
 
 
 @dataclass
@@ -53,6 +55,14 @@ class JobContext:
             project = get_project(db, self.project.id)
         assert project is not None, "projects are never forgotten"
         self.project = project
+
+    def open_studio(self) -> StudioClient:
+        """A client that changes nothing in Label Studio once the lease is lost; close it after use.
+
+        A worker that was cut off or stopped for a while may wake up in the middle of its job, when
+        another one has long taken over.
+        """
+        return studio_for(self.store, self.project.connection_id, before_change=self.check)
 
     def check(self) -> None:
         """Raise LeaseLostError when a newer job has begun: before every external effect."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -61,7 +62,16 @@ class Settings(BaseSettings):
     )
     redis_url: str | None = Field(
         default=None,
-        description="Redis or Valkey for the queues; by default an embedded Valkey is started.",
+        description="Redis or Valkey for the queues, such as rediss://USER@HOST:6379/0 (TLS) or "
+        "redis://…; by default an embedded Valkey is started.",
+    )
+    redis_password: SecretStr | None = Field(
+        default=None,
+        description="Password for APPRENTICE_REDIS_URL, where the URL has none.",
+    )
+    redis_ca_file: Path | None = Field(
+        default=None,
+        description="Certificates (PEM file) to trust for rediss://; by default the system's.",
     )
     database_url: str | None = Field(
         default=None,
@@ -215,6 +225,28 @@ class Settings(BaseSettings):
         if value is None or value.startswith(("redis://", "rediss://", "unix://")):
             return value
         raise ValueError("must begin with redis://, rediss:// or unix://")
+
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"there is no file {value}")
+        return value
+
+    @property
+    def redis(self) -> str | None:
+        """The URL of Redis with its password and certificates; None for the embedded broker."""
+        if self.redis_url is None or self.redis_url.startswith("unix:"):
+            return self.redis_url
+        parts = urlsplit(self.redis_url)
+        if self.redis_password is not None and parts.password is None:
+            password = quote(self.redis_password.get_secret_value(), safe="")
+            user, _, host = parts.netloc.rpartition("@")
+            parts = parts._replace(netloc=f"{user}:{password}@{host}")
+        if self.redis_ca_file is not None and parts.scheme == "rediss":
+            trusted = urlencode({"ssl_ca_certs": str(self.redis_ca_file)})
+            parts = parts._replace(query=f"{parts.query}&{trusted}".lstrip("&"))
+        return urlunsplit(parts)
 
     @property
     def url(self) -> str:

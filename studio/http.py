@@ -11,7 +11,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -41,6 +41,8 @@ PLAIN_LIMITS = httpx.Limits(max_keepalive_connections=0)
 # A name, or an address of either kind; what httpx makes of anything else has % or [ in it.
 HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 
+READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
 Query = Mapping[str, str | int | float | bool]
 
 
@@ -64,6 +66,8 @@ class StudioHttp:
             verify=trusted_certificates(),
             limits=TLS_LIMITS if self.origin[0] == "https" else PLAIN_LIMITS,
         )
+        # Called before each request that changes something; what it raises stops the request.
+        self.before_change: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._seconds_spent = 0.0
 
@@ -146,6 +150,8 @@ class StudioHttp:
             self._count(time.monotonic() - started)
 
     def _send_once(self, request: httpx.Request, header: str) -> httpx.Response:
+        if self.before_change is not None and request.method not in READ_METHODS:
+            self.before_change()
         request.headers["Authorization"] = header
         try:
             return self._http.send(request, stream=True)

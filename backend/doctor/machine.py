@@ -17,7 +17,6 @@ from backend.doctor.label_studio import examine_studio
 from backend.doctor.readiness import (
     FAULTS,
     ask_web,
-    broker_address,
     inference_is_ready,
     living_workers,
     local_host,
@@ -37,7 +36,7 @@ from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import list_projects
 from store.settings import Settings
 from store.store import Store
-from worker.queues.broker import broker_is_ready
+from worker.queues.broker import broker_address, broker_problem
 from worker.queues.enqueue import QUEUES
 
 LOW_DISK = 5_000_000_000  # bytes
@@ -140,10 +139,11 @@ def database(settings: Settings) -> Check:
 
 def broker(settings: Settings) -> Check:
     """Check that Redis or Valkey answers."""
-    if broker_is_ready(broker_address(settings)):
+    problem = broker_problem(broker_address(settings))
+    if problem is None:
         return ok("broker", "external" if settings.redis_url else "embedded Valkey")
     if settings.redis_url:
-        return broken("broker", "it doesn't answer", "start it, or mend APPRENTICE_REDIS_URL")
+        return broken("broker", problem, "start it, or mend APPRENTICE_REDIS_URL")
     return broken("broker", "the embedded one isn't running", "start `apprentice up`")
 
 

@@ -13,7 +13,7 @@ import redis
 
 from backend.inference.socket_path import socket_path
 from store.settings import Settings
-from worker.queues.broker import broker_url, redis_from_url
+from worker.queues.broker import broker_address, redis_from_url
 from worker.queues.enqueue import QUEUES
 from worker.queues.worker_registry import WorkerInfo, live_workers
 
@@ -39,11 +39,6 @@ class UnixConnection(http.client.HTTPConnection):
 def local_host(settings: Settings) -> str:
     """The host where this machine reaches the web process."""
     return ANY_ADDRESS.get(settings.host, settings.host)
-
-
-def broker_address(settings: Settings) -> str:
-    """The broker's URL."""
-    return settings.redis_url or broker_url(settings.home)
 
 
 def ask_web(settings: Settings, path: str = "/health") -> tuple[int, bytes]:

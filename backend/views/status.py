@@ -24,7 +24,7 @@ from store.tasks.tasks import count_tasks
 from store.versions.versions import Version, get_version, list_versions
 from store.work.jobs import count_jobs
 from studio.config import parse_label_config
-from worker.queues.broker import broker_url, redis_from_url
+from worker.queues.broker import broker_address, redis_from_url
 from worker.queues.worker_registry import WorkerInfo, live_workers
 
 
@@ -133,7 +133,7 @@ def project_status(store: Store, project: Project, redis: Redis | None = None) -
 
 def _workers(settings: Settings, redis: Redis | None) -> list[WorkerInfo] | None:
     """The live workers; None when the broker doesn't answer."""
-    client = redis or redis_from_url(settings.redis_url or broker_url(settings.home), retries=0)
+    client = redis or redis_from_url(broker_address(settings), retries=0)
     try:
         return live_workers(client)
     except RedisError:

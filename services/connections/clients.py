@@ -1,5 +1,7 @@
 """API clients and image loaders for the Label Studio of a connection."""
 
+from collections.abc import Callable
+
 from store.projects.connections import get_connection
 from store.settings import Settings
 from store.store import Store
@@ -12,8 +14,13 @@ class UnknownConnectionError(Exception):
     """The connection is not in the database."""
 
 
-def studio_for(store: Store, connection_id: str) -> StudioClient:
+def studio_for(
+    store: Store, connection_id: str, *, before_change: Callable[[], None] | None = None
+) -> StudioClient:
     """A client for the connection's Label Studio; close it after use.
+
+    Args:
+        before_change: called before each request that changes something; what it raises stops it.
 
     Raises:
         UnknownConnectionError: there is no such connection.
@@ -25,7 +32,9 @@ def studio_for(store: Store, connection_id: str) -> StudioClient:
             f"no connection {connection_id!r}: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, "
             "or run `apprentice connect`"
         )
-    return StudioClient(connection.url, connection.token)
+    client = StudioClient(connection.url, connection.token)
+    client.http.before_change = before_change
+    return client
 
 
 def image_policy(settings: Settings) -> ImagePolicy:

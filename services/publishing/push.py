@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from services.job_context import TIME_BOX, JobContext
+from services.publishing.duplicates import suspect_duplicates
 from services.publishing.model_version import show_version
 from services.publishing.rate_limit import low_priority_time
 from store.predictions.deletions import delete_tasks
@@ -124,9 +125,18 @@ class Pusher:
             items = self._still_there(items)
             self._import(items, version)
         seconds = self.studio.seconds_spent - spent
-        self.database.write(
-            lambda db: end_chunk(db, publication, chunk, seconds, sent=items, existing=existing)
-        )
+
+        def end(db: Connection) -> None:
+            pending_work.check(db, self.context.lease)
+            end_chunk(db, publication, chunk, seconds, sent=items, existing=existing)
+            if chunk.attempts > 0:  # its first try may be under way still
+                suspect_duplicates(db, self.project.id)
+
+        try:
+            self.database.write(end)
+        except pending_work.LeaseLostError:  # our successor may have pushed it at the same time
+            self.database.write(lambda db: suspect_duplicates(db, self.project.id))
+            raise
 
     def _was_pushed(self, publication: Publication, version: Version) -> bool:
         """Whether Label Studio may hold predictions of the version from another publication."""

@@ -102,6 +102,11 @@ class Database:
         self._lock = threading.Lock()
         self._closed = False
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file, of one machine."""
+        return self._reader.dialect.name == "sqlite"
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection in a read transaction: everything it reads is of one moment."""

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load, save
 
+MARK = "store-"  # prefix of an empty file
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -82,6 +84,16 @@ class Artifacts:
         target = f"{self._root}/{name}"
         if self._files.exists(target):
             self._files.rm(target, recursive=True)
+
+    def mark(self, identity: str) -> None:
+        """Write down that this folder holds the models of a database, by its id."""
+        if not self.is_marked(identity):
+            self._files.makedirs(self._root, exist_ok=True)
+            self._write(f"{self._root}/{MARK}{identity}", b"")
+
+    def is_marked(self, identity: str) -> bool:
+        """Whether this folder holds the models of the database of that id."""
+        return bool(self._files.exists(f"{self._root}/{MARK}{identity}"))
 
     def _write(self, path: str, content: bytes) -> None:
         # fsspec's transaction writes to a temporary name first: a reader never sees half a file.

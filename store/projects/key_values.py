@@ -85,6 +85,8 @@ def dataclass_key(prefix: str, of: type[D]) -> ProjectKey[D]:
 
 # When the web process was started last, in seconds since 1970.
 WEB_STARTED: Key[float] = Key("web_started")
+# The id of this database, made with it: tells two databases apart that look the same.
+IDENTITY: Key[str] = Key("identity")
 # The embedding space of the backbone that the settings name, once it was opened.
 EMBEDDING_SPACE: Key[str] = Key("embedding_space")
 # When a project's connection to Label Studio was found to need a repair, in seconds since 1970.

@@ -74,9 +74,14 @@ def _where(project_id: int, kind: WorkKind) -> tuple[ColumnElement[bool], ...]:
     return (work.c.project_id == project_id, work.c.kind == kind)
 
 
-def get_work(db: Connection, project_id: int, kind: WorkKind) -> Work | None:
-    """The row; None when this kind of work was never requested."""
-    row = db.execute(select(work).where(*_where(project_id, kind))).first()
+def get_work(db: Connection, project_id: int, kind: WorkKind, *, lock: bool = False) -> Work | None:
+    """The row; None when this kind of work was never requested.
+
+    Args:
+        lock: let nobody else change it before this transaction ends.
+    """
+    query = select(work).where(*_where(project_id, kind))
+    row = db.execute(query.with_for_update() if lock else query).first()
     return None if row is None else _record(row)
 
 
@@ -132,31 +137,51 @@ def list_wanted(db: Connection) -> list[Work]:
     return [_record(row) for row in rows]
 
 
-def next_generation(db: Connection, item: Work) -> int:
-    """Reserve a generation whose job id was never used: the wanted one, or one more."""
-    current = get_work(db, item.project_id, item.kind)
-    assert current is not None
-    generation = max(current.wanted, current.enqueued + 1)
-    db.execute(
+def next_generation(db: Connection, item: Work) -> int | None:
+    """Reserve a generation whose job id was never used: the wanted one, or one more.
+
+    Returns:
+        None when the work was done or cancelled, or another scheduler has enqueued a job for it,
+        since `item` was read.
+    """
+    following = case((work.c.wanted > work.c.enqueued, work.c.wanted), else_=work.c.enqueued + 1)
+    reserved = db.execute(
         update(work)
-        .where(*_where(item.project_id, item.kind))
-        .values(enqueued=generation, wanted=generation)
+        .where(
+            *_where(item.project_id, item.kind),
+            work.c.enqueued == item.enqueued,
+            work.c.wanted > work.c.done,
+        )
+        .values(enqueued=following, wanted=following)
     )
-    return generation
+    if not reserved.rowcount:
+        return None
+    current = get_work(db, item.project_id, item.kind)
+    assert current is not None, "it was changed a moment ago"
+    return current.enqueued
 
 
 def begin(db: Connection, project_id: int, kind: WorkKind, generation: int) -> Lease:
     """Take the lease for a job that starts now; older jobs of this kind lose theirs.
 
-    Raises LeaseLostError when nothing is wanted any more: it was done, or cancelled.
+    Raises LeaseLostError when nothing is wanted any more: it was done, or cancelled. Also when a
+    job of a later generation was enqueued: this one was taken for lost, and two would do its work.
     """
-    work = get_work(db, project_id, kind)
-    if work is None or work.wanted <= work.done:
-        raise LeaseLostError(f"no {kind} is wanted for project {project_id}")
-    finish_jobs(db, project_id, kind, done=work.done)
-    revoke(db, project_id, kind)
+    taken = db.execute(
+        update(work)
+        .where(
+            *_where(project_id, kind),
+            work.c.wanted > work.c.done,
+            work.c.enqueued <= generation,
+        )
+        .values(fence=work.c.fence + 1)
+    )
     current = get_work(db, project_id, kind)
-    assert current is not None, "it was there a moment ago"
+    if not taken.rowcount or current is None:
+        superseded = current is not None and current.wanted > current.done
+        reason = "a later job was enqueued" if superseded else f"no {kind} is wanted"
+        raise LeaseLostError(f"{reason} for project {project_id}")
+    finish_jobs(db, project_id, kind, done=current.done)
     own = job_id(kind, project_id, generation)
     return Lease(project_id, kind, own, current.wanted, current.fence)
 

@@ -16,6 +16,7 @@ from tests.support.workbench import Workbench
 from worker.queues.broker import redis_from_url, running_broker
 from worker.queues.enqueue import open_queue
 from worker.queues.job_state import job_state
+from worker.queues.store_claim import ForeignQueuesError
 
 
 @pytest.fixture
@@ -72,6 +73,60 @@ def test_rounds_of_several_threads_enqueue_one_job(
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: scheduler.run_once(), range(16)))
         assert [job.state for job in jobs(workbench) if job.kind == kind] == ["queued"]
+
+
+def test_two_that_both_believe_to_lead_enqueue_one_job(
+    workbench: Workbench, scheduler: Scheduler, redis: Redis
+) -> None:
+    other = Scheduler(workbench.store, redis)
+    want(workbench)
+    database = workbench.store.database
+
+    def after_the_other(write):  # the other's round, between our reading and our writing
+        database.write = plain
+        other.run_once()
+        return plain(write)
+
+    plain, database.write = database.write, after_the_other
+    scheduler.run_once()
+    enqueued = [job for job in jobs(workbench) if job.kind == "embed"]
+    assert [job.state for job in enqueued] == ["queued"]
+    assert open_queue(redis, "embed").job_ids == [enqueued[0].id]
+
+
+def test_a_job_that_was_enqueued_late_does_not_run_beside_its_successor(
+    workbench: Workbench, scheduler: Scheduler, redis: Redis
+) -> None:
+    """A web process that was stopped between its commit and its call to the broker."""
+    want(workbench)
+    scheduler.run_once()
+    (late,) = jobs(workbench)
+    redis.flushall()  # as if it were not enqueued yet
+    scheduler.run_once()
+    successor = max(jobs(workbench), key=lambda job: job.generation)
+    assert successor.id != late.id
+
+    def begin(generation: int):
+        return workbench.store.database.write(
+            lambda db: pending_work.begin(db, workbench.project_id, "embed", generation)
+        )
+
+    with pytest.raises(pending_work.LeaseLostError, match="later job"):
+        begin(late.generation)
+    assert begin(successor.generation).job_id == successor.id
+
+
+def test_queues_of_another_database_are_left_alone(
+    workbench: Workbench, scheduler: Scheduler, redis: Redis
+) -> None:
+    redis.set("apprentice:store", "another-database another-machine", ex=60)
+    want(workbench)
+    with pytest.raises(ForeignQueuesError, match="APPRENTICE_REDIS_URL"):
+        scheduler.run_once()
+    assert jobs(workbench) == []
+    redis.delete("apprentice:store")
+    scheduler.run_once()
+    assert [job.kind for job in jobs(workbench)] == ["embed"]
 
 
 def test_a_job_cancelled_while_it_is_looked_for_stays_cancelled(

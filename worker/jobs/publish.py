@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection
 
-from services.connections.clients import studio_for
 from services.job_context import TIME_BOX, JobContext
 from services.publishing.auto_accept_writer import write_accepted
+from services.publishing.duplicates import delete_duplicates
 from services.publishing.pending_answers import publish_pending_answers
 from services.publishing.prediction_cleanup import delete_old_predictions
 from services.publishing.push import Pusher, is_low_priority
@@ -20,10 +20,12 @@ from worker.jobs.runner import running
 def run(project_id: int, generation: int) -> None:
     """Push pending publications, for at most a time box; then rest for our share of the time."""
     with running(WorkKind.PUBLISH, project_id, generation) as context:
-        studio = studio_for(context.store, context.project.connection_id)
+        studio = context.open_studio()
         try:
             more = _push(context, studio)
-            _rest(context, studio, more)
+            with context.step("duplicates"):
+                look_at = delete_duplicates(context, studio)
+            _rest(context, studio, more, look_at)
         finally:
             studio.close()
 
@@ -44,8 +46,12 @@ def _push(context: JobContext, studio: StudioClient) -> bool:
     return more
 
 
-def _rest(context: JobContext, studio: StudioClient, more: bool) -> None:
-    """End the job; the next one, and the next version, wait until our share allows them."""
+def _rest(context: JobContext, studio: StudioClient, more: bool, look_at: float | None) -> None:
+    """End the job; the next one, and the next version, wait until our share allows them.
+
+    Args:
+        look_at: when to look for second predictions.
+    """
     project_id = context.project.id
     spent, share = studio.seconds_spent, context.store.settings.studio_share
 
@@ -58,5 +64,7 @@ def _rest(context: JobContext, studio: StudioClient, more: bool) -> None:
             only_refreshing = all(map(is_low_priority, pending_publications(db, project_id)))
             until = max(rested, leisure) if only_refreshing else rested
             pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=until)
+        elif look_at is not None:
+            pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=max(rested, look_at))
 
     context.store.database.write(write)

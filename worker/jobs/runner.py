@@ -47,6 +47,11 @@ def _leased(store: Store, kind: WorkKind, project_id: int, generation: int) -> I
         return lease
 
     def fail(db: Connection, message: str) -> None:
+        try:
+            pending_work.check(db, lease)
+        except pending_work.LeaseLostError as error:  # its successor's work hasn't failed
+            end_job(db, own, state=LOST, error=f"{error}; {message}")
+            return
         pending_work.fail(db, project_id, kind, message)
         end_job(db, own, state=FAILED, error=message)
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy import Connection
 
-from services.connections.clients import studio_for
 from services.connections.connect import repair
 from services.finetuning.cleanup import delete_unused_backbones
 from services.job_context import TIME_BOX, JobContext
@@ -45,7 +44,7 @@ LIST_SECONDS = 3_600.0  # between comparisons of all ids, when the counts agree
 def run(project_id: int, generation: int) -> None:
     """Bring the store in line with Label Studio, for at most a time box; then hand over."""
     with running(WorkKind.SYNC, project_id, generation) as context:
-        studio = studio_for(context.store, context.project.connection_id)
+        studio = context.open_studio()
         try:
             _Sync(context, studio).run()
         finally:

@@ -13,7 +13,9 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from store.settings import Settings
 from worker.queues import valkey_server
+from worker.queues.broker_errors import explain_address
 from worker.queues.valkey_server import EXIT_IN_USE, BrokerError, BrokerInUseError
 from worker.supervision.child_process import ProcessSpec
 from worker.supervision.parent_death import ParentDeathGuard, require_main_thread
@@ -22,8 +24,10 @@ __all__ = [
     "Broker",
     "BrokerError",
     "BrokerInUseError",
+    "broker_address",
     "broker_command",
     "broker_is_ready",
+    "broker_problem",
     "broker_spec",
     "broker_url",
     "redis_from_url",
@@ -38,11 +42,17 @@ LONGEST_RETRY_SECONDS = 1.0
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
+CHECK = "rq:apprentice-check"  # a key that is never there
 
 
 def broker_url(home: Path) -> str:
     """Return the embedded broker's URL for an `APPRENTICE_HOME`."""
     return f"unix://{valkey_server.socket_path(home)}"
+
+
+def broker_address(settings: Settings) -> str:
+    """Return the URL of the broker, with its password: Redis', or the embedded broker's."""
+    return settings.redis or broker_url(settings.home)
 
 
 def redis_from_url(url: str, *, retries: int = RETRIES) -> redis.Redis:
@@ -65,13 +75,22 @@ def redis_from_url(url: str, *, retries: int = RETRIES) -> redis.Redis:
 
 def broker_is_ready(url: str) -> bool:
     """Whether the broker answers and has loaded its data."""
+    return broker_problem(url) is None
+
+
+def broker_problem(url: str) -> str | None:
+    """Ask the broker; return why it can't be used and what to do, None when it can."""
     client = redis_from_url(url, retries=0)
     try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
+        client.ping()
+        # What an account with few rights may lack. Nothing of it changes anything.
+        client.lmove(CHECK, CHECK)
+        client.eval("return redis.call('DEL', KEYS[1])", 1, CHECK)
+    except redis.RedisError as error:
+        return explain_address(url, error)
     finally:
         client.close()
+    return None
 
 
 def broker_command(home: Path) -> list[str]:

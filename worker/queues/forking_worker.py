@@ -24,6 +24,7 @@ from rq.queue import Queue
 from rq.utils import now
 from rq.worker import WorkerStatus
 
+from worker.queues.broker_errors import explain
 from worker.queues.cancellation_mark import clear_mark, is_marked
 from worker.queues.enqueue import JOB_PREFIX
 from worker.queues.heartbeat_worker import HeartbeatWorker
@@ -58,8 +59,11 @@ class ForkingWorker(HeartbeatWorker):
         queue: str,
         connection: redis.Redis,
         after_fork: Callable[[], None] | None = None,
+        refuse: Callable[[redis.Redis], str | None] | None = None,
     ) -> None:
         super().__init__(queue, connection)
+        self.refused: str | None = None  # why this worker takes no jobs
+        self._refuse = refuse
         self.claims = claims_key(queue, self.name)
         self._after_fork = after_fork
         self._parent_death = ParentDeathGuard()
@@ -126,9 +130,10 @@ class ForkingWorker(HeartbeatWorker):
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()
                 job_id = self._claim(timeout)
+                self._stop_if_refused()
                 job = None if job_id is None else self._read_claimed(job_id)
             except redis.RedisError as error:
-                log.warning("worker.broker_away", error=str(error), retry_in=wait)
+                log.warning("worker.broker_away", error=explain(error), retry_in=wait)
                 self.pause(wait)
                 wait = min(2 * wait, LONGEST_WAIT_SECONDS)
                 continue
@@ -146,6 +151,14 @@ class ForkingWorker(HeartbeatWorker):
             else:
                 claimed = self.connection.blmove(self.queue.key, self.claims, timeout)
         return None if claimed is None else cast(bytes, claimed).decode()
+
+    def _stop_if_refused(self) -> None:
+        """Stop this worker when it must take no jobs; a claimed one goes back to the queue."""
+        self.refused = self._refuse(self.connection) if self._refuse is not None else None
+        if self.refused is not None:
+            log.error("worker.refused", reason=self.refused)
+            self._stop_requested = True
+            raise StopRequested
 
     def _read_claimed(self, job_id: str) -> Job | None:
         """Read the claimed job; None when it can't be read, and then its claim is dropped."""

@@ -12,6 +12,7 @@ import structlog
 from rq.exceptions import StopRequested
 
 from worker.queues.broker import redis_from_url
+from worker.queues.broker_errors import explain
 from worker.queues.enqueue import QUEUES
 from worker.queues.forking_worker import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, ForkingWorker
 from worker.queues.job_types import kinds_of_queue
@@ -30,8 +31,9 @@ def run_worker(
     *,
     preload: Callable[[], None] | None = None,
     after_fork: Callable[[], None] | None = None,
+    refuse: Callable[[redis.Redis], str | None] | None = None,
     burst: bool = False,
-) -> None:
+) -> str | None:
     """Serve one queue until SIGTERM or SIGINT; a running job is finished first.
 
     A second signal, more than a second later, kills that job too.
@@ -42,7 +44,11 @@ def run_worker(
         preload: run once, in the parent, instead of `import_jobs`. It must start no thread and
             must not touch CUDA or OpenVINO: neither survives a fork.
         after_fork: run in each job's process before the job: drops what must not be shared.
+        refuse: asked before each job; a reason why this worker must take none stops it.
         burst: return when the queue is empty.
+
+    Returns:
+        The reason that `refuse` gave; None when the worker was told to stop.
     """
     if queue not in QUEUES:
         raise ValueError(f"no queue is called {queue!r}; there are {', '.join(QUEUES)}")
@@ -51,7 +57,7 @@ def run_worker(
         logging.getLogger(name).setLevel(logging.WARNING)
     (preload or partial(import_jobs, queue))()
     gc.freeze()  # a collection in a fork would copy the parent's pages
-    worker = ForkingWorker(queue, redis_from_url(redis_url), after_fork)
+    worker = ForkingWorker(queue, redis_from_url(redis_url), after_fork, refuse)
     worker.install_signal_handlers()
     wait = FIRST_WAIT_SECONDS
     while True:
@@ -59,9 +65,9 @@ def run_worker(
         try:
             worker.work(burst=burst)
         except redis.RedisError as error:
-            log.warning("worker.broker_away", queue=queue, error=str(error), retry_in=wait)
+            log.warning("worker.broker_away", queue=queue, error=explain(error), retry_in=wait)
         if burst or worker.stop_requested:
-            return
+            return worker.refused
         if time.monotonic() - began > HEALTHY_SECONDS:
             wait = FIRST_WAIT_SECONDS
         with contextlib.suppress(StopRequested):

@@ -14,7 +14,6 @@ from backend.cli.errors import CommandError, first_line
 from backend.doctor.readiness import (
     FAULTS,
     ask_web,
-    broker_address,
     inference_is_ready,
     living_workers,
     web_is_ready,
@@ -25,7 +24,7 @@ from model.embedding.openvino_export import ExportError, exported_model
 from services.embedding.backbones import backbone_folder
 from store.settings import Settings
 from store.work.work_kind import WorkKind
-from worker.queues.broker import broker_command, redis_from_url
+from worker.queues.broker import broker_address, broker_command, redis_from_url
 from worker.queues.dead_workers import remove_dead_workers
 from worker.queues.enqueue import QUEUES
 from worker.supervision.supervisor import ProcessSpec

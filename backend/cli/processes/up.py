@@ -21,7 +21,6 @@ def up() -> None:
     """Start everything on this machine; Ctrl-C stops it."""
     from backend import logs
     from backend.cli.processes.process_specs import (
-        broker_is_ready,
         export_backbone,
         next_step,
         process_specs,
@@ -40,8 +39,8 @@ def up() -> None:
     with _lock_home(settings):
         _require_port(settings)
         with console.status("Starting Apprentice") as status:
-            if settings.redis_url and not broker_is_ready(settings):
-                raise CommandError("the broker that APPRENTICE_REDIS_URL names doesn't answer")
+            if settings.redis_url:
+                _require_redis(settings)
             status.update("Preparing the backbone (only the first start takes a while)")
             export_backbone(settings)
             status.update("Starting the processes")
@@ -57,6 +56,16 @@ def up() -> None:
             except StartFailedError as error:
                 raise CommandError(str(error)) from error
     console.print("Everything is stopped.")
+
+
+def _require_redis(settings: "Settings") -> None:
+    """Raise CommandError unless the Redis of the settings can be used."""
+    from backend.cli.processes.process_specs import broker_is_ready
+    from worker.queues.broker import broker_address, broker_problem
+
+    if (problem := broker_problem(broker_address(settings))) is not None:
+        raise CommandError(f"the broker that APPRENTICE_REDIS_URL names can't be used: {problem}")
+    broker_is_ready(settings)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import importlib
 from functools import partial
 
+from backend.cli.errors import CommandError
 from backend.cli.store_access import load_settings
 from store.work.work_kind import WorkKind
 
@@ -14,15 +15,22 @@ NICENESS = {WorkKind.EMBED: 10, WorkKind.FINETUNE: 19}
 def worker(queue: WorkKind) -> None:
     """Start one background worker alone."""
     from backend import logs
-    from worker.queues.broker import broker_url
+    from worker.queues.broker import broker_address
+    from worker.queues.store_claim import StoreCheck
     from worker.queues.worker_loop import run_worker
     from worker.supervision.cpu_priority import lower_cpu_priority
 
     settings = load_settings()
     logs.configure(settings.log_level)
     lower_cpu_priority(NICENESS.get(queue, 0))
-    url = settings.redis_url or broker_url(settings.home)
-    run_worker(queue.value, url, preload=partial(_preload, queue.value))
+    refused = run_worker(
+        queue.value,
+        broker_address(settings),
+        preload=partial(_preload, queue.value),
+        refuse=StoreCheck(settings).problem,
+    )
+    if refused is not None:
+        raise CommandError(refused, code=2)
 
 
 def _preload(queue: str) -> None:

@@ -1,0 +1,178 @@
+"""A worker that was cut off in the middle of a publish changes nothing once its lease is gone."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from services.publishing import duplicates
+from store.predictions.publication_reason import PublicationReason
+from store.predictions.publications import (
+    PredictionItem,
+    add_publication,
+    begin_chunk,
+    next_chunk,
+    pending_publications,
+    predicted_tasks,
+)
+from store.projects.connections import DEFAULT, save_connection
+from store.versions.versions import CANDIDATE, HEAD, add_version
+from store.work import pending_work
+from store.work.jobs import get_job, job_id
+from tests.support.scripted_studio import LEGACY_TOKEN, Reply, Request, ScriptedServer, json_reply
+from tests.support.workbench import SPACE, Workbench, label_config, region
+
+RESULT = [region("kind", "choices", ["cat"])]
+
+
+class Studio:
+    """A Label Studio that holds predictions, as far as publishing asks it."""
+
+    def __init__(self, server: ScriptedServer) -> None:
+        self.server = server
+        self.predictions: dict[int, dict[str, Any]] = {}
+        self.before_import = lambda: None
+        self.after_import = lambda: None
+        server.on("/api/projects/1/import/predictions", self._import)
+        server.on("/api/predictions/", lambda _: json_reply(list(self.predictions.values())))
+        server.on(
+            "/api/projects/1/",
+            json_reply(
+                {
+                    "id": 1,
+                    "title": "Pets",
+                    "label_config": label_config(),
+                    "created_at": "1970-01-01T00:16:40Z",
+                }
+            ),
+        )
+
+    def _import(self, request: Request) -> Reply:
+        self.before_import()
+        new = json.loads(request.body)
+        for prediction in new:
+            key = max(self.predictions, default=0) + 1
+            self.predictions[key] = {"id": key, **prediction}
+            self.server.on(f"/api/predictions/{key}/", self._delete)
+        self.after_import()
+        return json_reply({"created": len(new)})
+
+    def _delete(self, request: Request) -> Reply:
+        del self.predictions[int(request.path.split("/")[3])]
+        return Reply(204)
+
+    def changes(self) -> list[str]:
+        return [each.path for each in self.server.requests if each.method != "GET"]
+
+    def by_task(self) -> Counter[int]:
+        return Counter(each["task"] for each in self.predictions.values())
+
+
+@pytest.fixture
+def studio(workbench: Workbench) -> Iterator[Studio]:
+    with ScriptedServer() as server:
+        workbench.store.database.write(
+            lambda db: save_connection(db, DEFAULT, server.url, LEGACY_TOKEN)
+        )
+        yield Studio(server)
+
+
+def publish(bench: Workbench, tasks: list[int]) -> int:
+    """A version with predictions to push; its id."""
+
+    def write(db):
+        version = add_version(
+            db,
+            bench.project_id,
+            kind=HEAD,
+            status=CANDIDATE,
+            embedding_space=SPACE,
+            labels=3,
+            labels_digest="",
+            metrics={},
+            verdict="",
+            artifact=None,
+        )
+        items = [PredictionItem(task, 0.5, RESULT) for task in tasks]
+        add_publication(db, bench.project_id, version.id, PublicationReason.VERSION, items)
+        return version.id
+
+    return bench.store.database.write(write)
+
+
+def take_over(bench: Workbench) -> None:
+    """Another worker begins, as when this one has long given no sign of life."""
+    generation = bench.prepare("publish")
+    bench.store.database.write(
+        lambda db: pending_work.begin(db, bench.project_id, "publish", generation)
+    )
+
+
+def test_nothing_is_sent_after_the_lease_is_gone(workbench: Workbench, studio: Studio) -> None:
+    version = publish(workbench, list(workbench.truth))  # two requests
+    generation = workbench.prepare("publish")
+    studio.after_import = lambda: take_over(workbench)
+    workbench.begin("publish", generation)
+    assert len(studio.changes()) == 1, "the one that was under way"
+    with workbench.store.database.read() as db:
+        job = get_job(db, job_id("publish", workbench.project_id, generation))
+        assert job is not None
+        assert job.state == "lost"
+        assert predicted_tasks(db, workbench.project_id, version) == set()
+        assert len(pending_publications(db, workbench.project_id)) == 1
+        work = pending_work.get_work(db, workbench.project_id, "publish")
+        assert work is not None
+        assert work.failures == 0, "its successor hasn't failed"
+
+
+def test_a_request_is_not_even_begun_after_the_lease_is_gone(
+    workbench: Workbench, studio: Studio
+) -> None:
+    publish(workbench, [1, 2])
+    generation = workbench.prepare("publish")
+
+    def lose(_request: Request) -> Reply:  # between the look at the lease and the request
+        take_over(workbench)
+        return json_reply([])
+
+    studio.server.on("/api/predictions/", lose)
+    with workbench.store.database.read() as db:
+        (publication,) = pending_publications(db, workbench.project_id)
+        chunk = next_chunk(db, publication.id)
+    assert chunk is not None
+    workbench.store.database.write(lambda db: begin_chunk(db, chunk))  # so that it asks first
+    workbench.begin("publish", generation)
+    assert studio.changes() == []
+
+
+def test_what_two_workers_pushed_at_the_same_time_is_there_once_in_the_end(
+    workbench: Workbench, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [1, 2, 3]
+    version = publish(workbench, tasks)
+    stopped, go_on = threading.Event(), threading.Event()
+
+    def stop_here() -> None:  # the request has left the first worker, and is not yet done
+        studio.before_import = lambda: None
+        stopped.set()
+        assert go_on.wait(30)
+
+    studio.before_import = stop_here
+    monkeypatch.setattr(duplicates, "DELAY_SECONDS", 0.0)
+    first = workbench.prepare("publish")
+    with ThreadPoolExecutor(1) as other:
+        running = other.submit(workbench.begin, "publish", first)
+        assert stopped.wait(30)
+        workbench.begin("publish", workbench.prepare("publish"))
+        assert studio.by_task() == Counter(tasks)
+        go_on.set()
+        running.result()
+    assert studio.by_task() == Counter(tasks * 2), "the moment that nobody can rule out"
+    workbench.run("publish")
+    assert studio.by_task() == Counter(tasks)
+    with workbench.store.database.read() as db:
+        assert predicted_tasks(db, workbench.project_id, version) == set(tasks)
