@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from backend.api import advice, metrics, projects, results, training
 from backend.app_state import AppState
+from backend.drainer import Drainer
 from backend.http.auth import BasicAuth, Credentials, check_binding
 from backend.http.body_limit import LimitedBodies
 from backend.http.browser_guard import AllowedHosts, BrowserGuard
@@ -23,6 +24,7 @@ from backend.inference.socket_path import socket_path
 from backend.pages import routes as pages
 from backend.protocol import routes as protocol
 from backend.scheduler import Scheduler
+from store.inbox.inbox import Inbox
 from store.projects.connections import ensure_default
 from store.projects.key_values import WEB_STARTED
 from store.settings import Settings
@@ -43,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             app_state = await asyncio.to_thread(_open_state, settings, store, process_metrics)
             app.state.app_state = app_state
+            app_state.drainer.start()
             app_state.scheduler.start()
             try:
                 yield
@@ -84,12 +87,19 @@ def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> A
     parse_label_config("<View/>")  # imports what the first webhook would have to wait for
     url = broker_address(settings)
     redis = redis_from_url(url)
+    scheduler = Scheduler(store, redis)
+    inbox = Inbox(settings.home, process_metrics.inbox_syncs.observe)
+    drainer = Drainer(store, inbox, process_metrics, scheduler.wake)
+    process_metrics.inbox_depth.set_function(lambda: inbox.depth)
+    process_metrics.inbox_age.set_function(lambda: drainer.age)
     return AppState(
         settings=settings,
         store=store,
         redis=redis,
         redis_no_retry=redis_from_url(url, retries=0),
-        scheduler=Scheduler(store, redis),
+        scheduler=scheduler,
+        inbox=inbox,
+        drainer=drainer,
         inference=InferenceClient(socket_path(settings)),
         metrics=process_metrics,
     )

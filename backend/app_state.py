@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import structlog
 from redis import Redis
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
+from backend.drainer import Drainer
 from backend.http.auth import same_secret
 from backend.http.cache import LruCache, Throttle
 from backend.http.prometheus import Metrics
@@ -20,6 +22,7 @@ from backend.inference.client import InferenceClient
 from backend.scheduler import Scheduler
 from backend.views.status import SystemStatus, system_status
 from services.suggestions.predictor import Predictor
+from store.inbox.inbox import Inbox
 from store.projects.connections import DEFAULT, StudioConnection, get_connection
 from store.settings import Settings
 from store.store import Store
@@ -30,6 +33,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CLOSE_SECONDS = 5.0  # for changes that were submitted
+APPLY_SECONDS = 1.0  # that a request to train waits for labels that came before it
 CONNECTIONS = 1_000  # kept in memory
 CONNECTION_SECONDS = 5.0  # that an old secret is accepted after it was replaced
 SETUP_SECONDS = 0.2  # between two reads for /setup, which one page of Label Studio calls often
@@ -60,6 +64,8 @@ class AppState:
     redis: Redis
     redis_no_retry: Redis  # fails at once while the broker is away: for what people wait for
     scheduler: Scheduler
+    inbox: Inbox
+    drainer: Drainer
     inference: InferenceClient
     metrics: Metrics = field(default_factory=Metrics)
     quick_pool: BoundedThreadPool = field(
@@ -94,6 +100,11 @@ class AppState:
         """Run the change in the writer's next transaction; return when it is committed."""
         return await asyncio.wrap_future(self.store.database.submit(change))
 
+    async def apply_webhooks(self) -> None:
+        """Wait, but not long, until all acknowledged webhooks are applied."""
+        if self.inbox.depth:
+            await self.quick_pool.run(self.inbox.wait_until_applied, APPLY_SECONDS)
+
     def submit(self, change: Callable[[Connection], None]) -> None:
         """Pass the change to the writer without waiting for it; a failure is only logged."""
         future = asyncio.wrap_future(self.store.database.submit(change))
@@ -124,7 +135,8 @@ class AppState:
     ) -> tuple[StudioConnection, bool]:
         """The connection that the path names, and whether `secret` is its own.
 
-        A new secret is accepted at once, a replaced one for CONNECTION_SECONDS more.
+        A new secret is accepted at once, a replaced one for CONNECTION_SECONDS more, or as long as
+        the database can't be read.
 
         Raises:
             RequestError: 404, there is no such connection.
@@ -132,7 +144,11 @@ class AppState:
         read_at, cached = self.connection_cache.get(connection_id_of(request)) or (0.0, None)
         fresh = time.monotonic() - read_at < CONNECTION_SECONDS
         if cached is None or not fresh or not same_secret(secret, cached.secret):
-            cached = await self.read_connection(request)
+            try:
+                cached = await self.read_connection(request)
+            except SQLAlchemyError:
+                if cached is None or not same_secret(secret, cached.secret):
+                    raise
         return cached, same_secret(secret, cached.secret)
 
     async def require_connection(self, request: Request) -> str:
@@ -163,6 +179,8 @@ class AppState:
         if self.background_tasks:
             await asyncio.wait(self.background_tasks, timeout=CLOSE_SECONDS)
         await self.inference.close()
+        await asyncio.to_thread(self.drainer.stop)
+        await asyncio.to_thread(self.inbox.close)
         await asyncio.to_thread(self.scheduler.stop)
         for pool in (self.quick_pool, self.bulk_pool):
             await asyncio.to_thread(pool.close)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from backend.app_state import AppState
 from backend.dependencies import AppStateDep, ProjectInPath
 from backend.http.request_bodies import Body, RequestError
+from backend.views.inbox import InboxStatus
 from backend.views.jobs import JobStatus
 from backend.views.status import (
     ConnectionStatus,
@@ -44,6 +45,7 @@ class SystemResponse:
 
     broker: bool
     inference: bool
+    inbox: InboxStatus
     embedding_space: str | None
     connections: tuple[ConnectionStatus, ...]
     workers: tuple[WorkerInfo, ...]
@@ -57,6 +59,7 @@ async def status(app_state: AppStateDep) -> SystemResponse:
     return SystemResponse(
         broker=system.broker,
         inference=await app_state.inference.health() is not None,
+        inbox=system.inbox,
         embedding_space=system.embedding_space,
         connections=system.connections,
         workers=system.workers,

@@ -57,6 +57,7 @@ async def train(
     app_state: AppStateDep, project: ProjectInPath, body: TrainRequest
 ) -> TrainResponse:
     """Train as soon as a worker is free."""
+    await app_state.apply_webhooks()
     training = await app_state.write(lambda db: request_training(db, project.id, body.kind))
     app_state.scheduler.wake()
     return TrainResponse(training.job, training.kind)

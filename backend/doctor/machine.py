@@ -22,6 +22,7 @@ from backend.doctor.readiness import (
     local_host,
 )
 from backend.inference.socket_path import socket_path
+from backend.views.inbox import OLD_SECONDS, inbox_in_words, inbox_status
 from model.backbones import (
     BackboneUnavailableError,
     UnknownBackboneError,
@@ -31,6 +32,7 @@ from model.backbones import (
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from services.embedding.backbones import backbone_folder
 from services.embedding.stronger_backbone import find_offer
+from store.inbox.inbox import FOLDER, REJECTED
 from store.projects.connections import DEFAULT, StudioConnection, list_connections
 from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import list_projects
@@ -56,6 +58,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield web(settings)
     yield inference(settings)
     if state.level is not Level.BROKEN:
+        yield inbox(settings)
         yield from connections(settings)
 
 
@@ -184,6 +187,24 @@ def inference(settings: Settings) -> Check:
         return ok("inference", "answers")
     advice = "start `apprentice up` (or `inference`): until then only known images get suggestions"
     return broken("inference", f"no answer on {socket_path(settings)}", advice)
+
+
+def inbox(settings: Settings) -> Check:
+    """Check that acknowledged webhooks are applied."""
+    store = Store.open(settings)
+    try:
+        status = inbox_status(store)
+    finally:
+        store.close()
+    words = inbox_in_words(status).removeprefix("Inbox: ")
+    if status.oldest_seconds > OLD_SECONDS:
+        advice = "see logs/web.log for why; they are kept, and applied when the database allows it"
+        return warning("inbox", words, advice)
+    if status.rejected:
+        folder = settings.home / FOLDER / REJECTED
+        advice = f"read {folder} for the reasons, report them, and delete the files"
+        return warning("inbox", words, advice)
+    return ok("inbox", words)
 
 
 def connections(settings: Settings) -> Iterator[Check]:

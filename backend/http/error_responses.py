@@ -15,6 +15,7 @@ from backend.http.request_bodies import RequestError
 from backend.http.thread_pool import BusyError
 from store.database.faults import explain_fault
 from store.files.artifacts import ArtifactError
+from store.inbox.inbox import InboxFullError
 
 log = structlog.get_logger()
 
@@ -45,9 +46,11 @@ def add_error_handlers(app: FastAPI) -> None:
             return error_response(400, "the body must be a JSON object")
         return error_response(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
-    @app.exception_handler(BusyError)
-    async def _busy(_request: Request, error: BusyError) -> JSONResponse:
+    async def _busy(_request: Request, error: Exception) -> JSONResponse:
         return error_response(503, str(error), RETRY_AFTER)
+
+    app.add_exception_handler(BusyError, _busy)
+    app.add_exception_handler(InboxFullError, _busy)
 
     async def _unavailable(request: Request, error: Exception) -> JSONResponse:
         reason = explain_fault(error)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
@@ -39,6 +39,22 @@ class Metrics:
             "apprentice_webhooks",
             "Webhooks by action and what became of them.",
             ("action", "outcome"),
+            registry=self.registry,
+        )
+        self.inbox_syncs = Histogram(
+            "apprentice_inbox_sync_seconds",
+            "Time to write webhooks that came together to the inbox, with one sync of the disk.",
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.inbox_depth = Gauge(
+            "apprentice_inbox_depth",
+            "Acknowledged webhooks that are not applied to the database yet.",
+            registry=self.registry,
+        )
+        self.inbox_age = Gauge(
+            "apprentice_inbox_age_seconds",
+            "How long the oldest of them has waited.",
             registry=self.registry,
         )
 

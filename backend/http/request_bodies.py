@@ -57,6 +57,17 @@ async def read_object(
     Raises:
         RequestError: the body is larger than `limit` bytes (413), no JSON, or no object (400).
     """
+    return (await read_raw_object(request, pool, limit=limit))[1]
+
+
+async def read_raw_object(
+    request: Request, pool: BoundedThreadPool, *, limit: int | None = None
+) -> tuple[bytes, dict[str, Any]]:
+    """The body as it came, and as a JSON object.
+
+    Raises:
+        RequestError: as `read_object`.
+    """
     parts = [part async for part in request.stream() if part]
     raw = parts[0] if len(parts) == 1 else b"".join(parts)
     if limit is not None and len(raw) > limit:
@@ -64,7 +75,7 @@ async def read_object(
     body = parse(raw) if len(raw) <= INLINE_BODY else await pool.run(parse, raw)
     if not isinstance(body, dict):
         raise RequestError(400, f"the body must be a JSON object, not {kind(body)}")
-    return body
+    return raw, body
 
 
 def parse(raw: bytes | bytearray) -> Any:

@@ -30,6 +30,7 @@ async def start(app_state: AppState, connection_id: str, ref: ProjectRef) -> str
     Raises:
         RequestError: 404, the project is unknown.
     """
+    await app_state.apply_webhooks()
     project = await app_state.read(
         lambda db: find_project(db, connection_id, ref.ls_id, ref.ls_created)
     )

@@ -1,18 +1,27 @@
-"""Answers /webhook: checks the secret, stores the event in one transaction, wakes the scheduler.
+"""Answers /webhook: checks the secret and the event, and appends it to the inbox.
 
-An annotator waits for the answer, so everything else that follows from an event is left to jobs.
+An annotator waits for the answer, so it waits for the disk alone: the drainer applies the event to
+the database, and everything else that follows from it is left to jobs.
 """
 
+import asyncio
+import time
 from typing import Any
 
 import structlog
 from fastapi import Request
 
 from backend.app_state import AppState
-from backend.http.request_bodies import RequestError, parse_record, read_object
+from backend.http.request_bodies import (
+    INLINE_BODY,
+    RequestError,
+    parse_record,
+    read_raw_object,
+)
 from backend.protocol import start_training
 from services.connections.registration import SECRET_HEADER
-from services.sync.webhook_events import apply_event, read_event
+from services.sync.webhook_events import read_event
+from store.inbox.inbox import Delivery
 from studio.records.projects import ProjectPayload
 from studio.records.webhooks import START_TRAINING, read_action
 
@@ -22,7 +31,7 @@ UNTRUSTED_BODY = 2_000_000  # bytes read from a caller without the secret
 
 
 async def apply(app_state: AppState, request: Request) -> dict[str, Any]:
-    """Store the request's event, or start training where that is its action.
+    """Accept the request's event, or start training where that is its action.
 
     Returns:
         The answer's body.
@@ -31,10 +40,8 @@ async def apply(app_state: AppState, request: Request) -> dict[str, Any]:
         RequestError: 400, the body is malformed; 401, the secret or the credentials are wrong.
     """
     connection, trusted = await app_state.check_secret(request, request.headers.get(SECRET_HEADER))
-    if trusted:
-        body = await read_object(request, app_state.bulk_pool)
-    else:
-        body = await read_object(request, app_state.bulk_pool, limit=UNTRUSTED_BODY)
+    limit = None if trusted else UNTRUSTED_BODY
+    raw, body = await read_raw_object(request, app_state.bulk_pool, limit=limit)
     if body.get("action") == START_TRAINING:
         # Sent like /predict: with the backend's credentials, never with the webhook's header.
         if not (trusted or request.state.authenticated):
@@ -49,27 +56,16 @@ async def apply(app_state: AppState, request: Request) -> dict[str, Any]:
             f"the header {SECRET_HEADER} is wrong or missing: run `apprentice connect` again, "
             "or wait a minute until the webhook is repaired",
         )
-    return await _apply_event(app_state, connection.id, body)
-
-
-async def _apply_event(
-    app_state: AppState, connection_id: str, body: dict[str, Any]
-) -> dict[str, Any]:
-    event = parse_record(read_event, body)
+    if len(raw) <= INLINE_BODY:
+        event = parse_record(read_event, body)
+    else:
+        event = await app_state.bulk_pool.run(parse_record, read_event, body)
     if event is None:
         app_state.metrics.webhooks.labels("other", "ignored").inc()
         return {"status": "ignored: no use for this action"}
-    outcome = await app_state.write(lambda db: apply_event(db, connection_id, event))
-    app_state.scheduler.wake()
-    app_state.metrics.webhooks.labels(event.action, outcome.status.partition(":")[0]).inc()
-    log.info(
-        "webhook",
-        action=event.action,
-        project=outcome.project_id,
-        changed=outcome.changed,
-        outcome=outcome.status,
-    )
-    return {"status": outcome.status}
+    delivery = Delivery(connection.id, raw, time.time())
+    await asyncio.wrap_future(app_state.inbox.submit(delivery))
+    return {"status": "accepted"}
 
 
 def _metric_action(body: dict[str, Any]) -> str:

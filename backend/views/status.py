@@ -7,6 +7,7 @@ from redis import Redis, RedisError
 from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
+from backend.views.inbox import InboxStatus, inbox_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
 from model.statistics.intervals import Estimate
 from services.labels.labelled_tasks import count_labelled_tasks
@@ -103,6 +104,7 @@ class SystemStatus:
     broker: bool
     embedding_space: str | None
     job_counts: dict[tuple[str, str], int]  # {(kind, state): how many}
+    inbox: InboxStatus
 
 
 def system_status(store: Store, redis: Redis | None = None) -> SystemStatus:
@@ -120,7 +122,13 @@ def system_status(store: Store, redis: Redis | None = None) -> SystemStatus:
         )
         counts = count_jobs(db)
     return SystemStatus(
-        connections, statuses, tuple(workers or ()), workers is not None, space, counts
+        connections,
+        statuses,
+        tuple(workers or ()),
+        workers is not None,
+        space,
+        counts,
+        inbox_status(store),
     )
 
 

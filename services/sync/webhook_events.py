@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from services.sync.records import annotation_record, task_record
 from store.predictions.deletions import delete_tasks
-from store.projects.projects import Project, find_project, save_project
+from store.projects.projects import Project, change_project, find_project, save_project
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.tasks import TaskRecord, get_tasks, save_tasks
 from store.tasks.units import TaskId
@@ -73,13 +73,21 @@ def read_event(body: dict[str, Any]) -> Event | None:
     )
 
 
-def apply_event(db: Connection, connection_id: str, event: Event) -> Outcome:
-    """Store the event, and request the work that follows from it."""
+def apply_event(db: Connection, connection_id: str, event: Event, *, late: bool = False) -> Outcome:
+    """Store the event, and request the work that follows from it.
+
+    Args:
+        late: the event waited long, so that Label Studio may have given the ids of what it deletes
+            to something else: what is deleted is read from its API.
+    """
     project = _project_of(db, connection_id, event.project)
     if project is None:
         return Outcome("ignored: this project is unknown")
     if project.gone_at is not None:
         return Outcome("ignored: this project was disconnected")
+    if late and event.deleted:
+        change_project(db, project.id, tasks_cursor=None, listed_at=None)
+        return _request_work(db, project, len(event.deleted), WorkKind.SYNC)
     match event.action:
         case WebhookAction.TASKS_DELETED:
             deleted = delete_tasks(db, project.id, list(map(TaskId, event.deleted)))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from store.database.schema import runtime
 
@@ -19,6 +19,8 @@ T = TypeVar("T")
 D = TypeVar("D", bound="DataclassInstance")
 
 _VALUE = select(runtime.c.value).where(runtime.c.name == bindparam("of_name"))
+
+_SET = update(runtime).where(runtime.c.name == bindparam("of_name"))
 
 
 def _unchanged(value: Any) -> Any:
@@ -44,11 +46,16 @@ class Key(Generic[T]):
         stored = db.execute(_VALUE, {"of_name": self.name}).scalar()
         return None if stored is None else self.from_json(stored)
 
+    def lock(self, db: Connection) -> T | None:
+        """The value, which no other transaction changes until this one ends."""
+        stored = db.execute(_VALUE.with_for_update(), {"of_name": self.name}).scalar()
+        return None if stored is None else self.from_json(stored)
+
     def set(self, db: Connection, value: T) -> None:
         """Store the value in place of an earlier one."""
-        self.delete(db)
-        stored = self.to_json(value)
-        db.execute(insert(runtime).values(name=self.name, value=stored, at=time.time()))
+        values = {"value": self.to_json(value), "at": time.time()}
+        if not db.execute(_SET, {"of_name": self.name, **values}).rowcount:
+            db.execute(insert(runtime).values(name=self.name, **values))
 
     def delete(self, db: Connection) -> None:
         """Delete the value, if there is one."""

@@ -62,8 +62,14 @@ class Running:
         return self.http.post(path, json=body, headers=headers)
 
     def webhook(self, body: Any) -> httpx.Response:
-        """Send it as our registered webhook does."""
-        return self.http.post("/webhook", json=body, headers=self.secret)
+        """Send it as our registered webhook does, and wait until it is applied."""
+        response = self.http.post("/webhook", json=body, headers=self.secret)
+        self.settle()
+        return response
+
+    def settle(self) -> None:
+        """Wait until all acknowledged webhooks are applied."""
+        assert self.app.state.app_state.inbox.wait_until_applied(30)
 
 
 @contextmanager

@@ -63,6 +63,8 @@ def _system_json(system: "SystemStatus") -> dict[str, object]:
 
 
 def _show_system(system: "SystemStatus") -> None:
+    from backend.views.inbox import OLD_SECONDS, inbox_in_words
+
     console = Console(highlight=False)
     if not system.connections:
         console.print(
@@ -76,6 +78,8 @@ def _show_system(system: "SystemStatus") -> None:
         console.print()
     if not system.broker:
         console.print("The broker doesn't answer: is `apprentice up` running?", style="bold red")
+    if system.inbox.oldest_seconds > OLD_SECONDS or system.inbox.rejected:
+        console.print(inbox_in_words(system.inbox), style="bold red")
     _show_workers(console, system.workers)
 
 

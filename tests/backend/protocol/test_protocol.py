@@ -12,6 +12,7 @@ from store.database.schema import connection, work
 from store.projects.connections import get_connection, save_connection
 from store.projects.key_values import REPAIR
 from store.projects.projects import change_project, find_project, get_project, list_projects
+from store.tasks.annotations import current_annotations
 from store.versions.versions import START
 from store.work.jobs import add_job, change_job
 from store.work.pending_work import get_work, want
@@ -261,11 +262,11 @@ def test_a_known_project_is_answered_while_another_process_writes(web, project):
 def test_a_failing_store_is_a_503_and_what_memory_holds_is_still_answered(web, project):
     serve_version(web.store, project)
     web.post("/setup", recorded("setup"))
+    web.webhook(recorded("project_updated"))
     with closing(sqlite3.connect(web.store.settings.home / "apprentice.db")) as other:
         other.execute("ALTER TABLE project RENAME TO lost")
     for answer in (
         web.post("/predict", predict_body([task_payload(1)])),
-        web.webhook(recorded("annotation_created")),
         web.http.get("/api/v1/projects"),
     ):
         assert answer.status_code == 503
@@ -273,3 +274,10 @@ def test_a_failing_store_is_a_503_and_what_memory_holds_is_still_answered(web, p
         assert "not available now" in answer.json()["error"]
     assert web.http.get("/health").status_code == 200
     assert web.post("/setup", recorded("setup")).json()["model_version"] == "apprentice v1"
+    accepted = web.http.post("/webhook", json=recorded("annotation_created"), headers=web.secret)
+    assert accepted.status_code == 200
+    with closing(sqlite3.connect(web.store.settings.home / "apprentice.db")) as other:
+        other.execute("ALTER TABLE lost RENAME TO project")
+    web.settle()
+    with web.store.database.read() as db:
+        assert [found.ls_id for found in current_annotations(db, project.id)] == [16]

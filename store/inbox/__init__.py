@@ -1,0 +1,1 @@
+"""The inbox: webhooks that were acknowledged and are to be applied to the database."""
