@@ -1,5 +1,6 @@
 """Embeds images with PyTorch, on a GPU, or on a CPU if OpenVINO can't run the backbone."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from PIL import Image
 from model.arrays import Float16s
 from model.backbones import BackboneSpec, build_module
 from model.embedding import preprocessing
+from model.micro_batches import MicroBatches
+
+log = logging.getLogger(__name__)
 
 GPU_BATCH_SIZE = 128
 CPU_BATCH_SIZE = 16
@@ -52,11 +56,21 @@ class TorchEmbedder:
         return preprocessing.prepare(image, self._spec)
 
     def embed(self, batch: Sequence[NDArray[np.uint8]]) -> Float16s:
-        """Return the embeddings [N, D] of N prepared images, in their order."""
+        """Return the embeddings [N, D] of N prepared images, in their order.
+
+        Batches are halved when memory runs out: others may use the GPU, too.
+        """
         features = np.empty((len(batch), self.dim), np.float16)
-        for start in range(0, len(batch), self.batch_size):
-            part = np.stack(batch[start : start + self.batch_size])
-            features[start : start + len(part)] = self._run(part)
+
+        def part(rows: Sequence[int]) -> None:
+            features[rows] = self._run(np.stack([batch[row] for row in rows]))
+
+        micro_batches = MicroBatches(self.batch_size)
+        while not micro_batches.run(range(len(batch)), part):
+            self.batch_size = min(self.batch_size, micro_batches.size)
+            log.warning("out of memory: batches of %s images from now on", self.batch_size)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
         return features
 
     def close(self) -> None:

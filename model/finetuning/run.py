@@ -16,7 +16,6 @@ from model.embedding.devices import resolve_device, resolve_precision
 from model.finetuning.data.batches import Batches, sampling_weights
 from model.finetuning.data.device_images import DeviceImages, full_image_spec
 from model.finetuning.data.image_store import open_stored_images
-from model.finetuning.data.micro_batches import MicroBatches
 from model.finetuning.network import lora
 from model.finetuning.network.initial_heads import initial_head_layers
 from model.finetuning.network.layers import choose_method, freeze, learning_rate
@@ -32,6 +31,7 @@ from model.finetuning.training.loop import TrainingLoop, use_weights
 from model.finetuning.training.stepper import Stepper
 from model.finetuning.training.validation import Validator
 from model.finetuning.training.weight_interpolation import Interpolation, best_interpolation
+from model.micro_batches import MicroBatches
 
 START = "start"
 

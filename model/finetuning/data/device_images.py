@@ -13,8 +13,8 @@ from model.arrays import Ints
 from model.backbones import BackboneSpec
 from model.finetuning.data.augmentation import centre_crop
 from model.finetuning.data.image_store import stored_spec
-from model.finetuning.data.micro_batches import MicroBatches
 from model.finetuning.network.layers import is_transformer
+from model.micro_batches import MicroBatches
 
 
 def full_image_spec(backbone: nn.Module, spec: BackboneSpec) -> BackboneSpec:

@@ -10,12 +10,12 @@ import torch
 from model.arrays import Indices
 from model.finetuning.data.augmentation import PRESETS, augmented, centre_crop, draw_parameters
 from model.finetuning.data.device_images import DeviceImages
-from model.finetuning.data.micro_batches import MicroBatches
 from model.finetuning.network.layers import parameter_groups
 from model.finetuning.network.losses import TargetTensors, total_loss
 from model.finetuning.network.network import Network, trainable_parameters
 from model.finetuning.options import Options
 from model.finetuning.training.distributed import ProcessGroup
+from model.micro_batches import MicroBatches
 
 WARM_UP = 0.1  # share of the steps in which the learning rates rise
 MAX_GRADIENT_NORM = 1.0  # gradients are clipped to it

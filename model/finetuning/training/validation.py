@@ -7,10 +7,10 @@ import torch
 
 from model.arrays import Indices
 from model.finetuning.data.device_images import DeviceImages
-from model.finetuning.data.micro_batches import MicroBatches
 from model.finetuning.network.losses import TargetTensors, mean_error
 from model.finetuning.network.network import Network
 from model.finetuning.results import Evaluation
+from model.micro_batches import MicroBatches
 
 
 @dataclass(frozen=True, eq=False)

@@ -213,3 +213,23 @@ def test_a_head_is_as_good_on_either_runtime(embedder_cache: Path) -> None:
     ]
 
     assert abs(accuracies[0] - accuracies[1]) <= 0.005
+
+
+def test_batches_are_halved_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from model.embedding.torch_runtime import TorchEmbedder
+
+    embedder = TorchEmbedder(SPEC, device="cpu", precision="float32")
+    rng = np.random.default_rng(0)
+    pixels = list(rng.integers(0, 256, (11, *SPEC.shape, 3), np.uint8))
+    whole = embedder.embed(pixels)
+    run = embedder._run
+
+    def run_at_most_3(part):
+        if len(part) > 3:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return run(part)
+
+    monkeypatch.setattr(embedder, "_run", run_at_most_3)
+    np.testing.assert_allclose(embedder.embed(pixels), whole, atol=0.01)
+    assert embedder.batch_size == 2
+    embedder.close()

@@ -13,7 +13,6 @@ from model.finetuning.data.augmentation import PRESETS, augmented, centre_crop, 
 from model.finetuning.data.batches import Batches, sampling_weights
 from model.finetuning.data.device_images import DeviceImages
 from model.finetuning.data.image_store import open_stored_images, store_images
-from model.finetuning.data.micro_batches import MicroBatches, is_out_of_memory
 from model.finetuning.network.layers import layer_groups, parameter_groups
 from model.finetuning.network.losses import TargetTensors
 from model.finetuning.network.network import HeadLayer, Network
@@ -22,6 +21,7 @@ from model.finetuning.training.distributed import ProcessGroup
 from model.finetuning.training.stepper import Stepper
 from model.finetuning.training.weight_interpolation import interpolate
 from model.heads import FitData
+from model.micro_batches import MicroBatches, is_out_of_memory
 
 CPU = torch.device("cpu")
 
