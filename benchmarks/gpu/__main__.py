@@ -1,6 +1,6 @@
 """Measures embedding and fine-tuning on this machine's GPU, in at most five minutes.
 
-    python -m benchmarks.gpu [--device cuda] [--images 4000] [--labels 600] [--no-compile] [--patience 120]
+    python -m benchmarks.gpu [--device cuda] [--images 4000] [--labels 600] [--no-compile]
 
 The embed and fine-tune jobs run through RQ in their own workers, bare loops in this process beside
 them. Prints a table, a line as soon as it is known; a part that fails is printed with its reason,
