@@ -38,6 +38,7 @@ CONNECTIONS = 1_000  # kept in memory
 CONNECTION_SECONDS = 5.0  # that an old secret is accepted after it was replaced
 SETUP_SECONDS = 0.2  # between two reads for /setup, which one page of Label Studio calls often
 REPAIR_SECONDS = 60.0  # between two repairs of a project's registration
+CONFIG_SECONDS = 5.0  # between two syncs because /setup brings another label config
 TRAINING_SECONDS = 3.0  # between two training requests of a project
 PROJECTS = 10_000  # kept in memory for /setup
 PREDICTORS = 16  # versions whose heads are kept in memory; about 0.5 MB for each 100 classes
@@ -84,6 +85,7 @@ class AppState:
     )
     setup_throttle: Throttle = field(default_factory=lambda: Throttle(SETUP_SECONDS))
     repair_throttle: Throttle = field(default_factory=lambda: Throttle(REPAIR_SECONDS))
+    config_throttle: Throttle = field(default_factory=lambda: Throttle(CONFIG_SECONDS))
     training_throttle: Throttle = field(default_factory=lambda: Throttle(TRAINING_SECONDS))
     background_tasks: set["asyncio.Future[Any]"] = field(default_factory=set)
 

@@ -18,12 +18,13 @@ from backend.http.request_bodies import RequestError
 from backend.inference.client import Embedded, Failed, Wanted
 from backend.protocol.predict_request import ImageKey, RequestedImage, RequestedTask, parse_tasks
 from backend.protocol.predict_state import PredictState
+from backend.protocol.setup import meet_project
 from services.suggestions.queue_order import shortlist_score
 from store.predictions.pending_answers import add_pending_answers
 from store.predictions.publications import PredictionItem, coming_scores, save_predictions
 from store.predictions.shortlists import get_shortlist
 from store.projects.embedding_spaces import backbone_of
-from store.projects.projects import find_project, save_project
+from store.projects.projects import find_project
 from store.tasks.tasks import get_tasks, mark_broken, mark_embedded, save_tasks
 from store.tasks.units import UnitId
 from store.versions.versions import START, get_version
@@ -56,7 +57,7 @@ async def predict(
     try:
         state = await pool.run(_read_state, app_state, connection_id, request)
     except UnknownProjectError:
-        await app_state.write(lambda db: _save_new_project(db, connection_id, request))
+        await app_state.write(lambda db: meet_project(db, connection_id, request.project))
         app_state.scheduler.wake()
         raise RequestError(
             503, "this project is new: nothing is learned yet", retry_after=RETRY_AFTER
@@ -244,17 +245,6 @@ def _write_part(
         want(db, project_id, WorkKind.PUBLISH)
     if any(image.requested.annotated for image in images if image.key in state.new_embeddings):
         want(db, project_id, WorkKind.LEARN)
-
-
-def _save_new_project(db: Connection, connection_id: str, request: PredictRequest) -> None:
-    """Store a project that is new, if the request says when it was created."""
-    ref = request.project
-    if ref.ls_created is None:
-        return
-    project = save_project(
-        db, connection_id, ref.ls_id, ref.ls_created, label_config=request.label_config
-    )
-    want(db, project.id, WorkKind.SYNC)
 
 
 def _count_outcomes(app_state: AppState, state: PredictState) -> None:

@@ -11,7 +11,8 @@ from backend.app_state import AppState, CachedProject, ProjectKey
 from backend.http.request_bodies import RequestError
 from backend.http.thread_pool import BusyError
 from store.projects.key_values import REPAIR
-from store.projects.projects import Project, change_project, find_project, get_project, save_project
+from store.projects.projects import Project, find_project, get_project
+from store.projects.unconfirmed import add_unconfirmed, ask_label_studio
 from store.versions.versions import get_version, version_name
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
@@ -21,45 +22,75 @@ from studio.records.requests import SetupRequest
 log = structlog.get_logger()
 
 READ_SECONDS = 0.02  # for a read of the store; then the cached project is good enough
+RETRY_AFTER = 60  # seconds
 REVIVE_SECONDS = 10  # a call that comes sooner after a disconnect was on its way already
 
 
 async def set_up(app_state: AppState, connection_id: str, request: SetupRequest) -> str:
-    """Save the project, and request a repair of its registration now and then.
+    """Note a new project, and request a repair of its registration now and then.
+
+    The request may come from anybody: it is only a reason to ask Label Studio.
 
     Returns:
         The served version's name.
+
+    Raises:
+        RequestError: 503, there are too many projects that Label Studio has not confirmed yet.
     """
-    ref, label_config = request.project, request.label_config
+    ref = request.project
     key = (connection_id, ref.ls_id, ref.ls_created)
     known = app_state.project_cache.get(key)
-    if known is None or known.gone or (label_config and known.label_config != label_config):
-        known = await app_state.write(lambda db: _register(db, connection_id, ref, label_config))
+    if known is None or (known.gone and app_state.config_throttle.passes(known.id)):
+        known = await app_state.write(lambda db: _meet(db, connection_id, ref))
         app_state.project_cache.put(key, known)
         app_state.repair_throttle.passes(known.id)
         app_state.scheduler.wake()
         return known.version
-    if app_state.repair_throttle.passes(known.id):
-        project_id = known.id
+    if known.gone:
+        return known.version
+    project_id = known.id
+    if app_state.repair_throttle.passes(project_id):
         app_state.submit(lambda db: request_repair(db, project_id))
-    if not app_state.setup_throttle.passes(known.id):
+    # Where none is known yet, it is being read.
+    changed = known.label_config and request.label_config not in ("", known.label_config)
+    if changed and app_state.config_throttle.passes(project_id):
+        app_state.submit(lambda db: want(db, project_id, WorkKind.SYNC))
+        app_state.scheduler.wake()
+    if not app_state.setup_throttle.passes(project_id):
         return known.version
     return await _read_version_name(app_state, key, known)
 
 
-def _register(
-    db: Connection, connection_id: str, ref: ProjectRef, label_config: str
-) -> CachedProject:
-    known = find_project(db, connection_id, ref.ls_id, ref.ls_created)
-    created = ref.ls_created if known is None else known.ls_created
-    if created is None:
+def _meet(db: Connection, connection_id: str, ref: ProjectRef) -> CachedProject:
+    project = meet_project(db, connection_id, ref)
+    if project is None:
         raise RequestError(400, '"project" must say when it was created: "ID.CREATED"')
-    project = save_project(db, connection_id, ref.ls_id, created, label_config=label_config)
-    if known is not None and known.label_config != project.label_config:
-        want(db, project.id, WorkKind.LEARN)
-    request_repair(db, project.id)
-    project = get_project(db, project.id) or project
     return _cached(db, project)
+
+
+def meet_project(db: Connection, connection_id: str, ref: ProjectRef) -> Project | None:
+    """The project that a request names, and a request for its repair; a new one is noted.
+
+    Returns:
+        None for a new one of which the request doesn't say when it was created.
+
+    Raises:
+        RequestError: 503, too many new ones wait for Label Studio's confirmation.
+    """
+    project = find_project(db, connection_id, ref.ls_id, ref.ls_created)
+    if project is not None:
+        request_repair(db, project.id)
+        return get_project(db, project.id)
+    if ref.ls_created is None:
+        return None
+    project = add_unconfirmed(db, connection_id, ref.ls_id, ref.ls_created)
+    if project is None:
+        raise RequestError(
+            503,
+            "too many new projects at once: `apprentice connect` connects one in any case",
+            retry_after=RETRY_AFTER,
+        )
+    return project
 
 
 def _cached(db: Connection, project: Project) -> CachedProject:
@@ -76,7 +107,8 @@ def request_repair(db: Connection, project_id: int) -> None:
     if project.gone_at is not None:
         if time.time() - project.gone_at < REVIVE_SECONDS:
             return
-        change_project(db, project_id, gone_at=None)  # somebody has pasted our URL again
+        ask_label_studio(db, project_id)  # somebody may have pasted our URL again
+        return
     REPAIR.of(project_id).set(db, time.time())
     want(db, project_id, WorkKind.SYNC)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
 
 from store.database.schema import project
 from store.tasks.labelled import clear_labelled
@@ -66,7 +66,11 @@ def find_project(
 _OF_ID = select(project).where(
     project.c.connection_id == bindparam("connection"), project.c.ls_id == bindparam("id")
 )
-_NEWEST = _OF_ID.where(project.c.gone_at.is_(None)).order_by(project.c.ls_created.desc())
+# One that only a request names comes after those that Label Studio has confirmed.
+_NEWEST = _OF_ID.where(project.c.gone_at.is_(None)).order_by(
+    and_(project.c.connected_at.is_(None), project.c.reconciled_at.is_(None)),
+    project.c.ls_created.desc(),
+)
 _EXACT = _OF_ID.where(project.c.ls_created == bindparam("created"))
 
 
@@ -93,16 +97,7 @@ def save_project(
     """
     existing = find_project(db, connection_id, ls_id, ls_created)
     if existing is None:
-        db.execute(
-            update(project)
-            .where(
-                project.c.connection_id == connection_id,
-                project.c.ls_id == ls_id,
-                project.c.ls_created < ls_created,
-                project.c.gone_at.is_(None),
-            )
-            .values(gone_at=float(ls_created))
-        )
+        mark_older_gone(db, connection_id, ls_id, ls_created)
         key = db.execute(
             insert(project).values(
                 connection_id=connection_id,
@@ -129,6 +124,20 @@ def save_project(
     saved = get_project(db, project_id)
     assert saved is not None
     return saved
+
+
+def mark_older_gone(db: Connection, connection_id: str, ls_id: int, ls_created: int) -> None:
+    """Mark older projects of the same id as gone: Label Studio reused the id."""
+    db.execute(
+        update(project)
+        .where(
+            project.c.connection_id == connection_id,
+            project.c.ls_id == ls_id,
+            project.c.ls_created < ls_created,
+            project.c.gone_at.is_(None),
+        )
+        .values(gone_at=float(ls_created))
+    )
 
 
 def change_project(db: Connection, project_id: int, **values: Any) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -127,11 +128,17 @@ _WANT = (
 
 
 def list_wanted(db: Connection) -> list[Work]:
-    """The pending work of all projects that are in Label Studio."""
+    """The pending work of all projects that are in Label Studio.
+
+    Of one that is gone, only a sync: it asks whether the project is back.
+    """
     rows = db.execute(
         select(work)
         .join(project, project.c.id == work.c.project_id)
-        .where(work.c.wanted > work.c.done, project.c.gone_at.is_(None))
+        .where(
+            work.c.wanted > work.c.done,
+            or_(project.c.gone_at.is_(None), work.c.kind == WorkKind.SYNC),
+        )
         .order_by(work.c.wanted_at)
     )
     return [_record(row) for row in rows]

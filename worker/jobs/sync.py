@@ -11,11 +11,13 @@ from sqlalchemy import Connection
 from services.connections.connect import repair
 from services.finetuning.cleanup import delete_unused_backbones
 from services.job_context import TIME_BOX, JobContext
+from services.sync.confirmation import is_confirmed
 from services.sync.records import annotation_record, task_record
 from store.predictions.deletions import delete_tasks
 from store.projects.embedding_spaces import move_is_due
 from store.projects.key_values import REPAIR, Key, dataclass_key
 from store.projects.projects import Project, change_project, save_project
+from store.projects.unconfirmed import forget
 from store.tasks.annotations import (
     delete_annotations,
     save_annotations,
@@ -91,6 +93,8 @@ class _Sync:
         if int(info.created_at.timestamp()) != self.project.ls_created:
             self._gone("its id belongs to another project now")
             return
+        if not is_confirmed(self.context, self.studio):
+            return
         self._repair()
         config = self._configure(info)
         with self.context.step("read"):
@@ -107,8 +111,10 @@ class _Sync:
         log.info("project is gone", project=self.project.ls_id, reason=reason)
 
         def write(db: Connection) -> None:
-            change_project(db, self.project.id, gone_at=time.time(), reason=reason)
+            gone_at = self.project.gone_at or time.time()
+            change_project(db, self.project.id, gone_at=gone_at, reason=reason)
             pending_work.finish(db, self.context.lease)
+            forget(db, self.project)
 
         self.database.write(write)
 

@@ -204,7 +204,7 @@ def test_an_unknown_project_is_met(web):
     assert answer.status_code == 503
     with web.store.database.read() as db:
         found = find_project(db, "default", LS_ID)
-    assert found.label_config == CONFIG
+    assert found.label_config == ""
     assert "sync" in requested_work(web)
     unclear = predict_body([]) | {"project": "77"}
     assert web.post("/predict", unclear).status_code == 503

@@ -12,10 +12,11 @@ from store.database.schema import connection, work
 from store.projects.connections import get_connection, save_connection
 from store.projects.key_values import REPAIR
 from store.projects.projects import change_project, find_project, get_project, list_projects
+from store.projects.unconfirmed import MOST, UNCONFIRMED
 from store.tasks.annotations import current_annotations
 from store.versions.versions import START
 from store.work.jobs import add_job, change_job
-from store.work.pending_work import get_work, want
+from store.work.pending_work import get_work, list_wanted, want
 from tests.support.web import (
     CONFIG,
     LS_CREATED,
@@ -107,8 +108,9 @@ def test_setup_makes_the_project_known_and_has_it_repaired(web):
         project = find_project(db, "default", LS_ID, LS_CREATED)
         assert project is not None
         assert REPAIR.of(project.id).get(db)
-    assert project.label_config == CONFIG
-    assert requested_work(web)["sync"] == 1
+        assert UNCONFIRMED.of(project.id).get(db)
+    assert project.label_config == "", "only Label Studio's API says what it is"
+    assert requested_work(web).keys() == {"sync"}
 
 
 def test_setup_again_writes_nothing(web):
@@ -122,13 +124,34 @@ def test_setup_again_writes_nothing(web):
     assert requested_work(web) == before
 
 
-def test_setup_takes_over_a_changed_label_config(web, project):
-    other = CONFIG.replace("dog", "cow")
+def test_setup_changes_no_label_config_but_has_label_studio_asked(web, project):
     web.post("/setup", recorded("setup"))
-    web.post("/setup", recorded("setup") | {"schema": other})
+    before = requested_work(web)["sync"]
+    for schema in ("<View/>", CONFIG.replace("dog", "cow"), "<View/>"):
+        web.post("/setup", recorded("setup") | {"schema": schema})
+    while requested_work(web)["sync"] == before:  # the test's time limit ends this
+        time.sleep(0.01)
     with web.store.database.read() as db:
-        assert get_project(db, project.id).label_config == other
-    assert requested_work(web)["learn"] == 1
+        assert get_project(db, project.id).label_config == CONFIG
+    assert requested_work(web).keys() == {"sync"}
+
+
+def test_invented_projects_are_few(web, project):
+    answers = [
+        web.post("/setup", {"project": f"{n}.1700000000", "schema": CONFIG})
+        for n in range(100, 100 + MOST + 20)
+    ]
+    assert [answer.status_code for answer in answers] == [200] * MOST + [503] * 20
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    refused = web.post("/predict", predict_body([]) | {"project": "999.1700000000"})
+    assert refused.status_code == 503
+    with web.store.database.read() as db:
+        assert len(list_projects(db)) == MOST + 1
+        # A request that doesn't say when its project was made means the one that is known.
+        assert find_project(db, "default", LS_ID).id == project.id
+    web.post("/setup", {"project": f"{LS_ID}.{LS_CREATED + 60}"})
+    assert web.post("/setup", recorded("setup")).status_code == 200
+    assert web.webhook(recorded("project_updated")).status_code == 200
 
 
 def test_setup_names_what_is_served_also_when_it_changes(web, project):
@@ -149,24 +172,30 @@ def test_setup_never_believes_the_hostname(web):
         assert get_connection(db, "default") == web.connection
 
 
-def test_setup_of_a_reused_id_is_another_project(web, project):
+def test_setup_of_a_reused_id_is_another_project_beside_the_known_one(web, project):
     web.post("/setup", recorded("setup") | {"project": f"{LS_ID}.{LS_CREATED + 60}"})
     with web.store.database.read() as db:
         listed = list_projects(db)
-        assert get_project(db, project.id).gone_at is not None
-    assert [p.ls_created for p in listed] == [LS_CREATED + 60]
+        newest = find_project(db, "default", LS_ID)
+    assert [p.ls_created for p in listed] == [LS_CREATED, LS_CREATED + 60]
+    assert newest.id == project.id, "until Label Studio has confirmed the other one"
 
 
-def test_setup_brings_a_disconnected_project_back_but_not_one_just_left(web, project):
+def test_setup_has_label_studio_asked_for_a_disconnected_project_but_not_for_one_just_left(
+    web, project
+):
     web.store.database.write(lambda db: change_project(db, project.id, gone_at=1.0))
     web.post("/setup", recorded("setup"))
     with web.store.database.read() as db:
-        assert get_project(db, project.id).gone_at is None
+        assert get_project(db, project.id).gone_at == 1.0
+        assert UNCONFIRMED.of(project.id).get(db)
+        assert [item.kind for item in list_wanted(db)] == ["sync"]
+    web.store.database.write(lambda db: UNCONFIRMED.of(project.id).delete(db))
     web.store.database.write(lambda db: change_project(db, project.id, gone_at=1e12))
     for _ in range(3):  # Label Studio calls it once more while the backend is removed
         web.post("/setup", recorded("setup"))
     with web.store.database.read() as db:
-        assert get_project(db, project.id).gone_at == 1e12
+        assert UNCONFIRMED.of(project.id).get(db) is None
 
 
 def test_versions_are_those_that_were_shown(web, project):

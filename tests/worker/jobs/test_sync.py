@@ -1,6 +1,7 @@
 """sync against a server that answers as Label Studio does, and sometimes not quite."""
 
 import json
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -8,9 +9,12 @@ import pytest
 
 from store.database.schema import annotation as annotation_table
 from store.projects.connections import DEFAULT, save_connection
-from store.projects.projects import change_project
+from store.projects.projects import change_project, get_project, save_project
+from store.projects.unconfirmed import UNCONFIRMED, ask_label_studio
 from store.tasks.annotations import AnnotationRecord, save_annotations, task_annotations
 from store.tasks.tasks import get_tasks
+from store.work.pending_work import get_work
+from store.work.work_kind import WorkKind
 from tests.support.scripted_studio import LEGACY_TOKEN, Reply, Request, ScriptedServer, json_reply
 from tests.support.workbench import Workbench, label_config, region
 
@@ -48,6 +52,7 @@ def script(workbench: Workbench) -> Any:
             change_project(db, workbench.project_id, backend_id=1)
 
         workbench.store.database.write(connect)
+        hold.server = server  # type: ignore[attr-defined]
         yield hold
 
 
@@ -91,3 +96,79 @@ def test_strange_values_are_stored_not_choked_on(workbench, script) -> None:
     with workbench.store.database.read() as db:
         assert get_tasks(db, workbench.project_id, [1])[1].uri == "/?.jpg"
     assert known_annotations(workbench, 1) == {11}
+
+
+@pytest.fixture
+def named(workbench: Workbench, script) -> Any:
+    """The project as a request alone names it; Label Studio holds it with these backends."""
+
+    def hold(backends: list[dict[str, Any]], since: float, gone: float | None = None) -> None:
+        script([])
+        script.server.on("/api/ml/", json_reply(backends))
+        script.server.on("/api/webhooks/", hooks)
+        workbench.store.database.write(
+            lambda db: change_project(
+                db, workbench.project_id, gone_at=gone, title="", label_config=""
+            )
+        )
+
+        def name(db: Any) -> None:
+            ask_label_studio(db, workbench.project_id)
+            UNCONFIRMED.of(workbench.project_id).set(db, since)
+
+        workbench.store.database.write(name)
+
+    hold.server = script.server  # type: ignore[attr-defined]
+    return hold
+
+
+def hooks(request: Request) -> Reply:
+    """No webhook yet; one that is made is answered."""
+    made = {"id": 3, "project": 1, "url": "http://localhost:9090/webhook"}
+    return json_reply([] if request.method == "GET" else made)
+
+
+BACKEND = {"id": 1, "project": 1, "url": "http://localhost:9090", "state": "CO"}
+
+
+@pytest.mark.parametrize("gone", [None, 5.0])
+def test_a_project_that_label_studio_confirms_is_taken(workbench, named, gone) -> None:
+    older = workbench.store.database.write(lambda db: save_project(db, DEFAULT, 1, 900))
+    named([BACKEND], time.time(), gone)
+    workbench.run("sync")
+    project = workbench.project
+    assert (project.title, project.label_config) == ("Pets", label_config())
+    assert project.gone_at is None
+    with workbench.store.database.read() as db:
+        assert UNCONFIRMED.of(project.id).get(db) is None
+        assert get_project(db, older.id).gone_at is not None
+
+
+def test_a_project_without_a_backend_is_waited_for_and_forgotten(workbench, named) -> None:
+    named([], time.time())
+    workbench.run("sync")
+    with workbench.store.database.read() as db:
+        assert get_work(db, workbench.project_id, WorkKind.SYNC).not_before > time.time()
+        assert workbench.project.label_config == ""
+    named([], 1.0)
+    workbench.run("sync")
+    with workbench.store.database.read() as db:
+        assert get_project(db, workbench.project_id) is None
+
+
+def test_a_project_that_label_studio_does_not_have_is_forgotten(workbench, named) -> None:
+    named([BACKEND], time.time())
+    script_404 = json_reply({"detail": "Not found."}, 404)
+    named.server.on("/api/projects/1/", script_404)
+    workbench.run("sync")
+    with workbench.store.database.read() as db:
+        assert get_project(db, workbench.project_id) is None
+
+
+def test_a_disconnected_project_with_another_backend_stays_disconnected(workbench, named) -> None:
+    workbench.store.database.write(
+        lambda db: change_project(db, workbench.project_id, connected_at=1.0)
+    )
+    named([{"id": 2, "project": 1, "url": "http://other.example", "state": "CO"}], 1.0, 5.0)
+    workbench.run("sync")
+    assert workbench.project.gone_at == 5.0
