@@ -22,6 +22,7 @@ from backend.http.server import run_server
 from backend.inference.client import InferenceClient
 from backend.inference.socket_path import socket_path
 from backend.pages import routes as pages
+from backend.poller import ChangePoller
 from backend.protocol import routes as protocol
 from backend.scheduler import Scheduler
 from store.inbox.inbox import Inbox
@@ -47,9 +48,12 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.app_state = app_state
             app_state.drainer.start()
             app_state.scheduler.start()
+            poller = ChangePoller(store, app_state.scheduler)
+            poller.start()
             try:
                 yield
             finally:
+                await asyncio.to_thread(poller.stop)
                 await app_state.close()
         finally:
             await asyncio.to_thread(store.close)

@@ -61,6 +61,11 @@ class Scheduler:
         self._lease = None if store.database.is_sqlite else SchedulerLease(store.database)
         self._led_since = None if self._lease else time.time()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process schedules; of several web processes, one does."""
+        return self._led_since is not None
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()

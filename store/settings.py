@@ -130,6 +130,17 @@ class Settings(BaseSettings):
         description="Seconds between synchronisations with Label Studio, which "
         "catch missed changes.",
     )
+    poll_seconds: float = Field(
+        default=1,
+        gt=0,
+        description="Least seconds between two looks for changes while someone labels, where "
+        "Label Studio's webhooks don't arrive.",
+    )
+    poll_idle_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="Most seconds between two such looks while nobody labels.",
+    )
     publish_min_labels: int = Field(
         default=5,
         ge=1,

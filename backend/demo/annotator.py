@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from services.connections.connect import is_our_version
+from services.connections.original_settings import is_our_version
 from studio.client import StudioClient
 from studio.records.annotations import PredictionInfo
 from studio.regions import StudioRegion

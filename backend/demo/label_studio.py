@@ -1,7 +1,8 @@
 """Runs a real Label Studio server without a browser or prompts, for the demo and the tests.
 
-It listens on the loopback address only, with both switches off that would forbid it to call a
-backend there, and with its telemetry off. It dies with the process that started it.
+It listens on the loopback address only, with its telemetry off and, unless it is to be a stock one,
+with both switches off that forbid it to call a backend there. It dies with the process that
+started it.
 """
 
 from __future__ import annotations
@@ -33,9 +34,8 @@ STOP_SECONDS = 10.0
 POLL_SECONDS = 0.1
 # What Label Studio takes from our environment; everything else could change what it does.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+UNGUARDED = {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"}
 SETTINGS = {
-    "ML_BLOCK_LOCAL_IP": "false",
-    "SSRF_PROTECTION_ENABLED": "false",
     "COLLECT_ANALYTICS": "false",
     "LATEST_VERSION_CHECK": "false",
     "SENTRY_DSN": "",
@@ -57,6 +57,7 @@ class LabelStudioServer:
         port: 0 takes a free one, which then stays the same over restarts.
         email, password: of the admin who is made at the first start. A data folder remembers its
             own; without a password, one is made up.
+        stock: leave its two address guards on, as they are by default.
         settings: more of Label Studio's environment variables.
     """
 
@@ -68,11 +69,12 @@ class LabelStudioServer:
         port: int = 0,
         email: str = EMAIL,
         password: str | None = None,
+        stock: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = data_dir.absolute()
         self._program = environment.absolute() / "bin" / "label-studio"
-        self._settings = dict(settings or {})
+        self._settings = ({} if stock else UNGUARDED) | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._parent_death: ParentDeathGuard | None = None
         self.port = port or _free_port()

@@ -43,6 +43,7 @@ class DemoSession:
         environment: the virtual environment with Label Studio.
         images: how many there are in the sample project.
         ports: Label Studio's and Apprentice's; another one is taken where they aren't free.
+        stock: have Label Studio's address guards on: it then can't call Apprentice.
         keep_project: go on with the project of the last demo, if there was one.
         settings: more of Apprentice's environment variables.
         tell: is given a line for each step.
@@ -55,6 +56,7 @@ class DemoSession:
         *,
         images: int = IMAGES,
         ports: tuple[int, int] = (0, 0),
+        stock: bool = False,
         keep_project: bool = False,
         settings: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = lambda line: None,
@@ -65,7 +67,7 @@ class DemoSession:
         self._keep_project = keep_project
         self._tell = tell
         self.label_studio = LabelStudioServer(
-            self.home / "label-studio", environment, port=free_port(ports[0])
+            self.home / "label-studio", environment, port=free_port(ports[0]), stock=stock
         )
         self.log = self.home / "apprentice.log"
         self._apprentice = ApprenticeProcess(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from store.projects.connections import get_connection
+from store.projects.connections import StudioConnection, get_connection
 from store.settings import Settings
 from store.store import Store
 from studio.client import StudioClient
@@ -25,6 +25,18 @@ def studio_for(
     Raises:
         UnknownConnectionError: there is no such connection.
     """
+    connection = known_connection(store, connection_id)
+    client = StudioClient(connection.url, connection.token)
+    client.http.before_change = before_change
+    return client
+
+
+def known_connection(store: Store, connection_id: str) -> StudioConnection:
+    """The connection.
+
+    Raises:
+        UnknownConnectionError: there is no such connection.
+    """
     with store.database.read() as db:
         connection = get_connection(db, connection_id)
     if connection is None:
@@ -32,9 +44,7 @@ def studio_for(
             f"no connection {connection_id!r}: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, "
             "or run `apprentice connect`"
         )
-    client = StudioClient(connection.url, connection.token)
-    client.http.before_change = before_change
-    return client
+    return connection
 
 
 def image_policy(settings: Settings) -> ImagePolicy:

@@ -1,19 +1,24 @@
 """Connects Label Studio projects to Apprentice and disconnects them."""
 
-import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 
 import structlog
 from sqlalchemy import Connection
 
-from services.connections.clients import UnknownConnectionError
+from services.connections.clients import known_connection
 from services.connections.error_messages import ConnectingError, explain
+from services.connections.original_settings import (
+    OriginalSettings,
+    original_settings,
+    reset_model_version,
+    restore_settings,
+)
+from services.connections.probe import await_probe, is_fresh, send_probe
+from services.connections.reach import NOT_ARRIVED, REACH, Mode, Reach, connectivity
 from services.connections.registration import TITLE, Registration, Tell, backend_url
-from store.projects.connections import StudioConnection, get_connection
 from store.projects.projects import Project, change_project, find_project, get_project, save_project
 from store.store import Store
-from store.versions.versions import get_version
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.calls.projects import UNCERTAINTY_SAMPLING
@@ -22,32 +27,9 @@ from studio.errors import StudioError, StudioNotFound, StudioRejected
 from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo, WebhookInfo
 
-__all__ = [
-    "ConnectingError",
-    "OriginalSettings",
-    "connect",
-    "disconnect",
-    "is_our_version",
-    "repair",
-]
+__all__ = ["ConnectingError", "connect", "disconnect"]
 
 log = structlog.get_logger()
-
-OUR_VERSION = re.compile(r"apprentice v\d+")
-
-
-@dataclass(frozen=True)
-class OriginalSettings:
-    """A project's settings before `connect` changed them, which `disconnect` restores."""
-
-    sampling: str
-    model_version: str
-    by_hand: bool  # somebody had added our URL already
-
-
-def is_our_version(model_version: str) -> bool:
-    """Whether a model version of Label Studio is one that we published."""
-    return OUR_VERSION.fullmatch(model_version) is not None
 
 
 def connect(
@@ -69,68 +51,43 @@ def connect(
         ConnectingError: why it failed, and what to do.
         UnknownConnectionError: there is no such connection.
     """
-    connection = _connection(store, connection_id)
+    connection = known_connection(store, connection_id)
     url = backend_url(public_url, connection_id)
     tell = tell or _log
     try:
         before = studio.get_project(ls_project_id)
         project = _save_project(store, connection_id, before)
         registration = Registration(studio, connection, project, store.settings, url, tell)
-        our_backend, other_backends = registration.backends()
-        backend = registration.ensure_backend(our_backend)
-        webhook = registration.ensure_webhook(backend)
+        our_backend, other_backends = _backends(registration)
+        backend, no_backend = registration.try_backend(our_backend)
+        address = backend.url if backend else url
+        webhook, no_webhook = registration.try_webhook(address)
         original = (
             OriginalSettings(**project.found)
             if project.found
-            else _original_settings(before, our_backend)
+            else original_settings(before, our_backend)
         )
         after = studio.get_project(ls_project_id)
-        _reset_model_version(
-            store, studio, project, after, backend, original.model_version, tell=tell
+        titles = [backend.title] if backend else [TITLE, *(b.title for b in other_backends)]
+        reset_model_version(
+            store, studio, project, after, titles, original.model_version, tell=tell
         )
         if after.sampling != UNCERTAINTY_SAMPLING:
             studio.patch_project(ls_project_id, sampling=UNCERTAINTY_SAMPLING)
             tell(f'sampling set to "{UNCERTAINTY_SAMPLING}" (was "{after.sampling}")')
+        reach = Reach(no_backend, no_webhook, checked_at=time.time())
+        if webhook is not None:
+            reach = _prove_webhook(store, registration, project, address, reach)
     except StudioError as error:
         raise explain(error, connection, url, ls_project_id) from error
+    if reach.webhook is not None:
+        webhook = None
+    found = connectivity(reach, None, reach.checked_at)
+    if found.mode is not Mode.INBOUND:
+        tell(found.sentence)
     _warn(after, other_backends, tell)
     return store.database.write(
-        lambda db: _save_registration(db, project, backend, webhook, original)
-    )
-
-
-def repair(store: Store, studio: StudioClient, project: Project, public_url: str) -> None:
-    """Repair the registration of a project whose admin added our URL by hand.
-
-    It adds the webhook, and resets a model version that is our backend's title.
-    Never adds a backend, and never changes what the admin chose: sampling, or a model version that
-    is not the backend's title.
-
-    Raises:
-        StudioError: Label Studio did not do it.
-    """
-    connection = _connection(store, project.connection_id)
-    url = backend_url(public_url, project.connection_id)
-    registration = Registration(studio, connection, project, store.settings, url, _log)
-    backend, others = registration.backends()
-    if backend is None and len(others) == 1:
-        # /setup was called for this project, so this is us, under a name that we didn't know.
-        backend = others[0]
-    webhook = None
-    if backend is not None:
-        webhook = registration.ensure_webhook(backend)
-        info = studio.get_project(project.ls_id)
-        before = OriginalSettings(**project.found).model_version if project.found else ""
-        _reset_model_version(
-            store, studio, project, info, backend, before, only_title=True, tell=_log
-        )
-    store.database.write(
-        lambda db: change_project(
-            db,
-            project.id,
-            backend_id=backend.id if backend else None,
-            webhook_id=webhook.id if webhook else None,
-        )
+        lambda db: _save_registration(db, project, backend, webhook, original, reach)
     )
 
 
@@ -144,14 +101,14 @@ def disconnect(
     Raises:
         ConnectingError: why it failed, and what to do; the project is then still connected.
     """
-    connection = _connection(store, project.connection_id)
+    connection = known_connection(store, project.connection_id)
     url = backend_url(store.settings.url, project.connection_id)
     tell = tell or _log
     store.database.write(lambda db: _pause(db, project))
     try:
         info = studio.get_project(project.ls_id)
         backend = Registration(studio, connection, project, store.settings, url, tell).remove()
-        _restore_settings(studio, project, info, backend, tell)
+        restore_settings(studio, project, info, backend, tell)
     except StudioNotFound:
         tell("Label Studio has no such project any more")
     except StudioError as error:
@@ -160,80 +117,30 @@ def disconnect(
     store.database.write(lambda db: _save_disconnected(db, project))
 
 
-def _connection(store: Store, connection_id: str) -> StudioConnection:
+def _backends(registration: Registration) -> tuple[BackendInfo | None, list[BackendInfo]]:
+    try:
+        return registration.backends()
+    except (StudioRejected, StudioNotFound):  # this token may not see them
+        return None, []
+
+
+def _prove_webhook(
+    store: Store, registration: Registration, project: Project, address: str, reach: Reach
+) -> Reach:
+    """The reach with the proof that events arrive; where none does, the webhook is removed."""
     with store.database.read() as db:
-        connection = get_connection(db, connection_id)
-    if connection is None:
-        raise UnknownConnectionError(f"no connection {connection_id!r}")
-    return connection
+        before = REACH.of(project.id).get(db)
+    if before is not None and is_fresh(store, project.id, before):
+        return replace(reach, probe_at=before.probe_at, probe_heard=before.probe_heard)
+    reach = send_probe(store, registration.studio, project, reach)
+    if await_probe(store, project.id, reach).is_proven:
+        return reach
+    registration.remove_webhooks(address, NOT_ARRIVED)
+    return replace(reach, webhook=NOT_ARRIVED)
 
 
 def _log(line: str) -> None:
     log.info("connecting", change=line)
-
-
-def _original_settings(info: ProjectInfo, our_backend: BackendInfo | None) -> OriginalSettings:
-    # A version of ours, or our backend's title, was set by us: there is nothing to restore.
-    set_by_us = is_our_version(info.model_version) or (
-        our_backend is not None and info.model_version == our_backend.title
-    )
-    model_version = "" if set_by_us else info.model_version
-    return OriginalSettings(info.sampling, model_version, by_hand=our_backend is not None)
-
-
-def _reset_model_version(
-    store: Store,
-    studio: StudioClient,
-    project: Project,
-    info: ProjectInfo,
-    backend: BackendInfo,
-    before: str,
-    *,
-    only_title: bool = False,
-    tell: Tell,
-) -> None:
-    """Replace the backend's title as model version: no pushed prediction would be shown.
-
-    Args:
-        before: the model version to put back while we serve none.
-        only_title: leave any other model version alone, also when we serve one.
-    """
-    with store.database.read() as db:
-        served = get_version(db, project.served_version_id or 0)
-    wanted, current = (served.name if served else before), info.model_version
-    if current == wanted or not (current == backend.title or (served and not only_title)):
-        return
-    try:
-        studio.patch_project(project.ls_id, model_version=wanted)
-    except StudioRejected:  # Label Studio has no prediction of it any more
-        if current != backend.title:
-            return
-        wanted = ""
-        studio.patch_project(project.ls_id, model_version=wanted)
-    tell(f'model version set to "{wanted}" (was "{current}")')
-
-
-def _restore_settings(
-    studio: StudioClient,
-    project: Project,
-    info: ProjectInfo,
-    backend: BackendInfo | None,
-    tell: Tell,
-) -> None:
-    original = OriginalSettings(**project.found) if project.found else None
-    if original and info.sampling == UNCERTAINTY_SAMPLING != original.sampling:
-        studio.patch_project(project.ls_id, sampling=original.sampling)
-        tell(f'sampling put back to "{original.sampling}"')
-    titles = {TITLE, backend.title if backend else TITLE}
-    if not is_our_version(info.model_version) and info.model_version not in titles:
-        return
-    before = original.model_version if original else ""
-    try:
-        studio.patch_project(project.ls_id, model_version=before)
-    except StudioRejected:  # it was deleted meanwhile
-        before = ""
-        studio.patch_project(project.ls_id, model_version=before)
-    tell(f'model version put back to "{before}"')
 
 
 def _warn(info: ProjectInfo, other_backends: list[BackendInfo], tell: Tell) -> None:
@@ -269,18 +176,20 @@ def _save_project(store: Store, connection_id: str, info: ProjectInfo) -> Projec
 def _save_registration(
     db: Connection,
     project: Project,
-    backend: BackendInfo,
+    backend: BackendInfo | None,
     webhook: WebhookInfo | None,
     original: OriginalSettings,
+    reach: Reach,
 ) -> Project:
     change_project(
         db,
         project.id,
         connected_at=project.connected_at or time.time(),
         found=asdict(original),
-        backend_id=backend.id,
+        backend_id=backend.id if backend else None,
         webhook_id=webhook.id if webhook else None,
     )
+    REACH.of(project.id).set(db, reach)
     pending_work.retry_now(db, project.connection_id)
     for kind in (WorkKind.SYNC, WorkKind.EMBED, WorkKind.LEARN):
         pending_work.want(db, project.id, kind)
@@ -300,3 +209,4 @@ def _save_disconnected(db: Connection, project: Project) -> None:
     # Once more: while it removed the backend, Label Studio called /setup again.
     _pause(db, project)
     change_project(db, project.id, connected_at=None, found=None, backend_id=None, webhook_id=None)
+    REACH.of(project.id).delete(db)

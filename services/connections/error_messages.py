@@ -5,12 +5,14 @@ from studio.errors import (
     Refusal,
     StudioError,
     StudioNotFound,
+    StudioRejected,
     StudioUnauthorized,
     StudioUnreachable,
 )
 from studio.tokens import jwt_claims
 
-SWITCHES = "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"
+BACKEND_SWITCH = "ML_BLOCK_LOCAL_IP"
+WEBHOOK_SWITCH = "SSRF_PROTECTION_ENABLED"
 LEGACY_OFF = (
     "this is a legacy token, and new installations have these switched off: create a Personal "
     "Access Token in Label Studio under Account & Settings (or allow legacy tokens for the "
@@ -42,26 +44,10 @@ def _words(error: StudioError, connection: StudioConnection, url: str, ls_projec
             f"Label Studio at {connection.url} has no project {ls_project_id}, "
             "or this token's owner may not see it"
         )
-    if error.refusal is Refusal.PRIVATE_ADDRESS:
-        return (
-            f"Label Studio refuses {url}, a private or loopback address: start Label Studio with "
-            f"{SWITCHES} (both), then run this again"
-        )
-    if error.refusal is Refusal.UNRESOLVED_HOST:
-        return (
-            f"Label Studio's machine doesn't know the host of {url}: set APPRENTICE_PUBLIC_URL to "
-            "an address under which it reaches Apprentice"
-        )
     if error.refusal is Refusal.WRONG_PASSWORD:
         return (
             f"Apprentice at {url} refused Label Studio: give this command the same BASIC_AUTH_USER "
             "and BASIC_AUTH_PASS as the running Apprentice"
-        )
-    if error.refusal is Refusal.UNREACHABLE_BACKEND:
-        return (
-            f"Label Studio can't reach Apprentice at {url}: is `apprentice up` running, and is "
-            "this its address as seen from Label Studio's machine? If not, set "
-            f"APPRENTICE_PUBLIC_URL. ({text})"
         )
     if isinstance(error, StudioUnreachable) and error.status is None:
         return f"Label Studio at {connection.url} can't be reached: is it running? ({text})"
@@ -75,16 +61,24 @@ def unauthorized(error: StudioError, connection: StudioConnection) -> str:
     return f"Label Studio at {connection.url} refuses the token: {error}"
 
 
-def webhook_refusal(error: StudioError, url: str, reconcile_seconds: float) -> str:
-    """The message for a webhook that Label Studio refuses."""
-    text = str(error)
-    if error.refusal is Refusal.PRIVATE_ADDRESS:
-        why = "start Label Studio with SSRF_PROTECTION_ENABLED=false"
-    elif error.refusal is Refusal.INVALID_URL:
-        why = "its host needs a dot (or to be localhost): set APPRENTICE_PUBLIC_URL accordingly"
-    else:
-        why = text
-    return (
-        f"Label Studio refuses the webhook {url}: {why}. Until then labels are only found by "
-        f"looking every {reconcile_seconds:g} s"
-    )
+def unreached(error: StudioError, url: str, switch: str) -> str:
+    """Why Label Studio doesn't reach `url`, our backend or webhook.
+
+    Args:
+        switch: Label Studio's own that refuses private addresses.
+
+    Raises:
+        StudioError: the error, where it says nothing of `url`: the token, the password, an outage.
+    """
+    match error.refusal:
+        case Refusal.PRIVATE_ADDRESS:
+            return f"it refuses private addresses such as {url} ({switch} is on)"
+        case Refusal.UNRESOLVED_HOST:
+            return f"it doesn't know the host of {url} (APPRENTICE_PUBLIC_URL)"
+        case Refusal.INVALID_URL:
+            return f"its webhooks need a host with a dot, or localhost, not {url}"
+        case Refusal.UNREACHABLE_BACKEND:
+            return f"nothing answers it at {url} (is `apprentice up` running?)"
+        case None if isinstance(error, (StudioRejected, StudioNotFound)):
+            return str(error)
+    raise error

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import structlog
 
-from services.connections.error_messages import webhook_refusal
+from services.connections.error_messages import BACKEND_SWITCH, WEBHOOK_SWITCH, unreached
 from store.projects.connections import DEFAULT, StudioConnection
 from store.projects.projects import Project
 from store.settings import Settings
 from studio.client import StudioClient
-from studio.errors import StudioRejected
+from studio.errors import StudioError
 from studio.records.registrations import BackendInfo, WebhookInfo
 from studio.records.webhooks import WebhookAction
 
@@ -76,7 +76,11 @@ class Registration:
         self.tell = tell
 
     def backends(self) -> tuple[BackendInfo | None, list[BackendInfo]]:
-        """Our backend, if it is registered, and all other backends of the project."""
+        """Our backend, if it is registered, and all other backends of the project.
+
+        Raises:
+            StudioError: they can't be listed.
+        """
         listed = self.studio.backends(self.project.ls_id)
         ours = [b for b in listed if same_url(b.url, self.url)]
         ours += [b for b in listed if b.id == self.project.backend_id]
@@ -90,7 +94,36 @@ class Registration:
         ours = [w for w in listed if same_url(w.url, url) or w.id == self.project.webhook_id]
         return sorted(ours, key=lambda w: (w.id != self.project.webhook_id, w.id))
 
-    def ensure_backend(self, existing: BackendInfo | None) -> BackendInfo:
+    def try_backend(self, existing: BackendInfo | None) -> tuple[BackendInfo | None, str | None]:
+        """Ensure our backend, where Label Studio reaches it.
+
+        Returns:
+            The backend, if there is one, and why Label Studio doesn't reach it.
+        """
+        try:
+            return self._ensure_backend(existing), None
+        except StudioError as error:
+            return existing, unreached(error, self.url, BACKEND_SWITCH)
+
+    def try_webhook(self, backend_url: str) -> tuple[WebhookInfo | None, str | None]:
+        """Ensure exactly one webhook, with our secret, beside the backend at this URL.
+
+        Returns:
+            The webhook, and why Label Studio takes none.
+        """
+        url = webhook_url(backend_url)
+        try:
+            return self._ensure_webhook(backend_url, url), None
+        except StudioError as error:
+            return None, unreached(error, url, WEBHOOK_SWITCH)
+
+    def remove_webhooks(self, backend_url: str, reason: str) -> None:
+        """Remove our webhooks: where none arrives, each annotation waits a second for it."""
+        for webhook in self.webhooks(backend_url):
+            self.studio.delete_webhook(webhook.id)
+            self.tell(f"webhook {webhook.url} removed: {reason}")
+
+    def _ensure_backend(self, existing: BackendInfo | None) -> BackendInfo:
         """Add our backend, or repair one through which Label Studio can't reach us.
 
         A backend that works stays as it is, also under another name of this machine.
@@ -116,26 +149,21 @@ class Registration:
         self.tell(f"backend {repaired.url} repaired")
         return repaired
 
-    def ensure_webhook(self, backend: BackendInfo) -> WebhookInfo | None:
-        """Ensure exactly one webhook, with our secret; None when Label Studio refuses it."""
-        url, headers = webhook_url(backend.url), {SECRET_HEADER: self.connection.secret}
-        ours = self.webhooks(backend.url)
+    def _ensure_webhook(self, backend_url: str, url: str) -> WebhookInfo:
+        headers = {SECRET_HEADER: self.connection.secret}
+        ours = self.webhooks(backend_url)
         for surplus in ours[1:]:
             self.studio.delete_webhook(surplus.id)
             self.tell(f"second webhook to {surplus.url} removed")
-        try:
-            if not ours:
-                created = self.studio.create_webhook(
-                    self.project.ls_id, url, actions=ACTIONS, headers=headers
-                )
-                self.tell(f"webhook {url} added")
-                return created
-            if webhook_is_current(ours[0], url, self.connection.secret):
-                return ours[0]
-            repaired = self.studio.patch_webhook(ours[0].id, url, actions=ACTIONS, headers=headers)
-        except StudioRejected as error:
-            self.tell(webhook_refusal(error, url, self.settings.reconcile_seconds))
-            return None
+        if not ours:
+            created = self.studio.create_webhook(
+                self.project.ls_id, url, actions=ACTIONS, headers=headers
+            )
+            self.tell(f"webhook {url} added")
+            return created
+        if webhook_is_current(ours[0], url, self.connection.secret):
+            return ours[0]
+        repaired = self.studio.patch_webhook(ours[0].id, url, actions=ACTIONS, headers=headers)
         self.tell(f"webhook {url} set up with our secret")
         return repaired
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 import structlog
 from sqlalchemy import Connection
 
-from services.connections.connect import OUR_VERSION
+from services.connections.original_settings import OUR_VERSION
 from services.job_context import JobContext
 from store.projects.key_values import ProjectKey
 from store.work import pending_work

@@ -2,7 +2,7 @@
 
 import structlog
 
-from services.connections.connect import is_our_version
+from services.connections.original_settings import is_our_version
 from store.projects.projects import Project
 from studio.client import StudioClient
 from studio.errors import StudioRejected

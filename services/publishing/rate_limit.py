@@ -13,6 +13,7 @@ from store.projects.key_values import dataclass_key
 
 CAPACITY_SECONDS = 60.0  # of the share that can be saved up
 LOW_PRIORITY_LEVEL = 0.5  # of the bucket: low-priority pushes leave that much for the others
+POLLING_MOST = 0.4  # of what fills the bucket
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,16 @@ def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
     level = min(filled, CAPACITY_SECONDS * share) - spent
     key.set(db, Bucket(level, now))
     return now + max(-level, 0.0) / share
+
+
+def draw_polling(db: Connection, project_id: int, spent: float, share: float) -> None:
+    """Take what looking for changes has spent: publishing pays for it with up to its POLLING_MOST.
+
+    On a busy machine looks take long by the clock; what they leave is enough to publish.
+    """
+    bucket = BUCKET.of(project_id).get(db)
+    elapsed = time.time() - bucket.at if bucket else CAPACITY_SECONDS
+    draw(db, project_id, min(spent, POLLING_MOST * share * max(elapsed, 0.0)), share)
 
 
 def low_priority_time(db: Connection, project_id: int, share: float) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from services.connections.reach import note_arrival
 from services.sync.records import annotation_record, task_record
 from store.predictions.deletions import delete_tasks
 from store.projects.projects import Project, change_project, find_project, save_project
@@ -99,6 +100,7 @@ def apply_event(db: Connection, connection_id: str, event: Event, *, late: bool 
         case WebhookAction.TASKS_CREATED:
             return _request_work(db, project, 1, WorkKind.SYNC)
         case WebhookAction.PROJECT_UPDATED:
+            note_arrival(db, project.id)
             return _request_work(
                 db, project, int(refresh_project(db, project, event.project)), WorkKind.SYNC
             )

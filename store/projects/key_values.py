@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from store.database.schema import runtime
 
@@ -73,6 +73,17 @@ class ProjectKey(Generic[T]):
     def of(self, project_id: int) -> Key[T]:
         """The project's key."""
         return Key(f"{self.prefix}:{project_id}", self.from_json, self.to_json)
+
+    def all(self, db: Connection) -> dict[int, T]:
+        """The values of all projects that have one, by project."""
+        begin = f"{self.prefix}:"
+        rows = db.execute(select(runtime.c.name, runtime.c.value).where(_begins_with(begin)))
+        read = {int(row.name.removeprefix(begin)): self.from_json(row.value) for row in rows}
+        return {project_id: value for project_id, value in read.items() if value is not None}
+
+
+def _begins_with(begin: str) -> ColumnElement[bool]:
+    return runtime.c.name.startswith(begin, autoescape=True)
 
 
 def dataclass_key(prefix: str, of: type[D]) -> ProjectKey[D]:

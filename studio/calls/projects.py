@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from studio.calls.base import Calls, as_list, as_object
 from studio.records.fields import text
-from studio.records.projects import ProjectInfo, UserInfo
+from studio.records.projects import ProjectCounts, ProjectInfo, UserInfo
 
 UNCERTAINTY_SAMPLING = "Uncertainty sampling"
 
@@ -37,6 +37,20 @@ class ProjectCalls(Calls):
     def get_project(self, project: int) -> ProjectInfo:
         """Fetch a project."""
         return ProjectInfo.from_json(self.http.call("GET", f"/api/projects/{project}/"))
+
+    def project_counts(self, projects: Collection[int]) -> dict[int, ProjectCounts]:
+        """The counts of several projects, without those that don't exist. One request.
+
+        The cheapest way to see a change: half the time of any call that reads a task.
+        """
+        params: dict[str, str | int] = {
+            "ids": ",".join(map(str, sorted(projects))),
+            "include": "id,task_number,total_annotations_number,skipped_annotations_number",
+            "page_size": len(projects),
+        }
+        body = self.http.call("GET", "/api/projects/counts/", params=params)
+        counts = map(ProjectCounts.from_json, as_list(body, "counts"))
+        return {item.id: item for item in counts if item.id in projects}
 
     def create_project(self, title: str, label_config: str, **settings: Any) -> ProjectInfo:
         """Make a project; `settings` are its other fields, such as `maximum_annotations`."""
@@ -69,6 +83,10 @@ class ProjectCalls(Calls):
         return ProjectInfo.from_json(
             self.http.call("PATCH", f"/api/projects/{project}/", json=body)
         )
+
+    def touch_project(self, project: int) -> None:
+        """Change nothing. Label Studio sends PROJECT_UPDATED to webhooks all the same."""
+        self.http.call("PATCH", f"/api/projects/{project}/", json={})
 
     def delete_project(self, project: int) -> None:
         """Delete a project with all its tasks."""

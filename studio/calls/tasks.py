@@ -14,8 +14,8 @@ from typing import Any
 from studio.calls.base import Calls, as_list, as_object
 from studio.errors import StudioNotFound
 from studio.records.annotations import AnnotationInfo
-from studio.records.fields import integer
-from studio.records.tasks import AnnotatedTaskInfo, TaskInfo
+from studio.records.fields import count, integer
+from studio.records.tasks import AnnotatedTaskInfo, LatestChange, TaskInfo
 from studio.regions import StudioRegion, regions_to_json
 
 # Tasks in one answer. From 999 on, Label Studio on SQLite answers 500 for uploaded files:
@@ -47,8 +47,8 @@ class TaskCalls(Calls):
         for body in self._tasks(project, LIGHT_PAGE, include=include):
             yield TaskInfo.from_json(body)
 
-    def newest_update(self, project: int) -> datetime | None:
-        """The latest `updated_at` of the project's tasks; None when it has none."""
+    def latest_change(self, project: int) -> LatestChange:
+        """How many tasks and annotations there are, and when a task changed last. One request."""
         params: dict[str, str | int] = {
             "project": project,
             "page_size": 1,
@@ -59,7 +59,11 @@ class TaskCalls(Calls):
         }
         body = as_object(self.http.call("GET", "/api/tasks/", params=params), "a page of tasks")
         page = as_list(body.get("tasks"), "tasks")
-        return TaskInfo.from_json(page[0]).updated_at if page else None
+        return LatestChange(
+            tasks=count(body.get("total")),
+            annotations=count(body.get("total_annotations")),
+            at=TaskInfo.from_json(page[0]).updated_at if page else None,
+        )
 
     def changed_tasks(
         self, project: int, since: datetime | None, *, after: int = 0

@@ -121,6 +121,17 @@ class ProjectInfo(Record):
         return f"{self.id}.{int(self.created_at.timestamp())}"
 
 
+class ProjectCounts(Record):
+    """A project's counts: whatever is made or deleted changes one of them."""
+
+    noun: ClassVar[str] = "counts of a project"
+
+    id: Id
+    tasks: Count = Field(0, alias="task_number")
+    annotations: Count = Field(0, alias="total_annotations_number")  # without skipped ones
+    skipped: Count = Field(0, alias="skipped_annotations_number")
+
+
 class ImportInfo(Record):
     """The tasks that an import created."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from pydantic import Field
@@ -10,6 +12,15 @@ from studio.errors import StudioNonsense
 from studio.records.annotations import AnnotationInfo, PredictionInfo
 from studio.records.base import MalformedEntry, Record, read_entries
 from studio.records.fields import Data, Flag, Id, OptionalMoment, items
+
+
+@dataclass(frozen=True)
+class LatestChange:
+    """The counts of a project's tasks and annotations, and when a task changed last."""
+
+    tasks: int
+    annotations: int
+    at: datetime | None  # None without a task
 
 
 class TaskInfo(Record):

@@ -84,7 +84,7 @@ def test_all_tasks_are_listed_over_pages_though_one_is_deleted_meanwhile(
 def test_annotations_are_found_by_time_with_all_that_is_needed(
     studio: StudioClient, studio_project: ProjectInfo, tasks: list[TaskInfo]
 ) -> None:
-    newest = studio.newest_update(studio_project.id)
+    newest = studio.latest_change(studio_project.id).at
     assert newest == max(task.updated_at for task in tasks if task.updated_at)
     assert list(studio.changed_tasks(studio_project.id, newest)) == []
     prediction = studio.create_prediction(predict(tasks[:1], "v1", [0.5])[0])
@@ -109,11 +109,11 @@ def test_every_change_moves_the_tasks_time_but_bulk_predictions_dont(
     studio: StudioClient, studio_project: ProjectInfo, tasks: list[TaskInfo]
 ) -> None:
     project, task = studio_project.id, tasks[0].id
-    seen = studio.newest_update(project)
+    seen = studio.latest_change(project).at
 
     def moved() -> bool:
         nonlocal seen
-        before, seen = seen, studio.newest_update(project)
+        before, seen = seen, studio.latest_change(project).at
         return [found.id for found in studio.changed_tasks(project, before)] == [task]
 
     annotation = studio.create_annotation(task, [CAT])

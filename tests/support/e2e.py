@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psutil
 
 from backend.demo.run import DemoSession
-from services.connections.connect import is_our_version
+from services.connections.original_settings import is_our_version
 from store.predictions.shortlists import get_shortlist
 
 

@@ -1,44 +1,34 @@
 """The job sync: reads changes and deletions from Label Studio, which is the truth."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import Connection
 
-from services.connections.connect import repair
+from services.connections.probe import check_arrival
+from services.connections.reach import REACH, RECHECK, read_connectivity
+from services.connections.repair import repair
 from services.finetuning.cleanup import delete_unused_backbones
 from services.job_context import TIME_BOX, JobContext
+from services.publishing.rate_limit import draw_polling
+from services.sync.changed_tasks import OVERLAP, POSITION, ChangedTasks
 from services.sync.confirmation import is_confirmed
-from services.sync.records import annotation_record, task_record
 from store.predictions.deletions import delete_tasks
 from store.projects.embedding_spaces import move_is_due
-from store.projects.key_values import REPAIR, Key, dataclass_key
-from store.projects.projects import Project, change_project, save_project
+from store.projects.key_values import REPAIR
+from store.projects.projects import change_project, save_project
 from store.projects.unconfirmed import forget
-from store.tasks.annotations import (
-    delete_annotations,
-    save_annotations,
-    task_annotations,
-)
-from store.tasks.embedding_queue import any_to_embed
-from store.tasks.tasks import save_tasks, task_ids
-from store.tasks.units import TaskId
+from store.tasks.tasks import task_ids
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.client import StudioClient
 from studio.config import LabelConfig, parse_label_config
 from studio.errors import StudioNotFound
 from studio.records.projects import ProjectInfo
-from studio.records.tasks import AnnotatedTaskInfo
 from worker.jobs.runner import running
 
 log = structlog.get_logger()
 
-OVERLAP = 10.0  # seconds read again: transactions may commit out of order, webhooks come before
-BATCH = 50  # tasks written at a time: webhooks wait no longer than that
 MANY = 200  # unknown tasks: more than were made while we read
 LIST_SECONDS = 3_600.0  # between comparisons of all ids, when the counts agree
 
@@ -53,28 +43,6 @@ def run(project_id: int, generation: int) -> None:
             studio.close()
 
 
-@dataclass
-class _Changes:
-    """The changes that a pass has read."""
-
-    tasks: int = 0
-    annotations: int = 0
-    fresh: bool = False  # something looked deleted, but is too new to be sure
-
-
-@dataclass
-class _Position:
-    """Where a pass over the changed tasks stands; kept between the jobs that share it."""
-
-    since: float | None
-    mark: float | None  # the newest change when the pass began: the next pass starts there
-    after: int = 0
-    changes: dict[str, int] = field(default_factory=dict)
-
-
-POSITION = dataclass_key("sync", _Position)
-
-
 class _Sync:
     def __init__(self, context: JobContext, studio: StudioClient) -> None:
         self.context = context
@@ -82,9 +50,10 @@ class _Sync:
         self.database = context.store.database
         self.project = context.project
         self.studio = studio
-        self.changes = _Changes()
 
     def run(self) -> None:
+        if self._only_changes() and self._run_changes():
+            return
         try:
             info = self.studio.get_project(self.project.ls_id)
         except StudioNotFound:
@@ -96,16 +65,56 @@ class _Sync:
         if not is_confirmed(self.context, self.studio):
             return
         self._repair()
-        config = self._configure(info)
+        config, cursor = self._configure(info)
+        changed = ChangedTasks(self.context, self.studio, cursor)
         with self.context.step("read"):
-            complete = self._pass(config)
+            complete = changed.read(config)
         if complete:
             with self.context.step("ids"):
-                complete = self._deleted_tasks(info)
+                complete = self._deleted_tasks(info.tasks)
+        if changed.changes.untold and cursor is not None:
+            check_arrival(self.store, self.studio, self.project)
         if complete and self.context.seconds < TIME_BOX:
             with self.context.step("clear"):
                 delete_unused_backbones(self.context)
-        self._finish(complete)
+        self._finish(complete, fresh=changed.changes.fresh)
+
+    # Where changes are polled
+
+    def _only_changes(self) -> bool:
+        """Whether the poller asked, and everything else was looked at a moment ago."""
+        now, project_id = time.time(), self.project.id
+        with self.database.read() as db:
+            found = read_connectivity(db, project_id, now)
+            wanted = any(key.of(project_id).get(db) is not None for key in (REPAIR, RECHECK))
+            is_under_way = POSITION.of(project_id).get(db) is not None
+        age = now - (self.project.reconciled_at or 0.0)
+        return (
+            found is not None
+            and found.mode.polls
+            and not wanted
+            and not is_under_way
+            and self.project.tasks_cursor is not None
+            and age < self.store.settings.reconcile_seconds
+        )
+
+    def _run_changes(self) -> bool:
+        """Read what has changed, by two requests. Returns whether that was possible."""
+        try:
+            latest = self.studio.latest_change(self.project.ls_id)
+        except StudioNotFound:
+            return False
+        config = parse_label_config(self.project.label_config)
+        changed = ChangedTasks(self.context, self.studio, self.project.tasks_cursor, latest)
+        with self.context.step("read"):
+            complete = changed.read(config)
+        if complete:
+            with self.context.step("ids"):
+                complete = self._deleted_tasks(latest.tasks)
+        self._finish(complete, fresh=changed.changes.fresh, polled=True)
+        return True
+
+    # Everything else
 
     def _gone(self, reason: str) -> None:
         log.info("project is gone", project=self.project.ls_id, reason=reason)
@@ -119,15 +128,16 @@ class _Sync:
         self.database.write(write)
 
     def _repair(self) -> None:
-        key = REPAIR.of(self.project.id)
+        project_id = self.project.id
         with self.database.read() as db:
-            wanted = key.get(db) is not None
-        if wanted or self.project.backend_id is None:
+            is_checked = REACH.of(project_id).get(db) is not None
+            wanted = any(key.of(project_id).get(db) is not None for key in (REPAIR, RECHECK))
+        if wanted or not is_checked:
             with self.context.step("repair"):
                 repair(self.store, self.studio, self.project, self.store.settings.url)
-            self.database.write(lambda db: key.delete(db))
 
-    def _configure(self, info: ProjectInfo) -> LabelConfig:
+    def _configure(self, info: ProjectInfo) -> tuple[LabelConfig, float | None]:
+        """Take over the label config; return it, and from when on changes are to be read."""
         config = parse_label_config(info.label_config)
         changed = info.label_config != self.project.label_config
 
@@ -144,95 +154,14 @@ class _Sync:
                 change_project(db, self.project.id, reason=config.reason)
             if changed:  # the image may be another field, the labels may read differently
                 change_project(db, self.project.id, tasks_cursor=None)
-                self._position_key.delete(db)
+                POSITION.of(self.project.id).delete(db)
                 pending_work.want(db, self.project.id, WorkKind.LEARN)
 
         if changed or config.reason != self.project.reason:
             self.database.write(write)
-        if changed:
-            self.project = _without_cursor(self.project)
-        return config
+        return config, None if changed else self.project.tasks_cursor
 
-    @property
-    def _position_key(self) -> Key[_Position]:
-        return POSITION.of(self.project.id)
-
-    def _position(self) -> _Position:
-        with self.database.read() as db:
-            kept = self._position_key.get(db)
-        if kept is not None:
-            return kept
-        newest = self.studio.newest_update(self.project.ls_id)
-        cursor = self.project.tasks_cursor
-        return _Position(
-            since=None if cursor is None else cursor - OVERLAP,
-            mark=None if newest is None else newest.timestamp(),
-        )
-
-    def _pass(self, config: LabelConfig) -> bool:
-        """Read changed tasks until none is left, or the time box is used up.
-
-        Returns:
-            Whether the pass is complete.
-        """
-        position = self._position()
-        since = None if position.since is None else datetime.fromtimestamp(position.since, UTC)
-        asked_at = time.time()
-        changed = self.studio.changed_tasks(self.project.ls_id, since, after=position.after)
-        for batch in _batches(changed):
-            position.after = batch[-1].id
-            self._save(config, batch, position, asked_at)
-            if self.context.seconds > TIME_BOX:
-                return False
-            asked_at = time.time()
-
-        def end(db: Connection) -> None:
-            self._position_key.delete(db)
-            if position.mark is not None and not self.changes.fresh:
-                change_project(db, self.project.id, tasks_cursor=position.mark)
-
-        self.database.write(end)
-        return True
-
-    def _save(
-        self,
-        config: LabelConfig,
-        batch: list[AnnotatedTaskInfo],
-        position: _Position,
-        asked_at: float,
-    ) -> None:
-        tasks = [task_record(config, task) for task in batch]
-        annotations = [annotation_record(a) for task in batch for a in task.annotations]
-        malformed = [entry for task in batch for entry in task.malformed]
-        for entry in malformed:
-            log.warning("malformed annotation", annotation=entry.id, reason=entry.reason)
-        seen = {a.ls_id for a in annotations}.union(entry.id for entry in malformed)
-
-        def write(db: Connection) -> None:
-            pending_work.check(db, self.context.lease)
-            self.changes.tasks += save_tasks(db, self.project.id, tasks)
-            self.changes.annotations += save_annotations(db, self.project.id, annotations)
-            known = task_annotations(db, self.project.id, [TaskId(task.id) for task in batch])
-            missing = {ls_id: at for ls_id, at in known.items() if ls_id not in seen}
-            # A webhook can come before its transaction is committed: what is that new may be there.
-            sure = [ls_id for ls_id, at in missing.items() if at < asked_at - OVERLAP]
-            self.changes.fresh = self.changes.fresh or len(sure) < len(missing)
-            self.changes.annotations += delete_annotations(db, self.project.id, sure)
-            self._position_key.set(db, position)
-            self._want(db)
-            self.context.note_progress(db, 0.5, f"read up to task {position.after}")
-
-        self.database.write(write)
-
-    def _want(self, db: Connection) -> None:
-        if self.changes.annotations:
-            pending_work.want(db, self.project.id, WorkKind.LEARN)
-        space = self.project.embedding_space or ""
-        if self.changes.tasks or any_to_embed(db, self.project.id, space):
-            pending_work.want(db, self.project.id, WorkKind.EMBED)
-        self.changes.tasks = self.changes.annotations = 0
-
-    def _deleted_tasks(self, info: ProjectInfo) -> bool:
+    def _deleted_tasks(self, count: int) -> bool:
         """Compare the ids of all tasks, when the counts differ or the last time is long ago.
 
         Returns:
@@ -241,7 +170,7 @@ class _Sync:
         with self.database.read() as db:
             known = task_ids(db, self.project.id)
         now = time.time()
-        if len(known) == info.tasks and now - (self.project.listed_at or 0.0) < LIST_SECONDS:
+        if len(known) == count and now - (self.project.listed_at or 0.0) < LIST_SECONDS:
             return True
         there = set(self.studio.task_ids(self.project.ls_id))
         unknown = there - known  # mostly made while we read: the next pass finds them
@@ -258,16 +187,20 @@ class _Sync:
         self.database.write(write)
         return not unknown
 
-    def _finish(self, complete: bool) -> None:
-        moving = move_is_due(self.project, self.store.settings.backbone)
+    def _finish(self, complete: bool, *, fresh: bool, polled: bool = False) -> None:
+        """End the job. `polled`: it read changes alone, and counts to our share of the time."""
+        settings = self.store.settings
+        moving = not polled and move_is_due(self.project, settings.backbone)
 
         def write(db: Connection) -> None:
             pending_work.finish(db, self.context.lease)
             if moving:
                 pending_work.want(db, self.project.id, WorkKind.EMBED)
-            if complete:
+            if polled:
+                draw_polling(db, self.project.id, self.studio.seconds_spent, settings.studio_share)
+            elif complete:
                 change_project(db, self.project.id, reconciled_at=time.time())
-            if self.changes.fresh:
+            if fresh:
                 pending_work.want(
                     db, self.project.id, WorkKind.SYNC, not_before=time.time() + OVERLAP
                 )
@@ -275,18 +208,3 @@ class _Sync:
                 pending_work.want(db, self.project.id, WorkKind.SYNC)
 
         self.database.write(write)
-
-
-def _without_cursor(project: Project) -> Project:
-    return Project(**(vars(project) | {"tasks_cursor": None}))
-
-
-def _batches(tasks: Iterator[AnnotatedTaskInfo]) -> Iterator[list[AnnotatedTaskInfo]]:
-    batch: list[AnnotatedTaskInfo] = []
-    for task in tasks:
-        batch.append(task)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

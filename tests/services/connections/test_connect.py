@@ -1,6 +1,8 @@
 """Connecting projects of the real Label Studio, with the real web process behind the URL."""
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,16 @@ import pytest
 
 from backend.demo.label_studio import LabelStudioServer
 from backend.doctor.readiness import web_is_ready
-from services.connections.connect import ConnectingError, connect, disconnect, repair
+from services.connections.connect import ConnectingError, connect, disconnect
+from services.connections.probe import await_probe, send_probe
+from services.connections.reach import REACH, RECHECK, Mode, read_connectivity
 from services.connections.registration import (
     ACTIONS,
     SECRET_HEADER,
     webhook_is_current,
     webhook_url,
 )
+from services.connections.repair import repair
 from store.projects.connections import DEFAULT, get_connection, save_connection
 from store.projects.projects import (
     Project,
@@ -333,13 +338,61 @@ def test_an_unknown_project_is_named(store: Store, admin: StudioClient, settings
         connect(store, admin, DEFAULT, 99999, settings.url)
 
 
-def test_an_address_that_nobody_answers_is_explained(
-    store: Store, admin: StudioClient, studio_project: ProjectInfo
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://localhost:9", "nothing answers it at http://localhost:9"),
+        ("http://apprentice.invalid:9090", "doesn't know the host"),
+    ],
+)
+def test_where_label_studio_reaches_nothing_the_project_is_connected_in_outbound_mode(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, url: str, reason: str
 ) -> None:
-    with pytest.raises(ConnectingError, match="APPRENTICE_PUBLIC_URL"):
-        connect(store, admin, DEFAULT, studio_project.id, "http://localhost:9")
-    with pytest.raises(ConnectingError, match="doesn't know the host"):
-        connect(store, admin, DEFAULT, studio_project.id, "http://apprentice.invalid:9090")
+    lines: list[str] = []
+    project = connect(store, admin, DEFAULT, studio_project.id, url, tell=lines.append)
+    (line,) = [line for line in lines if line.startswith("outbound mode")]
+    assert reason in line
+    assert (project.backend_id, project.webhook_id) == (None, None)
+    assert wanted(store, project) == {"sync", "embed", "learn"}
+    info, backends, webhooks = standing(admin, studio_project.id)
+    assert (backends, webhooks, info.model_version) == ([], [], "")
+    assert info.sampling == "Uncertainty sampling"
+
+
+def test_the_mode_changes_when_the_reason_is_gone_and_back_when_no_event_arrives(
+    store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
+) -> None:
+    project = connect(store, admin, DEFAULT, studio_project.id, "http://localhost:9")
+
+    def look_again(url: str) -> Mode:
+        """Check as the job sync does, and wait for the test event."""
+        store.database.write(lambda db: RECHECK.of(project.id).set(db, time.time()))
+        repair(store, admin, registered(store, studio_project), url)
+        with store.database.read() as db:
+            reach = REACH.of(project.id).get(db)
+        assert reach is not None
+        return await_probe(store, project.id, reach).mode
+
+    assert look_again(settings.url) is Mode.INBOUND
+    connected = registered(store, studio_project)
+    assert connected.webhook_id is not None
+    assert connected.backend_id is not None
+    # Its events no longer arrive, though Label Studio takes the webhook.
+    admin.patch_webhook(
+        connected.webhook_id, "http://localhost:9/webhook", actions=ACTIONS, headers={}
+    )
+    with store.database.read() as db:
+        reach = REACH.of(project.id).get(db)
+    assert reach is not None
+    lost = replace(send_probe(store, admin, connected, reach), probe_at=time.time() - 10)
+    store.database.write(lambda db: REACH.of(project.id).set(db, lost))
+    with store.database.read() as db:
+        found = read_connectivity(db, project.id, time.time())
+    assert found is not None
+    assert found.mode is Mode.BACKEND
+    repair(store, admin, connected, settings.url)
+    assert admin.webhooks(studio_project.id) == []
+    assert look_again(settings.url) is Mode.INBOUND
 
 
 @pytest.mark.slow

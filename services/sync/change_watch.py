@@ -1,0 +1,82 @@
+"""Asks a Label Studio server which of its projects have changed, by as few requests as possible."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from studio.client import StudioClient
+from studio.errors import StudioNotFound, StudioRejected
+from studio.records.projects import ProjectCounts
+from studio.records.tasks import LatestChange
+
+TURN = 4  # of so many times, one looks at an idle project's tasks: edits change no count
+MOST_PROJECTS = 100  # in one request
+
+
+@dataclass
+class ChangeWatch:
+    """The last answers of one server. Projects are named by Label Studio's ids."""
+
+    studio: StudioClient
+    _counts: dict[int, ProjectCounts | None] = field(default_factory=dict)
+    _latest: dict[int, LatestChange | None] = field(default_factory=dict)
+    _has_counts: bool = True
+    _round: int = 0
+    _turn: int = 0
+
+    def ask(self, projects: Collection[int], active: Collection[int]) -> set[int]:
+        """The projects that have changed since they were asked for last; all at the first time.
+
+        Args:
+            active: those where somebody labels.
+
+        Raises:
+            StudioError: Label Studio did not answer.
+        """
+        self._forget(projects)
+        closely = [project for project in projects if project in active]
+        idle = sorted(set(projects) - set(active))
+        if idle and (self._round % TURN == TURN - 1 or not self._has_counts):
+            closely.append(idle.pop(self._turn % len(idle)))
+            self._turn += 1
+        self._round += 1
+        changed = {project for project in closely if self._has_changed(project)}
+        return changed | self._with_other_counts(idle)
+
+    def _forget(self, projects: Collection[int]) -> None:
+        for answers in (self._counts, self._latest):
+            for project in answers.keys() - set(projects):
+                del answers[project]
+
+    def _has_changed(self, project: int) -> bool:
+        try:
+            latest = self.studio.latest_change(project)
+        except StudioNotFound:  # deleted
+            latest = None
+        is_new = project not in self._latest
+        before = self._latest.get(project)
+        self._latest[project] = latest
+        if before != latest:
+            self._counts.pop(project, None)
+        return is_new or before != latest
+
+    def _with_other_counts(self, projects: list[int]) -> set[int]:
+        if not projects or not self._has_counts:
+            return set()
+        counts: dict[int, ProjectCounts] = {}
+        try:
+            for start in range(0, len(projects), MOST_PROJECTS):
+                counts |= self.studio.project_counts(projects[start : start + MOST_PROJECTS])
+        except (StudioNotFound, StudioRejected):  # an older or another edition
+            self._has_counts = False
+            return set()
+        changed = {item for item in projects if self._is_news(item, counts.get(item))}
+        self._counts |= {item: counts.get(item) for item in projects}
+        return changed
+
+    def _is_news(self, project: int, counts: ProjectCounts | None) -> bool:
+        if project in self._counts:
+            return self._counts[project] != counts
+        latest = self._latest.get(project)
+        if latest is None or counts is None:
+            return True
+        return (latest.tasks, latest.annotations) != (counts.tasks, counts.annotations)

@@ -1,0 +1,71 @@
+"""How often a Label Studio server is asked for changes: by what asking costs, and by activity."""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+ACTIVE_SHARE = 0.04  # of Label Studio's time that asking may take while someone labels
+IDLE_SHARE = 0.0025  # while nobody does
+ACTIVE_SECONDS = 60.0  # that somebody counts as labelling after the last change
+DOUBLING_SECONDS = 20.0  # in which the interval doubles after that
+FIRST_BACKOFF_SECONDS = 2.0
+LAST_BACKOFF_SECONDS = 60.0
+COSTS = 12  # the newest ones; a quarter of them cost less than what counts
+
+
+@dataclass
+class PollPace:
+    """The times at which a server is asked. Times are seconds of any one clock.
+
+    Attributes:
+        fastest: least seconds between two times.
+        slowest: most seconds between two times, however much asking costs.
+        jitter: draws a number from 0 to 1.
+    """
+
+    fastest: float = 1.0
+    slowest: float = 30.0
+    jitter: Callable[[], float] = field(default=random.random)
+    next_at: float = 0.0
+    costs: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS))  # seconds
+    changed_at: float | None = None
+    failures: int = 0  # in a row
+
+    def answered(self, now: float, cost: float, *, changed: bool) -> None:
+        """Note an answer that took `cost` seconds; `changed` says whether it told of a change."""
+        self.failures = 0
+        self.costs.append(cost)
+        if changed:
+            self.changed_at = now
+        self.next_at = now + self.interval(now)
+
+    def failed(self, now: float, retry_after: float | None = None) -> None:
+        """Note that no answer came, or that the server asked for a wait of `retry_after` s."""
+        self.failures += 1
+        most = min(FIRST_BACKOFF_SECONDS * 2.0 ** (self.failures - 1), LAST_BACKOFF_SECONDS)
+        wait = max(most * (0.5 + 0.5 * self.jitter()), retry_after or 0.0)
+        self.next_at = now + wait
+
+    @property
+    def cost(self) -> float:
+        """Seconds that asking takes the server: little above the least, as others use it too."""
+        return sorted(self.costs)[len(self.costs) // 4] if self.costs else 0.0
+
+    def interval(self, now: float) -> float:
+        """Seconds from one time to the next."""
+        cost = self.cost
+        active = _between(self.fastest, cost / ACTIVE_SHARE, self.slowest)
+        idle = _between(active, cost / IDLE_SHARE, self.slowest)
+        if self.changed_at is None:
+            return idle
+        since = now - self.changed_at - ACTIVE_SECONDS
+        return active if since <= 0 else min(active * 2.0 ** (since / DOUBLING_SECONDS), idle)
+
+    def is_active(self, now: float) -> bool:
+        """Whether somebody labels."""
+        return self.changed_at is not None and now - self.changed_at <= ACTIVE_SECONDS
+
+
+def _between(least: float, value: float, most: float) -> float:
+    return min(max(value, least), most)

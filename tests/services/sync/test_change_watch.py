@@ -1,0 +1,143 @@
+"""Which projects have changed, asked of a scripted server."""
+
+import json
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.sync.change_watch import MOST_PROJECTS, TURN, ChangeWatch
+from studio.client import StudioClient
+from studio.errors import StudioUnreachable
+from tests.support.scripted_studio import (
+    LEGACY_TOKEN,
+    Reply,
+    Request,
+    ScriptedServer,
+    json_reply,
+)
+
+COUNTS, TASKS = "/api/projects/counts/", "/api/tasks/"
+
+
+class Projects:
+    """Projects on a server: {id: [tasks, annotations, seconds of the latest change]}."""
+
+    def __init__(self, server: ScriptedServer, count: int) -> None:
+        self.held = {ls_id: [10, 0, 0] for ls_id in range(1, count + 1)}
+        self.server = server
+        server.on(COUNTS, self._counts)
+        server.on(TASKS, self._tasks)
+
+    def _counts(self, request: Request) -> Reply:
+        ids = map(int, _query(request)["ids"].split(","))
+        results: list[dict[str, Any]] = [
+            {
+                "id": ls_id,
+                "task_number": self.held[ls_id][0],
+                "total_annotations_number": self.held[ls_id][1],
+                "skipped_annotations_number": 0,
+            }
+            for ls_id in ids
+            if ls_id in self.held
+        ]
+        return json_reply({"count": len(results), "results": results})
+
+    def _tasks(self, request: Request) -> Reply:
+        query = _query(request)
+        assert json.loads(query["query"]) == {"ordering": ["-tasks:updated_at"]}
+        if int(query["project"]) not in self.held:
+            return json_reply({"detail": "Not found."}, 404)
+        tasks, annotations, second = self.held[int(query["project"])]
+        latest = {"id": 1, "updated_at": f"2026-01-01T00:00:{second:02}Z"}
+        return json_reply({"total": tasks, "total_annotations": annotations, "tasks": [latest]})
+
+
+def _query(request: Request) -> dict[str, str]:
+    return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(request.path).query))
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def watch(server: ScriptedServer) -> Iterator[ChangeWatch]:
+    with StudioClient(server.url, LEGACY_TOKEN) as client:
+        yield ChangeWatch(client)
+
+
+def test_one_request_tells_of_all_idle_projects(server: ScriptedServer, watch: ChangeWatch) -> None:
+    projects = Projects(server, 5)
+    assert watch.ask(projects.held, ()) == set(projects.held)
+    assert watch.ask(projects.held, ()) == set()
+    projects.held[2][1] += 1  # a label
+    projects.held[4][0] -= 1  # a deleted task
+    del projects.held[5]
+    assert watch.ask(range(1, 6), ()) == {2, 4, 5}
+    assert len(server.requests) == 3
+
+
+def test_an_edit_which_changes_no_count_is_seen_in_turn(
+    server: ScriptedServer, watch: ChangeWatch
+) -> None:
+    projects = Projects(server, 2)
+    for _ in range(2 * TURN):
+        watch.ask(projects.held, ())
+    projects.held[2][2] = 30
+    seen = [watch.ask(projects.held, ()) for _ in range(2 * TURN)]
+    assert [changed for changed in seen if changed] == [{2}]
+
+
+def test_where_someone_labels_each_time_tells_of_edits(
+    server: ScriptedServer, watch: ChangeWatch
+) -> None:
+    projects = Projects(server, 1)
+    watch.ask(projects.held, [1])
+    projects.held[1][2] = 30
+    assert watch.ask(projects.held, [1]) == {1}
+    assert watch.ask(projects.held, [1]) == set()
+    assert [request.path.split("?")[0] for request in server.requests] == [TASKS] * 3
+    assert watch.ask(projects.held, []) == set()  # nothing is told twice when it gets idle
+    projects.held[1][1] += 1
+    assert watch.ask(projects.held, []) == {1}
+
+
+def test_a_project_that_joins_is_read_once(server: ScriptedServer, watch: ChangeWatch) -> None:
+    Projects(server, 2)
+    watch.ask([1], ())
+    assert watch.ask([1, 2], ()) == {2}
+    assert watch.ask([2], ()) == set()
+    assert watch.ask([1, 2], ()) == {1}
+
+
+def test_a_server_without_counts_is_asked_for_one_project_in_turn(
+    server: ScriptedServer, watch: ChangeWatch
+) -> None:
+    projects = Projects(server, 3)
+    server.on(COUNTS, json_reply({"detail": "Not found."}, 404))
+    seen: set[int] = set()
+    for _ in range(8):
+        seen |= watch.ask(projects.held, ())
+    assert len(server.asked(COUNTS)) == 1
+    assert seen <= set(projects.held)
+    asked = {_query(request)["project"] for request in server.asked(TASKS)}
+    assert asked == {"1", "2", "3"}
+
+
+def test_many_projects_take_a_request_for_each_hundred(
+    server: ScriptedServer, watch: ChangeWatch
+) -> None:
+    projects = Projects(server, 2 * MOST_PROJECTS + 1)
+    watch.ask(projects.held, ())
+    assert len(server.asked(COUNTS)) == 3
+
+
+def test_a_server_that_is_busy_is_told(server: ScriptedServer, watch: ChangeWatch) -> None:
+    server.on(COUNTS, json_reply({"detail": "slow down"}, 429, **{"Retry-After": "7"}))
+    with pytest.raises(StudioUnreachable) as caught:
+        watch.ask([1], ())
+    assert caught.value.retry_after == 7.0
