@@ -1,11 +1,15 @@
 """Every setting, with its unit, its default and one sentence of help."""
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 class Settings(BaseSettings):
@@ -190,9 +194,10 @@ class Settings(BaseSettings):
     image_timeout_seconds: float = Field(
         default=20, gt=0, description="Seconds that loading one image may take."
     )
-    image_private_addresses: bool = Field(
-        default=False,
-        description="Load images from private addresses other than Label Studio's (true or false).",
+    image_private_addresses: str = Field(
+        default="false",
+        description="Private addresses besides Label Studio's that images are loaded from: false, "
+        "true for all, or hosts and networks between commas (minio.local,10.1.0.0/16).",
     )
     predict_seconds: float = Field(
         default=45,
@@ -217,6 +222,19 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError(f"must begin with http:// or https://, not {value!r}")
         return value.rstrip("/")
+
+    @field_validator("image_private_addresses", mode="before")
+    @classmethod
+    def _addresses(cls, value: object) -> str:
+        words = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false"}
+        text = str(value).strip()
+        text = words.get(text.lower(), text)
+        for entry in filter(None, map(str.strip, text.split(","))):
+            if "/" in entry:
+                ip_network(entry, strict=False)  # its error names the entry
+            elif not HOST.fullmatch(entry):
+                raise ValueError(f"{entry!r} is neither a host nor a network such as 10.1.0.0/16")
+        return text
 
     @field_validator("database_url")
     @classmethod

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from studio.certificates import certificate_problem, trusted_certificates
+from studio.deadlines import deadline, keep_deadlines
 from studio.errors import (
     StudioError,
     StudioNonsense,
@@ -37,6 +38,8 @@ USER_AGENT = "label-studio-apprentice"
 # delayed acknowledgement of the first on every connection but a new one.
 TLS_LIMITS = httpx.Limits(keepalive_expiry=1.0)
 PLAIN_LIMITS = httpx.Limits(max_keepalive_connections=0)
+
+EXCHANGE_SECONDS = 20.0  # that getting an access token may take
 
 # A name, or an address of either kind; what httpx makes of anything else has % or [ in it.
 HOST = re.compile(rb"[A-Za-z0-9._:-]+")
@@ -66,6 +69,7 @@ class StudioHttp:
             verify=trusted_certificates(),
             limits=TLS_LIMITS if self.origin[0] == "https" else PLAIN_LIMITS,
         )
+        keep_deadlines(self._http)
         # Called before each request that changes something; what it raises stops the request.
         self.before_change: Callable[[], None] | None = None
         self._lock = threading.Lock()
@@ -119,7 +123,9 @@ class StudioHttp:
                 ) from exc
 
     @contextlib.contextmanager
-    def stream(self, url: str, *, timeout: float | None = None) -> Iterator[httpx.Response]:
+    def stream(
+        self, url: str, *, timeout: float | None = None, token: bool = True
+    ) -> Iterator[httpx.Response]:
         """GET an absolute URL of this server; yield the answer, whatever its status, body unread.
 
         Raises ValueError for another origin: the token must not go there.
@@ -127,9 +133,20 @@ class StudioHttp:
         if origin_of(url) != self.origin:
             raise ValueError(f"{url} is not on {self.url}")
         request = self._http.build_request(
-            "GET", url, timeout=self.timeout if timeout is None else timeout
+            "GET",
+            url,
+            headers={"Accept-Encoding": "identity"},
+            timeout=self.timeout if timeout is None else timeout,
         )
-        with self.send(request) as response:
+        if token:
+            with self.send(request) as response:
+                yield response
+            return
+        try:
+            response = self._http.send(request, stream=True)
+        except httpx.HTTPError as exc:
+            raise unreachable(request, exc) from exc
+        with contextlib.closing(response):
             yield response
 
     @contextlib.contextmanager
@@ -163,7 +180,8 @@ class StudioHttp:
             "POST", self.url + "/api/token/refresh/", json={"refresh": refresh}
         )
         try:
-            response = self._http.send(request)
+            with deadline(time.monotonic() + EXCHANGE_SECONDS):  # others wait for it
+                response = self._http.send(request)
         except httpx.HTTPError as exc:
             raise unreachable(request, exc) from exc
         if response.status_code in (400, 401, 403):
@@ -175,12 +193,13 @@ class StudioHttp:
         raise_for(response)
         try:
             return str(response.json()["access"])
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, KeyError, TypeError):
             raise StudioNonsense(
+                # It may hold a token all the same.
                 f"{_where(response)} did not answer with an access token but with "
-                f"{excerpt(response)!r}",
+                f"{len(response.content)} bytes of {response.headers.get('content-type')}",
                 status=response.status_code,
-            ) from exc
+            ) from None
 
     def _count(self, seconds: float) -> None:
         with self._lock:

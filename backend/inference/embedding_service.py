@@ -24,13 +24,19 @@ from model.embedding import Embedder
 from services.connections.clients import UnknownConnectionError, image_loader
 from store.projects.connections import StudioConnection, get_connection
 from store.store import Store
-from studio.images.loader import ImageLoader, PassingImageError, PermanentImageError, decode
+from studio.images.loader import (
+    HostPlaces,
+    ImageLoader,
+    PassingImageError,
+    PermanentImageError,
+    decode,
+)
 
 log = structlog.get_logger()
 
 PENDING = 256  # images accepted and not finished; more are refused
 SMALL = 8  # a request for no more images than this goes before larger ones
-LOADERS = 4  # threads: loading mostly waits for Label Studio
+LOADERS = 8  # threads: loading mostly waits for Label Studio
 
 Outcome = Embedded | Failed
 Key = tuple[str, str, int]  # connection, URI, task: some URIs are resolved through their task
@@ -73,6 +79,7 @@ class EmbeddingService:
         self._ready = asyncio.Event()
         self._waiting = _Batch()
         self._loaders: LruCache[str, tuple[StudioConnection | None, ImageLoader]] = LruCache(16)
+        self._places = HostPlaces(LOADERS)
         self._load_threads = ThreadPoolExecutor(LOADERS, "load")
         self._embed_thread = ThreadPoolExecutor(1, "embed")
         self._tasks: list[asyncio.Task[None]] = []
@@ -166,7 +173,7 @@ class EmbeddingService:
         known = self._loaders.get(connection_id)
         if known is not None and known[0] == connection:  # neither URL nor token was changed
             return known[1]
-        loader = image_loader(self._store, connection_id)
+        loader = image_loader(self._store, connection_id, self._places)
         self._loaders.put(connection_id, (connection, loader))
         return loader
 

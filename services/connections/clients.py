@@ -6,8 +6,8 @@ from store.projects.connections import StudioConnection, get_connection
 from store.settings import Settings
 from store.store import Store
 from studio.client import StudioClient
-from studio.images.addresses import AddressPolicy
-from studio.images.loader import ImageLoader, ImagePolicy
+from studio.images.addresses import parse_addresses
+from studio.images.loader import HostPlaces, ImageLoader, ImagePolicy
 
 
 class UnknownConnectionError(Exception):
@@ -53,14 +53,14 @@ def image_policy(settings: Settings) -> ImagePolicy:
         max_bytes=settings.image_max_bytes,
         max_pixels=settings.image_max_pixels,
         max_seconds=settings.image_timeout_seconds,
-        addresses=AddressPolicy(allow_private=settings.image_private_addresses),
+        addresses=parse_addresses(settings.image_private_addresses),
     )
 
 
-def image_loader(store: Store, connection_id: str) -> ImageLoader:
-    """A loader for the images of the connection's tasks.
+def image_loader(store: Store, connection_id: str, places: HostPlaces | None = None) -> ImageLoader:
+    """A loader for the images of the connection's tasks; `places` limits each host's share.
 
     Raises:
         UnknownConnectionError: there is no such connection.
     """
-    return ImageLoader(studio_for(store, connection_id), image_policy(store.settings))
+    return ImageLoader(studio_for(store, connection_id), image_policy(store.settings), places)

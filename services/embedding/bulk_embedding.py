@@ -20,7 +20,7 @@ from store.tasks.tasks import Task, count_tasks, mark_broken, mark_embedded
 from store.tasks.units import UnitId, task_of
 from store.work import pending_work
 from store.work.work_kind import WorkKind
-from studio.images.loader import ImageLoader, PassingImageError, PermanentImageError, decode
+from studio.images.loader import ImageLoader, PassingImageError, PermanentImageError, decode_image
 
 log = structlog.get_logger()
 
@@ -70,6 +70,7 @@ class BulkEmbedding:
         self.only = only  # these tasks, instead of all that are to be embedded
         self.role = role  # of the embedder's space
         self.keys: dict[UnitId, str] = {}
+        self.warnings: dict[UnitId, str] = {}
         self.done = 0
         self.failed = 0
 
@@ -117,7 +118,10 @@ class BulkEmbedding:
         self.keys[task.unit] = key
         if self.store.embeddings.get(self.embedder.key, [key]):
             raise _AlreadyEmbeddedError
-        return decode(data, self.loader.policy)
+        decoded = decode_image(data, self.loader.policy)
+        if decoded.warning is not None:
+            self.warnings[task.unit] = decoded.warning
+        return decoded.image
 
     def _note(self, results: _Results, task: Task, outcome: Float16s | Exception) -> None:
         results.tasks[task.unit] = task
@@ -134,6 +138,8 @@ class BulkEmbedding:
             key = self.keys.pop(task.unit)
             results.keys[task.unit] = key
             results.vectors[key] = outcome
+            if warning := self.warnings.pop(task.unit, None):
+                log.warning("image looks wrong", task=task.ls_id, reason=warning)
 
     def _flush(self, results: _Results) -> None:
         if not len(results):

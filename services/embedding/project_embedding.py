@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from model.embedding import Embedder
 from services.connections.clients import image_loader
 from services.embedding.backbones import BackboneError, open_backbone
-from services.embedding.bulk_embedding import BulkEmbedding
+from services.embedding.bulk_embedding import LOADERS, BulkEmbedding
 from services.embedding.similar_images import update_index
 from services.job_context import JobContext
 from store.predictions.shortlists import get_shortlist
@@ -37,6 +37,7 @@ from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import Task, get_tasks
 from store.work import pending_work
 from store.work.work_kind import WorkKind
+from studio.images.loader import HostPlaces
 
 log = structlog.get_logger()
 
@@ -182,7 +183,7 @@ class ProjectEmbedding:
     def _embed(
         self, embedder: Embedder, role: SpaceRole, *, only: Sequence[Task] | None = None
     ) -> None:
-        loader = image_loader(self.store, self.context.project.connection_id)
+        loader = image_loader(self.store, self.context.project.connection_id, HostPlaces(LOADERS))
         embedding = BulkEmbedding(
             self.context,
             embedder,

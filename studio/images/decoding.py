@@ -1,125 +1,204 @@
-"""Decodes image files into upright RGB images."""
+"""Decodes image files into upright RGB images, within the limits of a policy."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
+from studio.images.formats import gif, ico, jpeg, pixels, png, sizes, webp
+from studio.images.formats.container import (
+    Container,
+    UnreadableError,
+    UnsupportedError,
+    exif_orientation,
+)
+from studio.images.formats.signatures import identify, readable
+from studio.images.formats.tiff import TiffContainer
+from studio.images.formats.tiff import clean as clean_tiff
+from studio.images.formats.tiff_samples import tiff_to_rgb
+from studio.images.memory import BUDGET, BYTES_A_PIXEL, MOST_ALONE
 from studio.images.policy import ImagePolicy, PassingImageError, PermanentImageError
 
-# Raster formats only, the common ones first; JPEG includes MPO, what phones with two lenses make.
-# Others (EPS, PDF, WMF …) run interpreters.
-FORMATS = (
-    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA",
-)  # fmt: skip
-EXIF_ORIENTATION = 0x0112
-# Keys of `Image.info` under which Pillow keeps what can hold an orientation.
-EXIF_KEYS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
-TRANSPARENT_MODES = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
+# What turns a stored picture upright, by its EXIF orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Pictures with more pixels are shrunk where their sides allow it: a backbone sees far fewer.
+LARGE = 4_000_000
+CLEANERS: Mapping[str, Callable[[bytes], Container]] = {
+    "JPEG": jpeg.clean,
+    "PNG": png.clean,
+    "GIF": gif.clean,
+    "WEBP": webp.clean,
+    "TIFF": clean_tiff,
+    "ICO": ico.clean,
+    "JPEG2000": sizes.clean_jpeg_2000,
+    "JXL": sizes.clean_jpeg_xl,
+}
+# TGA has no signature, and is tried where there is none. Formats that run interpreters (EPS, PDF,
+# WMF, …) are never tried.
+WITHOUT_SIGNATURE = "TGA"
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An upright RGB image; `warning` says what is suspicious about it, None where nothing is."""
+
+    image: Image.Image
+    warning: str | None = None
 
 
 def decode(data: bytes, policy: ImagePolicy) -> Image.Image:
-    """The first frame as RGB, with the EXIF rotation applied and transparency laid on white.
+    """The first picture as RGB: `decode_image` without its warning."""
+    return decode_image(data, policy).image
 
-    Raises PermanentImageError when `data` is no image, is cut off, or has too many pixels; the
-    pixels are counted from the header, before anything is decoded.
+
+def decode_image(data: bytes, policy: ImagePolicy) -> DecodedImage:
+    """The first picture as RGB, with the EXIF rotation applied and transparency laid on white.
+
+    Large pictures are shrunk while no side gets shorter than `policy.draft_side`. Raises
+    PermanentImageError when `data` is no image, is cut off, or has too many pixels; the pixels are
+    counted from the header, before anything is decoded. Messages hold nothing of the data.
     """
+    signature = identify(data)
+    if signature is not None and not readable(signature):
+        what = f"{signature.name}, {len(data):,} bytes, {signature.hint}"
+        raise PermanentImageError(f"not an image that can be read: {what}")
+    name = signature.name if signature else f"data of an unknown kind, {len(data):,} bytes"
     try:
-        image = _open(data, policy)
-        image.load()
-        return _rgb(_upright(image))
+        format_ = signature.format if signature else WITHOUT_SIGNATURE
+        cleaner = CLEANERS.get(format_)
+        return _decoded(cleaner(data) if cleaner else Container(data, format_), policy)
     except (PermanentImageError, PassingImageError):
         raise
     except MemoryError as exc:
         raise PassingImageError("not enough memory for the image") from exc
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise PermanentImageError(f"too many pixels: {exc}") from None
+    except UnsupportedError as exc:
+        raise PermanentImageError(f"not an image that can be read: {exc}") from None
+    except UnreadableError as exc:
+        raise PermanentImageError(f"the image is broken or cut off: {name}: {exc}") from None
     except Exception as exc:
         # Pillow's readers raise nearly anything on broken files: OSError, SyntaxError, ValueError,
-        # struct.error, zlib.error, EOFError, IndexError, …
-        raise PermanentImageError(f"the image is broken or cut off: {exc}"[:300]) from exc
+        # struct.error, zlib.error, EOFError, IndexError, … Some quote the file.
+        if signature is None:
+            what = name if data else "it is empty"
+            raise PermanentImageError(f"not an image that can be read: {what}") from None
+        kind = "" if isinstance(exc, UnidentifiedImageError) else f" ({type(exc).__name__})"
+        raise PermanentImageError(f"the image is broken or cut off: {name}{kind}") from None
 
 
-def _open(data: bytes, policy: ImagePolicy) -> Image.Image:
+def _decoded(container: Container, policy: ImagePolicy) -> DecodedImage:
+    _check_pixels(container.size or (0, 0), policy)
+    side = policy.draft_side
+    bilevel = container.bilevel
+    orientation = container.orientation
+    if isinstance(container, TiffContainer):
+        with _memory(container, container.size or container.shape):
+            rgb = tiff_to_rgb(container, _factor(container.shape, side))
+    else:
+        image = _opened(container.data, container.format)
+        _check_pixels(image.size, policy)
+        bilevel = image.mode == "1"
+        if "exif" in image.info:  # of a format without a cleaner
+            orientation = exif_orientation(image.info["exif"])
+        cost, shape = _shrunk_while_decoded(image, container, side)
+        with _memory(container, cost):
+            rgb = _rgb(_loaded(image, container), container.format, _factor(shape, side))
+    turned = rgb.transpose(TURNS[orientation]) if orientation in TURNS else rgb
+    few = None if bilevel else pixels.few_levels(turned)
+    levels = "one grey level" if few == 1 else f"{few} grey levels"
+    warning = f"the picture is suspicious, with only {levels}" if few else None
+    return DecodedImage(turned, warning)
+
+
+def _factor(size: tuple[int, int], side: int) -> int:
+    """How often a picture's sides are divided."""
+    large = side > 0 and size[0] * size[1] > LARGE
+    return max(min(size) // side, 1) if large else 1
+
+
+def _memory(container: Container, size: tuple[int, int]) -> contextlib.AbstractContextManager[None]:
+    a_pixel = container.bytes_a_pixel or BYTES_A_PIXEL[container.format]
+    if size[0] * size[1] * a_pixel > MOST_ALONE:
+        what = f"{size[0]} × {size[1]} pixels"
+        raise UnsupportedError(f"{what}, which take too much memory in this format")
+    # The file, and its copy without metadata.
+    return BUDGET.hold(size[0] * size[1] * a_pixel + 2 * len(container.data))
+
+
+def _shrunk_while_decoded(
+    image: ImageFile, container: Container, side: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Have the decoder itself shrink the picture.
+
+    Returns the size that its memory depends on, and the picture's own afterwards.
+    """
+    size = image.size
+    if container.format == "JPEG" and side and min(size) >= 2 * side:
+        image.draft(None, (side, side))
+        return size, image.size
+    halvings = min(container.halvings, _factor(size, side).bit_length() - 1)
+    if halvings:
+        image.reduce = halvings  # type: ignore[assignment,method-assign] # a property of JPEG 2000
+        size = size[0] >> halvings, size[1] >> halvings
+    return size, size
+
+
+def _rgb(image: Image.Image, format_: str, factor: int) -> Image.Image:
+    # Browsers show neither PGM nor JPEG 2000 of 16 bits, and satellites' use 12 bits of these.
+    deep = image.mode in pixels.DEEP_MODES
+    if deep or (image.mode.startswith("I;16") and format_ == "JPEG2000"):
+        return pixels.stretched_to_rgb(image.size, pixels.rows_of([image]), factor)
+    return pixels.to_rgb(image, factor)
+
+
+def _loaded(image: Image.Image, container: Container) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as exc:
-        raise PermanentImageError(f"not an image that can be read: {_looks_like(data)}") from exc
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise PermanentImageError(f"too many pixels: {exc}") from exc
-    width, height = image.size
+        image.load()
+    except OSError:
+        if container.format == "PNG":
+            return _opened(png.without_checksum(container.data), "PNG")
+        if container.format != "JPEG" or not jpeg.lacks_end(container.data):
+            raise
+        return _without_end(image.size, container.data)
+    return image
+
+
+def _opened(data: bytes, format_: str) -> ImageFile:
+    """The picture, which `to_rgb` loads. Raises what Pillow raises."""
+    return Image.open(io.BytesIO(data), formats=(format_,))
+
+
+def _without_end(size: tuple[int, int], data: bytes) -> Image.Image:
+    """A JPEG without its last marker: whole, if what follows its last byte makes no difference."""
+    ended = jpeg.ended(data)
+    if ended is None:
+        raise UnreadableError("it is cut off")
+    first, second = (_opened(variant, "JPEG") for variant in ended)
+    for image in (first, second):
+        image.draft(None, size)
+    if first.tobytes() != second.tobytes():
+        raise UnreadableError("it is cut off")
+    return first
+
+
+def _check_pixels(size: tuple[int, int], policy: ImagePolicy) -> None:
+    width, height = size
     if width * height > policy.max_pixels:
         raise PermanentImageError(
             f"too many pixels: {width} × {height} = {width * height / 1e6:.0f} million; "
             f"{policy.max_pixels / 1e6:g} million are allowed"
         )
-    side = policy.draft_side
-    if image.format in ("JPEG", "MPO") and side and min(width, height) >= 2 * side:
-        image.draft(None, (side, side))
-    return image
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    # Asking Pillow for the EXIF of an image without any costs as much as decoding a thumbnail.
-    if image.format != "TIFF" and not any(key in image.info for key in EXIF_KEYS):
-        return image
-    try:
-        if image.getexif().get(EXIF_ORIENTATION, 1) == 1:
-            return image
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        # Broken EXIF raises as much as broken pixels do, but browsers show such an image: unturned.
-        return image
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I;16"):
-        return _from_16_bit(image)
-    if image.mode in ("I", "F"):
-        return _stretched(np.asarray(image))
-    if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
-        return _on_white(image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.uint16)
-    if image.format == "TIFF":
-        # Browsers show no TIFF, and 12 bits in a 16-bit file (microscopes) would be almost black.
-        return _stretched(values)
-    # As browsers show it, so as the annotators see it: the upper byte.
-    return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-
-
-def _stretched(values: npt.NDArray[Any]) -> Image.Image:
-    """Gray from the smallest to the largest value: for kinds of pixel without a natural range."""
-    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(image, mask=image.getchannel("A"))
-    return canvas
-
-
-def _looks_like(data: bytes) -> str:
-    """Guess the format of the bytes, for the error message."""
-    start = data[:200].lstrip().lower()
-    if not data:
-        return "it is empty"
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "it is an HTML page"
-    if start.startswith((b"<svg", b"<?xml")):
-        return "it is SVG or XML"
-    if start.startswith(b"%pdf"):
-        return "it is a PDF"
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in data[:200]):
-        return f"it is text that begins with {data[:40].decode('ascii')!r}"
-    return f"it begins with {data[:8].hex(' ')}"

@@ -7,24 +7,38 @@ import binascii
 import contextlib
 import time
 import urllib.parse
+from collections.abc import Iterator
 
 import httpx
 
 from studio.client import StudioClient
 from studio.http import origin_of
-from studio.images.decoding import decode
-from studio.images.fetching import Answer, ForeignGetter, get_from_studio, read_body, too_big
+from studio.images.decoding import DecodedImage, decode, decode_image
+from studio.images.fetching import (
+    Answer,
+    ForeignGetter,
+    get_from_studio,
+    read_body,
+    too_big,
+    too_slow,
+)
+from studio.images.host_places import HostPlaces
 from studio.images.policy import ImageError, ImagePolicy, PassingImageError, PermanentImageError
+from studio.images.token_paths import is_image_file, takes_token
 
 __all__ = [
+    "DecodedImage",
+    "HostPlaces",
     "ImageError",
     "ImageLoader",
     "ImagePolicy",
     "PassingImageError",
     "PermanentImageError",
     "decode",
+    "decode_image",
 ]
 
+WITH_IMAGE = frozenset({200, 203})  # 203: a proxy has changed it
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Client errors that may be gone later: the token, a timeout, a dependency, too early, too many.
 PASSING_STATUSES = frozenset({401, 407, 408, 424, 425, 429})
@@ -38,53 +52,73 @@ class ImageLoader:
     """Fetches the bytes of images. Safe to share between threads.
 
     With `studio` None only URIs that need no Label Studio can be fetched: http(s) and `data:`.
+    `places` limits how many images come from one host at a time; by default nothing does.
     """
 
-    def __init__(self, studio: StudioClient | None, policy: ImagePolicy | None = None) -> None:
+    def __init__(
+        self,
+        studio: StudioClient | None,
+        policy: ImagePolicy | None = None,
+        places: HostPlaces | None = None,
+    ) -> None:
         self.policy = policy or ImagePolicy()
         self._studio = studio
+        self._places = places
         self._foreign = ForeignGetter(self.policy)
 
     def fetch(self, uri: str, task_id: int) -> bytes:
         """The bytes behind `uri`, as it stands in the data of task `task_id`.
 
-        Raises PermanentImageError or PassingImageError.
+        All of it, redirects included, ends after the policy's seconds. Raises PermanentImageError
+        or PassingImageError.
         """
         uri = uri.strip()
         if uri[:5].lower() == "data:":
             return self._data(uri)
-        url = self._url(uri, task_id)
-        trusted = self._is_studio(url)
-        deadline = time.monotonic() + self.policy.max_seconds
-        for _ in range(self.policy.max_redirects + 1):
-            with self._get(url, trusted, deadline) as answer:
-                if answer.status not in REDIRECTS:
-                    return self._body(answer, url, trusted, deadline)
-                url = _redirected(url, answer)
-            # The token never comes back into play: a stranger's redirect must not steer it.
-            trusted = trusted and self._is_studio(url)
-        raise PermanentImageError(f"more than {self.policy.max_redirects} redirects")
+        try:
+            return self._fetch(self._url(uri, task_id))
+        except ImageError:
+            raise
+        except Exception as exc:
+            # Addresses and answers come from anybody, and the libraries below raise more than they
+            # say: of a host's name that can't be encoded, of a number with thousands of digits.
+            raise PermanentImageError(
+                f"the image's address, or the answer to it, is not valid ({type(exc).__name__})"
+            ) from exc
 
     def close(self) -> None:
         """Close the connections."""
         self._foreign.close()
 
-    def _get(
-        self, url: str, trusted: bool, deadline: float
-    ) -> contextlib.AbstractContextManager[Answer]:
-        seconds = deadline - time.monotonic()
-        if seconds <= 0:
-            raise PassingImageError(
-                f"the image took more than {self.policy.max_seconds:g} s to arrive"
-            )
-        if trusted and self._studio is not None:
-            return get_from_studio(self._studio.http, url, seconds)
-        return self._foreign.get(url, seconds)
+    def _fetch(self, url: str) -> bytes:
+        trusted = True
+        until = time.monotonic() + self.policy.max_seconds
+        for _ in range(self.policy.max_redirects + 1):
+            # The token never comes back into play: a stranger's redirect must not steer it.
+            trusted = trusted and self._is_studios(url)
+            with self._get(url, trusted, until) as answer:
+                if answer.status not in REDIRECTS:
+                    return self._body(answer, url, trusted, until)
+                url = _redirected(url, answer)
+        raise PermanentImageError(f"more than {self.policy.max_redirects} redirects")
 
-    def _body(self, answer: Answer, url: str, trusted: bool, deadline: float) -> bytes:
+    @contextlib.contextmanager
+    def _get(self, url: str, trusted: bool, until: float) -> Iterator[Answer]:
+        if time.monotonic() >= until:
+            raise too_slow(self.policy)
+        if trusted and self._studio is not None:
+            token = takes_token(url, self._studio.url)
+            with get_from_studio(self._studio.http, url, until, token=token) as answer:
+                yield answer
+            return
+        place = self._places.take(httpx.URL(url).netloc.decode()) if self._places else _NO_LIMIT
+        with place, self._foreign.get(url, until) as answer:
+            yield answer
+
+    def _body(self, answer: Answer, url: str, trusted: bool, until: float) -> bytes:
         status = answer.status
-        if status == 200:
-            body = read_body(answer, self.policy, deadline)
+        if status in WITH_IMAGE:
+            body = read_body(answer, self.policy, until)
             if not body:
                 raise PermanentImageError("the image is empty: it has 0 bytes")
             return body
@@ -93,7 +127,7 @@ class ImageLoader:
         if status == 401 and trusted:
             raise PassingImageError(f"{reason}: it does not accept our token")
         if status == 500 and trusted:
-            if FORGOTTEN_UPLOAD in read_body(answer, self.policy, deadline):
+            if FORGOTTEN_UPLOAD in read_body(answer, self.policy, until):
                 raise PermanentImageError("Label Studio does not have the uploaded file any more")
             raise PassingImageError(reason)
         if status >= 500 or status in PASSING_STATUSES:
@@ -104,21 +138,24 @@ class ImageLoader:
         """The http(s) URL to ask first."""
         scheme = _scheme(uri)
         if scheme in ("http", "https"):
-            return _checked(uri)
+            return _checked(_with_slashes(uri))
         if scheme in REFUSED_SCHEMES:
             raise PermanentImageError(f"{scheme}: is not fetched for images")
         if self._studio is None:
-            raise PermanentImageError(f"{uri[:80]!r} can only be fetched through Label Studio")
+            raise PermanentImageError(f"{_shown(uri)} can only be fetched through Label Studio")
         base = self._studio.url
         if uri.startswith("/"):
             return _checked(_below(base, uri))
         if scheme and uri[len(scheme) :].startswith("://"):
             name = base64.urlsafe_b64encode(uri.encode()).decode()
             return f"{base}/tasks/{task_id}/resolve/?fileuri={urllib.parse.quote(name)}"
-        raise PermanentImageError(f"{uri[:80]!r} is no address of an image")
+        raise PermanentImageError(f"{_shown(uri)} is no address of an image")
 
-    def _is_studio(self, url: str) -> bool:
-        return self._studio is not None and origin_of(url) == self._studio.http.origin
+    def _is_studios(self, url: str) -> bool:
+        """Whether it is an image on Label Studio's own server, whatever address that has."""
+        if self._studio is None or origin_of(url) != self._studio.http.origin:
+            return False
+        return takes_token(url, self._studio.url) or is_image_file(url, self._studio.url)
 
     def _data(self, uri: str) -> bytes:
         """The bytes in a `data:` URI (RFC 2397)."""
@@ -160,9 +197,24 @@ def _below(base: str, path: str) -> str:
 def _checked(url: str) -> str:
     try:
         origin_of(url)
-    except ValueError as exc:
-        raise PermanentImageError(f"no address of an image: {str(exc)[:200]}") from exc
+    except ValueError:
+        raise PermanentImageError(f"{_shown(url)} is no address of an image") from None
     return url
+
+
+def _shown(uri: str) -> str:
+    """The start of an address that stands in a task, without what may be secret in it."""
+    plain = uri.partition("?")[0].partition("#")[0]
+    scheme, separator, rest = plain.partition("://")
+    if separator and "@" in rest:
+        plain = f"{scheme}://…@{rest.rpartition('@')[2]}"
+    return repr(plain[:80])
+
+
+def _with_slashes(url: str) -> str:
+    """The address with slashes for backslashes before its query, as browsers read it."""
+    path, mark, query = url.partition("?")
+    return path.replace("\\", "/") + mark + query
 
 
 def _redirected(url: str, answer: Answer) -> str:
@@ -170,16 +222,13 @@ def _redirected(url: str, answer: Answer) -> str:
     if not location:
         raise PermanentImageError(f"a redirect ({answer.status}) to nowhere")
     try:
-        target = str(httpx.URL(url).join(location))
+        target = str(httpx.URL(url).join(_with_slashes(location)))
+        origin = origin_of(target)
     except (httpx.InvalidURL, ValueError) as exc:
-        raise PermanentImageError(f"a redirect to an impossible address: {exc}") from exc
-    if "/user/login" in target and origin_of(url) == _origin_or_none(target):
+        raise PermanentImageError("a redirect to what is no http:// or https:// address") from exc
+    if "/user/login" in target and origin_of(url) == origin:
         raise PassingImageError("Label Studio asks to sign in: it does not accept our token")
-    return _checked(target)
+    return target
 
 
-def _origin_or_none(url: str) -> tuple[str, str, int] | None:
-    try:
-        return origin_of(url)
-    except ValueError:
-        return None
+_NO_LIMIT: contextlib.AbstractContextManager[None] = contextlib.nullcontext()

@@ -51,11 +51,11 @@ def test_a_presigned_redirect_is_followed_without_the_token(
 def test_an_absolute_url_gets_the_token_on_label_studios_origin_only(
     server: ScriptedServer, stranger: ScriptedServer, loader: ImageLoader
 ) -> None:
-    server.on("/a.jpg", Reply(200, IMAGE))
-    stranger.on("/a.jpg", Reply(200, IMAGE))
-    loader.fetch(f"{server.url}/a.jpg", 1)
-    loader.fetch(f"{stranger.url}/a.jpg", 1)
-    loader.fetch(f"http://localhost:{server.port}/a.jpg", 1)
+    server.on(UPLOAD, Reply(200, IMAGE))
+    stranger.on(UPLOAD, Reply(200, IMAGE))
+    loader.fetch(f"{server.url}{UPLOAD}", 1)
+    loader.fetch(f"{stranger.url}{UPLOAD}", 1)
+    loader.fetch(f"http://localhost:{server.port}{UPLOAD}", 1)
     assert [request.authorization is not None for request in server.requests] == [True, False]
     assert stranger.requests[0].authorization is None
 
