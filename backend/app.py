@@ -25,6 +25,7 @@ from backend.pages import routes as pages
 from backend.poller import ChangePoller
 from backend.protocol import routes as protocol
 from backend.scheduler import Scheduler
+from backend.views.worker_monitor import WorkerMonitor
 from store.inbox.inbox import Inbox
 from store.projects.connections import ensure_default
 from store.projects.key_values import WEB_STARTED
@@ -89,8 +90,7 @@ def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> A
     store.database.write(lambda db: ensure_default(db, settings))
     store.database.write(lambda db: WEB_STARTED.set(db, time.time()))
     parse_label_config("<View/>")  # imports what the first webhook would have to wait for
-    url = broker_address(settings)
-    redis = redis_from_url(url)
+    redis = redis_from_url(broker_address(settings))
     scheduler = Scheduler(store, redis)
     inbox = Inbox(settings.home, process_metrics.inbox_syncs.observe)
     drainer = Drainer(store, inbox, process_metrics, scheduler.wake)
@@ -100,7 +100,7 @@ def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> A
         settings=settings,
         store=store,
         redis=redis,
-        redis_no_retry=redis_from_url(url, retries=0),
+        worker_monitor=WorkerMonitor(settings),
         scheduler=scheduler,
         inbox=inbox,
         drainer=drainer,

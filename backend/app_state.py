@@ -21,7 +21,9 @@ from backend.http.thread_pool import BoundedThreadPool
 from backend.inference.client import InferenceClient
 from backend.scheduler import Scheduler
 from backend.views.status import SystemStatus, system_status
+from backend.views.worker_monitor import WorkerMonitor
 from services.suggestions.predictor import Predictor
+from store.database.faults import LOCKED
 from store.inbox.inbox import Inbox
 from store.projects.connections import DEFAULT, StudioConnection, get_connection
 from store.settings import Settings
@@ -33,6 +35,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CLOSE_SECONDS = 5.0  # for changes that were submitted
+WRITE_SECONDS = 5.0  # that a request waits for the database's writer; Label Studio waits no longer
 APPLY_SECONDS = 1.0  # that a request to train waits for labels that came before it
 CONNECTIONS = 1_000  # kept in memory
 CONNECTION_SECONDS = 5.0  # that an old secret is accepted after it was replaced
@@ -58,12 +61,15 @@ class CachedProject:
 
 @dataclass
 class AppState:
-    """The parts of the web process. Handlers are async; blocking calls run in its thread pools."""
+    """The parts of the web process. Handlers are async; blocking calls run in its thread pools.
+
+    Pages and our own API have a pool of their own, so that Label Studio never waits for them.
+    """
 
     settings: Settings
     store: Store
     redis: Redis
-    redis_no_retry: Redis  # fails at once while the broker is away: for what people wait for
+    worker_monitor: WorkerMonitor
     scheduler: Scheduler
     inbox: Inbox
     drainer: Drainer
@@ -74,6 +80,9 @@ class AppState:
     )
     bulk_pool: BoundedThreadPool = field(
         default_factory=lambda: BoundedThreadPool("web-bulk", 2, waiting=50)
+    )
+    page_pool: BoundedThreadPool = field(
+        default_factory=lambda: BoundedThreadPool("web-pages", 2, waiting=50)
     )
     project_cache: LruCache[ProjectKey, CachedProject] = field(
         default_factory=lambda: LruCache(PROJECTS)
@@ -90,17 +99,28 @@ class AppState:
     background_tasks: set["asyncio.Future[Any]"] = field(default_factory=set)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """Run the query in a read transaction of its own."""
+        """Run a query of Label Studio's protocol in a read transaction of its own."""
+        return await self.quick_pool.run(self._query, query)
 
-        def read() -> T:
-            with self.store.database.read() as db:
-                return query(db)
+    async def read_for_page(self, query: Callable[[Connection], T]) -> T:
+        """Run a query of a page or of our own API in a read transaction of its own."""
+        return await self.page_pool.run(self._query, query)
 
-        return await self.quick_pool.run(read)
+    def _query(self, query: Callable[[Connection], T]) -> T:
+        with self.store.database.read() as db:
+            return query(db)
 
     async def write(self, change: Callable[[Connection], T]) -> T:
-        """Run the change in the writer's next transaction; return when it is committed."""
-        return await asyncio.wrap_future(self.store.database.submit(change))
+        """Run the change in the writer's next transaction; return when it is committed.
+
+        Raises:
+            RequestError: 503, the database is busy; the change is dropped if it has not begun.
+        """
+        future = asyncio.wrap_future(self.store.database.submit(change))
+        try:
+            return await asyncio.wait_for(future, WRITE_SECONDS)
+        except TimeoutError:
+            raise RequestError(503, f"not available now: {LOCKED}", retry_after=5) from None
 
     async def apply_webhooks(self) -> None:
         """Wait, but not long, until all acknowledged webhooks are applied."""
@@ -174,7 +194,9 @@ class AppState:
 
     async def system_status(self) -> SystemStatus:
         """The state of everything, read from the store and the broker."""
-        return await self.bulk_pool.run(system_status, self.store, self.redis_no_retry)
+        return await self.page_pool.run(
+            lambda: system_status(self.store, self.worker_monitor.read())
+        )
 
     async def close(self) -> None:
         """Close everything but the store."""
@@ -184,10 +206,10 @@ class AppState:
         await asyncio.to_thread(self.drainer.stop)
         await asyncio.to_thread(self.inbox.close)
         await asyncio.to_thread(self.scheduler.stop)
-        for pool in (self.quick_pool, self.bulk_pool):
+        for pool in (self.quick_pool, self.bulk_pool, self.page_pool):
             await asyncio.to_thread(pool.close)
         self.redis.close()
-        self.redis_no_retry.close()
+        self.worker_monitor.close()
 
 
 def connection_id_of(request: Request) -> str:

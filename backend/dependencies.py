@@ -32,7 +32,7 @@ async def get_project_in_path(app_state: AppStateDep, project_id: int) -> Projec
     """
     project: Project | None = None
     if 0 < project_id <= MAX_ID:
-        project = await app_state.read(lambda db: get_project(db, project_id))
+        project = await app_state.read_for_page(lambda db: get_project(db, project_id))
     if project is None:
         raise RequestError(404, f"no project {project_id}; /api/v1/projects lists them")
     return project

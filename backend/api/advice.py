@@ -28,7 +28,7 @@ class GoalChange(Body):
 @router.get("/advice")
 async def advice(app_state: AppStateDep, project: ProjectInPath) -> AdviceStatus:
     """The last learning's findings, and the advice."""
-    return await app_state.read(lambda db: advice_status(db, project))
+    return await app_state.read_for_page(lambda db: advice_status(db, project))
 
 
 @router.put("/goal")
@@ -49,4 +49,4 @@ async def goal(app_state: AppStateDep, project: ProjectInPath, body: GoalChange)
 @router.get("/accepted")
 async def accepted(app_state: AppStateDep, project: ProjectInPath) -> list[Acceptance]:
     """The suggestions that are accepted automatically, and their states."""
-    return await app_state.read(lambda db: list_acceptances(db, project.id))
+    return await app_state.read_for_page(lambda db: list_acceptances(db, project.id))

@@ -1,5 +1,6 @@
 """The JSON API of projects: status, jobs, versions and labels to check."""
 
+import asyncio
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -49,20 +50,24 @@ class SystemResponse:
     embedding_space: str | None
     connections: tuple[ConnectionStatus, ...]
     workers: tuple[WorkerInfo, ...]
+    workers_read_at: float | None  # seconds since 1970; long ago when the broker doesn't answer
     projects: tuple[Status, ...]
 
 
 @router.get("/api/v1/status")
 async def status(app_state: AppStateDep) -> SystemResponse:
     """The state of everything."""
-    system = await app_state.system_status()
+    system, inference = await asyncio.gather(
+        app_state.system_status(), app_state.inference.health()
+    )
     return SystemResponse(
         broker=system.broker,
-        inference=await app_state.inference.health() is not None,
+        inference=inference is not None,
         inbox=system.inbox,
         embedding_space=system.embedding_space,
         connections=system.connections,
         workers=system.workers,
+        workers_read_at=system.workers_read_at,
         projects=system.projects,
     )
 
@@ -70,7 +75,7 @@ async def status(app_state: AppStateDep) -> SystemResponse:
 @router.get("/api/v1/projects")
 async def projects(app_state: AppStateDep) -> list[ProjectSummary]:
     """The connected projects."""
-    listed = await app_state.read(list_projects)
+    listed = await app_state.read_for_page(list_projects)
     return [ProjectSummary(p.id, p.connection_id, p.ls_id, p.title) for p in listed]
 
 
@@ -90,7 +95,7 @@ async def jobs(app_state: AppStateDep, project: ProjectInPath) -> list[JobStatus
 @router.get("/api/v1/projects/{project_id}/versions")
 async def versions(app_state: AppStateDep, project: ProjectInPath) -> list[VersionRecord]:
     """The project's versions, the newest first."""
-    return await app_state.read(lambda db: version_records(db, project.id))
+    return await app_state.read_for_page(lambda db: version_records(db, project.id))
 
 
 @router.post("/api/v1/projects/{project_id}/rollback")
@@ -107,7 +112,7 @@ async def promote(app_state: AppStateDep, project: ProjectInPath, body: VersionC
 
 async def _decide(app_state: AppState, project: Project, action: str, name: str | None) -> Decision:
     try:
-        decision = await app_state.bulk_pool.run(decide, app_state.store, project, action, name)
+        decision = await app_state.page_pool.run(decide, app_state.store, project, action, name)
     except VersionError as error:
         raise RequestError(409, str(error)) from None
     app_state.scheduler.wake()
@@ -136,10 +141,10 @@ async def contested(app_state: AppStateDep, project: ProjectInPath) -> list[Cont
 
 
 async def _review(app_state: AppState, project: Project) -> Review:
-    return await app_state.read(lambda db: get_review(db, project.id))
+    return await app_state.read_for_page(lambda db: get_review(db, project.id))
 
 
 async def _status(app_state: AppState, project: Project) -> Status:
-    return await app_state.bulk_pool.run(
-        project_status, app_state.store, project, app_state.redis_no_retry
+    return await app_state.page_pool.run(
+        lambda: project_status(app_state.store, project, app_state.worker_monitor.read())
     )

@@ -21,7 +21,7 @@ async def ledger(app_state: AppStateDep, project: ProjectInPath) -> Ledger:
         with app_state.store.database.read() as db:
             return read_ledger(db, project)
 
-    return await app_state.bulk_pool.run(read)
+    return await app_state.page_pool.run(read)
 
 
 @router.get("/similar")
@@ -33,6 +33,6 @@ async def similar_images(
 ) -> list[Similar]:
     """The k tasks whose images look most like the task's (Label Studio's id), best first."""
     try:
-        return await app_state.bulk_pool.run(similar, app_state.store, project, TaskId(task), k)
+        return await app_state.page_pool.run(similar, app_state.store, project, TaskId(task), k)
     except NotReadyError as error:
         raise RequestError(409, str(error)) from None

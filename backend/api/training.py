@@ -75,7 +75,7 @@ async def backbone(
 ) -> BackboneResponse:
     """Move to another pretrained backbone, in the background."""
     try:
-        name = await app_state.bulk_pool.run(
+        name = await app_state.page_pool.run(
             check_backbone_name, app_state.settings, body.backbone or DEFAULT
         )
     except WrongBackboneError as error:

@@ -1,5 +1,6 @@
 """The status page, which reloads itself, and the root URLs that Label Studio calls."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -14,12 +15,9 @@ from services.reports.ledger_summary import suggestions_in_words
 router = APIRouter(include_in_schema=False)
 
 REFRESH_SECONDS = 5
-HEADERS = {
-    "Cache-Control": "no-store",
+HEADERS = {  # beside those of every answer
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
 }
 
 
@@ -66,9 +64,10 @@ async def root(request: Request, app_state: AppStateDep) -> Response:
     """The status page for people; /health's answer for Label Studio."""
     if "text/html" not in request.headers.get("accept", ""):
         return health_response()
-    status = await app_state.system_status()
-    inference = await app_state.inference.health()
-    html = await app_state.bulk_pool.run(
+    status, inference = await asyncio.gather(
+        app_state.system_status(), app_state.inference.health()
+    )
+    html = await app_state.page_pool.run(
         render_status, status=status, inference=inference is not None, url=app_state.settings.url
     )
     return HTMLResponse(html, headers=HEADERS)
@@ -81,7 +80,6 @@ async def root_posted() -> JSONResponse:
 
 
 @router.api_route("/c/{connection_id}", methods=["GET", "POST"])
-@router.api_route("/c/{connection_id}/", methods=["GET", "POST"])
 async def connection_root(_connection: ConnectionInPath) -> JSONResponse:
     """The URL that is registered in Label Studio."""
     return health_response()

@@ -1,14 +1,13 @@
 """The state of projects and workers, for the command line, pages, API and metrics."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis import Redis, RedisError
 from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
 from backend.views.inbox import InboxStatus, inbox_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
+from backend.views.worker_monitor import KnownWorkers, read_workers
 from model.statistics.intervals import Estimate
 from services.labels.labelled_tasks import count_labelled_tasks
 from services.reports.ledger_summary import Summary, stored_summary
@@ -18,15 +17,13 @@ from store.projects.connections import list_connections
 from store.projects.embedding_spaces import backbone_of
 from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import Project, list_projects
-from store.settings import Settings
 from store.store import Store
 from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import count_tasks
 from store.versions.versions import Version, get_version, list_versions
 from store.work.jobs import count_jobs
 from studio.config import parse_label_config
-from worker.queues.broker import broker_address, redis_from_url
-from worker.queues.worker_registry import WorkerInfo, live_workers
+from worker.queues.worker_registry import WorkerInfo
 
 
 @dataclass(frozen=True)
@@ -96,24 +93,28 @@ class ConnectionStatus:
 
 @dataclass(frozen=True)
 class SystemStatus:
-    """The state of everything; `broker` says whether the queue's server answers."""
+    """The state of everything; `broker` says whether the queue's server answers.
+
+    When it doesn't, `workers` are those that it told at `workers_read_at`.
+    """
 
     connections: tuple[ConnectionStatus, ...]
     projects: tuple[Status, ...]
     workers: tuple[WorkerInfo, ...]
     broker: bool
+    workers_read_at: float | None  # seconds since 1970
     embedding_space: str | None
     job_counts: dict[tuple[str, str], int]  # {(kind, state): how many}
     inbox: InboxStatus
 
 
-def system_status(store: Store, redis: Redis | None = None) -> SystemStatus:
-    """The state of everything, read from the store and the broker."""
-    workers = _workers(store.settings, redis)
+def system_status(store: Store, known: KnownWorkers | None = None) -> SystemStatus:
+    """The state of everything, read from the store; without `known`, also from the broker."""
+    known = known or read_workers(store.settings)
     with store.database.read() as db:
         space = EMBEDDING_SPACE.get(db)
         projects = list_projects(db)
-        statuses = tuple(_project_status(db, project, space, workers or ()) for project in projects)
+        statuses = tuple(_project_status(db, project, space, known) for project in projects)
         connections = tuple(
             ConnectionStatus(
                 item.id, item.url, sum(project.connection_id == item.id for project in projects)
@@ -124,35 +125,24 @@ def system_status(store: Store, redis: Redis | None = None) -> SystemStatus:
     return SystemStatus(
         connections,
         statuses,
-        tuple(workers or ()),
-        workers is not None,
+        known.workers,
+        known.broker,
+        known.read_at,
         space,
         counts,
         inbox_status(store),
     )
 
 
-def project_status(store: Store, project: Project, redis: Redis | None = None) -> Status:
-    """The state of one project, read from the store and the broker."""
-    workers = _workers(store.settings, redis)
+def project_status(store: Store, project: Project, known: KnownWorkers | None = None) -> Status:
+    """The state of one project, read from the store; without `known`, also from the broker."""
+    known = known or read_workers(store.settings)
     with store.database.read() as db:
-        return _project_status(db, project, EMBEDDING_SPACE.get(db), workers or ())
-
-
-def _workers(settings: Settings, redis: Redis | None) -> list[WorkerInfo] | None:
-    """The live workers; None when the broker doesn't answer."""
-    client = redis or redis_from_url(broker_address(settings), retries=0)
-    try:
-        return live_workers(client)
-    except RedisError:
-        return None
-    finally:
-        if redis is None:
-            client.close()
+        return _project_status(db, project, EMBEDDING_SPACE.get(db), known)
 
 
 def _project_status(
-    db: Connection, project: Project, space: str | None, workers: Sequence[WorkerInfo]
+    db: Connection, project: Project, space: str | None, known: KnownWorkers
 ) -> Status:
     counts = count_tasks(db, project.id, project.embedding_space or space)
     labels = count_labelled_tasks(db, project.id, parse_label_config(project.label_config))
@@ -178,7 +168,7 @@ def _project_status(
         reconciled_at=project.reconciled_at,
         jobs=now.jobs,
         waiting=now.waiting,
-        workers=tuple(workers),
+        workers=known.workers,
         versions=tuple(_version_status(v) for v in list_versions(db, project.id, limit=5)),
         errors=now.errors,
         backbone=backbone_of(project.embedding_space) if project.embedding_space else None,

@@ -55,21 +55,24 @@ def broker_address(settings: Settings) -> str:
     return settings.redis or broker_url(settings.home)
 
 
-def redis_from_url(url: str, *, retries: int = RETRIES) -> redis.Redis:
+def redis_from_url(
+    url: str, *, retries: int = RETRIES, answer_seconds: float = ANSWER_SECONDS
+) -> redis.Redis:
     """Open a client that retries while the server restarts.
 
     Args:
         url: `redis://…`, `rediss://…` or `unix:///path`.
         retries: how often one command is sent again when the connection fails: up to about three
             seconds for the default. A command may then be executed twice.
+        answer_seconds: how long one answer, and the connection, are waited for.
     """
     wait = ExponentialWithJitterBackoff(base=FIRST_RETRY_SECONDS, cap=LONGEST_RETRY_SECONDS)
     return redis.Redis.from_url(
         url,
         retry=Retry(wait, retries),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=min(CONNECT_SECONDS, answer_seconds),
+        socket_timeout=answer_seconds,
     )
 
 

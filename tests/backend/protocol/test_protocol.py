@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import delete, select
 
+from backend import app_state
 from store.database.schema import connection, work
 from store.projects.connections import get_connection, save_connection
 from store.projects.key_values import REPAIR
@@ -286,6 +287,19 @@ def test_a_known_project_is_answered_while_another_process_writes(web, project):
         other.execute("BEGIN IMMEDIATE")
         assert web.http.get("/health").status_code == 200
         assert web.post("/setup", recorded("setup")).json()["model_version"] == "apprentice v1"
+
+
+def test_a_database_locked_for_long_is_a_503_and_then_it_goes_on(web, monkeypatch):
+    monkeypatch.setattr(app_state, "WRITE_SECONDS", 0.1)
+    with closing(sqlite3.connect(web.store.settings.home / "apprentice.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = web.post("/setup", recorded("setup"))
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "locked" in answer.json()["error"]
+    while (answer := web.post("/setup", recorded("setup"))).status_code == 503:
+        pass  # the writer has still to notice; the test's time limit ends this
+    assert answer.json() == {"model_version": "apprentice v0"}
 
 
 def test_a_failing_store_is_a_503_and_what_memory_holds_is_still_answered(web, project):
