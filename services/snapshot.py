@@ -10,6 +10,7 @@ from model.active_learning.advice import Advice
 from services.advice import newest_advice
 from services.labels.aggregation import Labels, resolve_labels
 from services.labels.multi_image import image_counts, learned_rows, not_embedded
+from services.labels.project_config import label_config_of
 from services.labels.votes import Votes, read_votes
 from store.predictions.auto_accepts import written_confidences
 from store.predictions.publications import latest_predictions
@@ -33,7 +34,7 @@ from store.tasks.annotations import (
 from store.tasks.tasks import Task, list_tasks
 from store.tasks.units import TaskId
 from store.versions.versions import Version, get_version, newest_version
-from studio.config import LabelConfig, parse_label_config
+from studio.config import LabelConfig
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def take_snapshot(store: Store, project_id: int) -> Snapshot:
     with store.database.read() as db:
         project = get_project(db, project_id)
         assert project is not None, "work refers to its project"
-        config = parse_label_config(project.label_config)
+        config = label_config_of(project)
         annotations = current_annotations(db, project_id)
         served_id = project.served_version_id
         annotated, drawn = annotated_tasks(db, project_id), drawn_tasks(db, project_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,12 @@ from studio.controls import Control, NotLearnedError, known_tags, make
 from studio.items import owns
 from studio.label_xml import SkippedControl, UnusableConfigError, read_tags
 from studio.regions import StudioRegion
+from studio.renames import ClassRename, Renames
 
 __all__ = ["LabelConfig", "SkippedControl", "parse_label_config"]
+
+
+NO_RENAMES = Renames()
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,12 @@ class LabelConfig:
     controls: tuple[Control, ...]
     skipped: tuple[SkippedControl, ...] = ()
     reason: str | None = None
+    renames: Renames = NO_RENAMES
+    aliases: tuple[ClassRename, ...] = ()  # of choices that have one, from their values
+
+    def regions(self, result: Iterable[dict[str, Any]]) -> list[StudioRegion]:
+        """The regions of an annotation's `result`, under the names that the config has now."""
+        return self.renames.apply(result)
 
     def control(self, name: str) -> Control | None:
         """The learned control of that name."""
@@ -61,12 +71,16 @@ class LabelConfig:
 
 
 @functools.lru_cache(maxsize=64)
-def parse_label_config(xml: str) -> LabelConfig:
-    """Read a label config. Never raises: what can't be read becomes a reason."""
+def parse_label_config(xml: str, renames: Renames = NO_RENAMES) -> LabelConfig:
+    """Read a label config. Never raises: what can't be read becomes a reason.
+
+    Args:
+        renames: of what labels name otherwise than the config.
+    """
     try:
         tags, skipped = read_tags(xml)
     except UnusableConfigError as exc:
-        return LabelConfig(controls=(), reason=str(exc))
+        return LabelConfig(controls=(), reason=str(exc), renames=renames)
     controls: list[Control] = []
     for tag in tags:
         try:
@@ -80,7 +94,10 @@ def parse_label_config(xml: str) -> LabelConfig:
         else:
             controls.append(control)
     reason = None if controls else _why_nothing(skipped)
-    return LabelConfig(tuple(controls), tuple(skipped), reason)
+    aliases = tuple(
+        ClassRename(tag.name, old, new) for tag in tags for old, new in tag.spellings.items()
+    )
+    return LabelConfig(tuple(controls), tuple(skipped), reason, renames, aliases)
 
 
 def _shown_by(control: Control) -> tuple[str, bool, str]:

@@ -105,6 +105,16 @@ class _StatusCollector(Collector):
             for project in self._status.projects:
                 gauge.add_metric([project.connection, str(project.project)], getattr(project, name))
             yield gauge
+        problems = GaugeMetricFamily(
+            "apprentice_problems",
+            "Images, and tasks with labels, that can't be used, by the kind of reason.",
+            labels=(*labels, "subject", "state", "reason"),
+        )
+        for project in self._status.projects:
+            for problem in project.problems:
+                of = [project.connection, str(project.project), problem.subject, problem.state]
+                problems.add_metric([*of, problem.kind], problem.count)
+        yield problems
         accuracy = GaugeMetricFamily(
             "apprentice_accuracy", "Accuracy of the served version.", labels=(*labels, "bound")
         )

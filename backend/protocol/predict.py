@@ -19,6 +19,7 @@ from backend.inference.client import Embedded, Failed, Wanted
 from backend.protocol.predict_request import ImageKey, RequestedImage, RequestedTask, parse_tasks
 from backend.protocol.predict_state import PredictState
 from backend.protocol.setup import meet_project
+from services.reports.problems import find_problems
 from services.suggestions.queue_order import shortlist_score
 from store.predictions.pending_answers import add_pending_answers
 from store.predictions.publications import PredictionItem, coming_scores, save_predictions
@@ -105,7 +106,8 @@ def _read_state(app_state: AppState, connection_id: str, request: PredictRequest
             raise UnknownProjectError
         version = get_version(db, project.served_version_id) if project.served_version_id else None
         if version is None or version.kind == START:
-            reason = project.reason or "nothing is learned yet"
+            reason = find_problems(db, project).blocking or project.reason
+            reason = reason or "nothing is learned yet"
             raise RequestError(503, f"no suggestion: {reason}", retry_after=RETRY_AFTER)
         config = parse_label_config(request.label_config or project.label_config)
         tasks, malformed = parse_tasks(request, config)

@@ -9,8 +9,8 @@ from backend.views.inbox import InboxStatus, inbox_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
 from backend.views.worker_monitor import KnownWorkers, read_workers
 from model.statistics.intervals import Estimate
-from services.labels.labelled_tasks import count_labelled_tasks
 from services.reports.ledger_summary import Summary, stored_summary
+from services.reports.problems import Problem, Problems, find_problems
 from store.predictions.pending_answers import tasks_with_pending_answer
 from store.predictions.shortlists import count_open_choices
 from store.projects.connections import list_connections
@@ -78,6 +78,7 @@ class Status:
     moving: MoveStatus | None
     held: bool  # by a rollback: what is learned waits for `apprentice promote`
     not_learned: tuple[str, ...]  # control tags that are left out beside those learned, and why
+    problems: tuple[Problem, ...]  # why images and labels can't be used, and what to do
     advice: tuple[str, ...]  # how good suggestions are, what more labels bring: for people
     suggestions: Summary | None  # what became of them; null while nothing was suggested
 
@@ -145,7 +146,7 @@ def _project_status(
     db: Connection, project: Project, space: str | None, known: KnownWorkers
 ) -> Status:
     counts = count_tasks(db, project.id, project.embedding_space or space)
-    labels = count_labelled_tasks(db, project.id, parse_label_config(project.label_config))
+    problems = find_problems(db, project)
     served = get_version(db, project.served_version_id) if project.served_version_id else None
     now = project_work(db, project.id)
     return Status(
@@ -158,13 +159,13 @@ def _project_status(
         images=counts.images,
         embedded=counts.embedded,
         broken=counts.broken,
-        labels=labels,
+        labels=problems.labelled,
         shortlist=count_open_choices(db, project.id),
         owed=len(tasks_with_pending_answer(db, project.id)),
         version=served.name if served else None,
         version_since=served.published_at if served else None,
         accuracy=_accuracy(served),
-        reason=_reason(project, served, labels, counts.embedded),
+        reason=_reason(project, served, problems, counts.embedded),
         reconciled_at=project.reconciled_at,
         jobs=now.jobs,
         waiting=now.waiting,
@@ -175,6 +176,7 @@ def _project_status(
         moving=_moving(db, project),
         held=project.held_at is not None,
         not_learned=_not_learned(project),
+        problems=problems.all,
         advice=advice_status(db, project).sentences,
         suggestions=stored_summary(db, project.id),
     )
@@ -209,13 +211,15 @@ def _version_status(version: Version) -> VersionStatus:
     )
 
 
-def _reason(project: Project, served: Version | None, labels: int, embedded: int) -> str | None:
-    """Why there is no suggestion; the reason that a job stored comes first."""
-    if project.reason:
-        return project.reason
+def _reason(
+    project: Project, served: Version | None, problems: Problems, embedded: int
+) -> str | None:
+    """Why there is no suggestion: nothing to learn from, else the reason that a job stored."""
     if served is not None and served.number > 0:
-        return None
-    if not labels:
+        return project.reason
+    if problems.blocking or project.reason:
+        return problems.blocking or project.reason
+    if not problems.labelled:
         return "no label yet: label a few tasks of at least two classes"
     if not embedded:
         return "no image is read yet"

@@ -153,7 +153,8 @@ class BulkEmbedding:
                 return
             mark_embedded(db, self.project_id, space, results.keys, self.role)
             mark_broken(db, self.project_id, results.broken)
-            mark_retry(db, self.project_id, [results.tasks[i] for i in results.passing])
+            again = [results.tasks[unit] for unit in results.passing]
+            mark_retry(db, self.project_id, again, results.passing)
 
         self.store.database.write(write)
         self.done += len(results)

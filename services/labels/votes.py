@@ -13,7 +13,6 @@ from studio.config import LabelConfig
 from studio.controls import Control
 from studio.controls.base import Regions
 from studio.items import by_item
-from studio.regions import regions_from_json
 
 Votes = Mapping[UnitId, Mapping[str, Sequence[Vote]]]  # {unit: {control: votes}}
 
@@ -33,7 +32,7 @@ def read_votes(
     votes: dict[UnitId, dict[str, list[Vote]]] = {}
     for annotation in annotations:
         task = annotation.task_ls_id
-        regions = regions_from_json(annotation.result)
+        regions = config.regions(annotation.result)
         for control in config.controls:
             for item, value in read_label(regions, control, counts.get(task, 1)).items():
                 vote = Vote(annotation.completed_by, value, annotation.ground_truth)

@@ -24,16 +24,16 @@ from model.statistics.group_comparison import (
 from model.statistics.intervals import Estimate, wilson_interval
 from model.targets.kind import kind_of
 from model.targets.schema import Value
+from services.labels.project_config import label_config_of
 from services.labels.votes import read_label
 from store.predictions.shown import Suggested, suggestion_when_opened, suggestions_by_task
 from store.projects.projects import Project
 from store.tasks.accept_marks import began_accepted
 from store.tasks.annotations import AnnotationRecord, current_annotations, first_lead_times
-from studio.config import LabelConfig, parse_label_config
+from studio.config import LabelConfig
 from studio.controls import Control
 from studio.controls.base import Regions
 from studio.items import read_items
-from studio.regions import regions_from_json
 
 
 class Outcome(StrEnum):
@@ -136,7 +136,7 @@ def read_ledger(
     """Compute the ledger of a project from all annotations, or from the given ones."""
     if annotations is None:
         annotations = current_annotations(db, project.id)
-    config = parse_label_config(project.label_config)
+    config = label_config_of(project)
     given = suggestions_by_task(db, project.id, annotated_only=True)
     times = first_lead_times(db, project.id)
     entries = []
@@ -154,9 +154,9 @@ def _entry(annotation: AnnotationRecord, was: Suggested | None, config: LabelCon
     if began_accepted(annotation.result):  # it was there before the person came
         was = seconds = None
     helped = was is not None and annotation.parent_prediction is not None
-    shown = regions_from_json(was.result) if was is not None and helped else []
-    withheld = regions_from_json(was.withheld or ()) if was is not None else []
-    regions = regions_from_json(annotation.result)
+    shown = config.regions(was.result) if was is not None and helped else []
+    withheld = config.regions(was.withheld or ()) if was is not None else []
+    regions = config.regions(annotation.result)
     outcome = _outcome(regions, shown, config.controls) if shown else None
     compared = outcome or (_outcome(regions, withheld, config.controls) if withheld else None)
     says = _classes((control, read_label(regions, control)) for control in config.controls)

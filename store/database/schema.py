@@ -68,6 +68,7 @@ project = Table(
     Column("served_version_id", Integer),
     Column("served_fence", Integer, nullable=False, default=0),  # publication that set it
     Column("held_at", Double),  # a person chose what is served: nothing newer takes over by itself
+    Column("renames", JSON(none_as_null=True)),  # of classes and controls that labels still name
     UniqueConstraint("connection_id", "ls_id", "ls_created"),
 )
 
@@ -84,12 +85,15 @@ task = Table(  # a row for each image of a task: one, where its data has no list
     Column("embedded_space", Text),  # the space that holds this image's embedding
     Column("next_space", Text),  # the one that it moves to, once it holds it too
     Column("image_error", Text),  # permanent: this image can never be used
+    Column("image_problem", Text),  # the kind of what is wrong, or suspicious, with the image
+    Column("image_note", Text),  # the message, where image_error doesn't hold it
     Column("retries", Integer, nullable=False, default=0),
     Column("retry_at", Double),  # after a passing fault
     Column("split", Text),  # "holdout", assigned once
     # Whether the task has a usable label; null when its annotations were not read since they
     # changed. Of a task with several images, its first one's row says it.
     Column("labelled", Boolean, server_default=false()),
+    Column("label_faults", Text),  # what of its annotations can't be learned, and why, as JSON
     Column("updated_at", Double, nullable=False),
     Column("deleted_at", Double),
     UniqueConstraint("project_id", "ls_id", "item"),

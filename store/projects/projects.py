@@ -38,6 +38,7 @@ class Project:
     served_version_id: int | None
     served_fence: int
     held_at: float | None
+    renames: dict[str, Any] | None = None
 
 
 def _record(row: Row[Any]) -> Project:
@@ -142,7 +143,7 @@ def mark_older_gone(db: Connection, connection_id: str, ls_id: int, ls_created: 
 
 def change_project(db: Connection, project_id: int, **values: Any) -> None:
     """Set columns of the project."""
-    if "label_config" in values:
+    if not values.keys().isdisjoint({"label_config", "renames"}):
         clear_labelled(db, project_id)
     db.execute(update(project).where(project.c.id == project_id).values(**values))
 

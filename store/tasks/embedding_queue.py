@@ -1,13 +1,15 @@
 """The queue of images to embed: their order, and when those that failed are tried again."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
 from store.database.schema import annotation, selection, task
+from store.tasks.image_problems import problem_kind
 from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import COLUMNS, Task, task_from
+from store.tasks.units import UnitId
 
 RETRY_SECONDS = (5, 15, 60, 300, 900, 3600)  # waits after passing faults of one image
 
@@ -77,9 +79,15 @@ def next_retry(db: Connection, project_id: int) -> float | None:
     ).scalar()
 
 
-def mark_retry(db: Connection, project_id: int, tasks: Iterable[Task]) -> None:
-    """Postpone images with a transient error, less and less often tried."""
+def mark_retry(
+    db: Connection,
+    project_id: int,
+    tasks: Iterable[Task],
+    reasons: Mapping[UnitId, str] | None = None,
+) -> None:
+    """Postpone images with a transient error ({unit: reason}), less and less often tried."""
     for item in tasks:
+        reason = (reasons or {}).get(item.unit)
         wait = RETRY_SECONDS[min(item.retries, len(RETRY_SECONDS) - 1)]
         db.execute(
             update(task)
@@ -88,5 +96,10 @@ def mark_retry(db: Connection, project_id: int, tasks: Iterable[Task]) -> None:
                 task.c.ls_id == item.ls_id,
                 task.c.item == item.item,
             )
-            .values(retries=task.c.retries + 1, retry_at=time.time() + wait)
+            .values(
+                retries=task.c.retries + 1,
+                retry_at=time.time() + wait,
+                image_problem=problem_kind(reason) if reason else None,
+                image_note=reason,
+            )
         )

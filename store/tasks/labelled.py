@@ -1,10 +1,12 @@
 """Marks of tasks that have a usable label, so that counting them reads no annotations.
 
 Whatever changes a task's annotations, or how they are read, clears its mark. The tasks without a
-mark are the only ones whose annotations have to be read to count labels.
+mark are the only ones whose annotations have to be read to count labels. Beside its mark, a task
+has what of its annotations can't be learned.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
 
@@ -43,16 +45,53 @@ def _first_images(project_id: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def set_labelled(
-    db: Connection, project_id: int, labelled: Collection[TaskId], unlabelled: Collection[TaskId]
+    db: Connection,
+    project_id: int,
+    labelled: Collection[TaskId],
+    unlabelled: Collection[TaskId],
+    faults: Mapping[TaskId, str] | None = None,
 ) -> None:
-    """Mark these tasks as having a usable label, and those as having none."""
+    """Mark these tasks as having a usable label, and those as having none.
+
+    Args:
+        faults: {task: what of its annotations can't be learned}, the same text for the same faults.
+    """
+    faults = faults or {}
+    by_values: dict[tuple[bool, str | None], list[TaskId]] = {}
     for tasks, value in ((labelled, True), (unlabelled, False)):
+        for each in tasks:
+            by_values.setdefault((value, faults.get(each)), []).append(each)
+    for (value, fault), tasks in by_values.items():
         for ids in chunks(tasks):
             db.execute(
                 update(task)
                 .where(*_first_images(project_id), task.c.ls_id.in_(ids))
-                .values(labelled=value)
+                .values(labelled=value, label_faults=fault)
             )
+
+
+@dataclass(frozen=True)
+class FaultCount:
+    """Marked tasks with the same faults: how many, and the first of them."""
+
+    faults: str
+    tasks: int
+    first: TaskId
+
+
+def count_faults(db: Connection, project_id: int) -> list[FaultCount]:
+    """Count the marked tasks by what of their annotations can't be learned."""
+    rows = db.execute(
+        select(task.c.label_faults, func.count(), func.min(task.c.ls_id))
+        .where(
+            *_first_images(project_id),
+            task.c.label_faults.is_not(None),
+            task.c.labelled.is_not(None),
+            task.c.deleted_at.is_(None),
+        )
+        .group_by(task.c.label_faults)
+    )
+    return [FaultCount(*row) for row in rows]
 
 
 def count_labelled(db: Connection, project_id: int) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Text, bindparam, case, func, insert, or_, sel
 
 from store.database.chunks import chunks
 from store.database.schema import task
+from store.tasks.image_problems import problem_kind
 from store.tasks.labelled import clear_labelled
 from store.tasks.space_role import SpaceRole
 from store.tasks.units import FIRST, TaskId, UnitId, item_of, task_of, unit_of
@@ -157,6 +158,8 @@ _UNSEEN: dict[str, Any] = {
     "embedded_space": None,
     "next_space": None,
     "image_error": None,
+    "image_problem": None,
+    "image_note": None,
     "retries": 0,
     "retry_at": None,
 }
@@ -281,7 +284,14 @@ def mark_embedded(
 def mark_broken(db: Connection, project_id: int, errors: Mapping[UnitId, str]) -> None:
     """Mark images as unusable for good ({unit: reason})."""
     for unit, reason in errors.items():
-        _change(db, project_id, unit, image_error=reason, retry_at=None)
+        values = {"image_error": reason, "image_problem": problem_kind(reason)}
+        _change(db, project_id, unit, **values, image_note=None, retry_at=None)
+
+
+def mark_suspicious(db: Connection, project_id: int, warnings: Mapping[UnitId, str]) -> None:
+    """Note what is suspicious about images that can be used ({unit: warning})."""
+    for unit, warning in warnings.items():
+        _change(db, project_id, unit, image_problem=problem_kind(warning), image_note=warning)
 
 
 def assign_holdout(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:

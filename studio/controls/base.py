@@ -26,6 +26,10 @@ class Control(Protocol):
         """The name of the image tag that it labels."""
 
     @property
+    def kind(self) -> str:
+        """The type of its regions, such as "choices"."""
+
+    @property
     def image_value(self) -> str:
         """Where a task's data hold the image: the image tag's `value`, or its `valueList`."""
 
@@ -59,6 +63,9 @@ class Control(Protocol):
         None also for a class that the config no longer has. Which of a task's images a region
         speaks of is for `studio.items` to know.
         """
+
+    def unknown(self, region: StudioRegion) -> tuple[Path, ...]:
+        """The classes that one of its regions names and the config doesn't have, from the root."""
 
     def write(self, value: Value, score: float) -> list[StudioRegion]:
         """The regions that say `value`, with a score in [0, 1].
@@ -173,6 +180,11 @@ class ImageControl:
         return self.target.to_name
 
     @property
+    def kind(self) -> str:
+        """The type of its regions."""
+        return self.target.kind
+
+    @property
     def image_value(self) -> str:
         """Where a task's data hold the image."""
         return self.target.image_value
@@ -198,6 +210,10 @@ class ImageControl:
         for region in regions:
             if region.from_name == name and region.kind == kind:
                 yield region.value.get(key or kind)
+
+    def unknown(self, region: StudioRegion) -> tuple[Path, ...]:
+        """None: numbers have no classes."""
+        return ()
 
     def region(self, value: Any, score: float, key: str | None = None) -> StudioRegion:
         """A region with this value under `key`, by default the type of its regions.

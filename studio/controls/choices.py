@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.targets.schema import ClassName, MultiLabel, Paths, SingleLabel, Value
+from model.targets.schema import ClassName, MultiLabel, Path, Paths, SingleLabel, Value
 from studio.controls.base import ControlTarget, ImageControl, NotLearnedError, Regions, Tag
 from studio.controls.options import offered_paths
 from studio.controls.paths import PathControl
@@ -19,12 +19,20 @@ class FlatChoices(ImageControl):
     """Choices without nesting. `options_value` is set when tasks bring their own."""
 
     options_value: str | None
+    schema: SingleLabel | MultiLabel
 
     def offered(self, data: Mapping[str, Any], item: int = 0) -> frozenset[ClassName] | None:
         if self.options_value is None:
             return None
         paths = offered_paths(data, self.options_value, self.repeat, item)
         return frozenset(path[0] for path in paths)
+
+    def unknown(self, region: StudioRegion) -> tuple[Path, ...]:
+        chosen = region.value.get(self.target.kind)
+        names = chosen if isinstance(chosen, list) else []
+        return tuple(
+            (name,) for name in names if isinstance(name, str) and not _known(self.schema, name)
+        )
 
 
 @dataclass(frozen=True)

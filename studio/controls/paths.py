@@ -49,16 +49,24 @@ class PathControl(ImageControl):
         )
         return [self.region([list(path) for path in paths], score)]
 
+    def unknown(self, region: StudioRegion) -> tuple[Path, ...]:
+        chosen = region.value.get(self.target.kind)
+        paths = map(_path, chosen if isinstance(chosen, list) else [])
+        return tuple(path for path in paths if path is not None and not self._has(path))
+
     def offered(self, data: Mapping[str, Any], item: int = 0) -> frozenset[ClassName] | None:
         if self.options_value is None:
             return None
         return offered_paths(data, self.options_value, self.repeat, item)
 
-    def _takes(self, path: object) -> bool:
+    def _has(self, path: object) -> bool:
         if self.schema.open:
             return isinstance(path, tuple) and bool(path)
-        if path not in self.schema.paths:
-            return False
+        return path in self.schema.paths
+
+    def _takes(self, path: object) -> bool:
+        if self.schema.open or not self._has(path):
+            return self._has(path)
         return not self.schema.leaves_only or path not in parents(self.schema.paths)
 
 

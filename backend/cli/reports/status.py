@@ -104,6 +104,8 @@ def _show_project(console: Console, status: "Status") -> None:
         lines.add_row("  moving to", escape_markup(_moving(status.moving, status.images)))
     if status.reason:
         lines.add_row("  no suggestion", f"[yellow]because {escape_markup(status.reason)}[/]")
+    for problem in status.problems:
+        lines.add_row(f"  {problem.subject}", f"[yellow]{escape_markup(problem.sentence)}[/]")
     for left_out in status.not_learned:
         lines.add_row("  not learned", escape_markup(left_out))
     lines.add_row("  chosen next", f"{status.shortlist} tasks")

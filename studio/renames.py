@@ -1,0 +1,113 @@
+"""Classes and control tags that a label config names otherwise than the labels do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.targets.schema import Path
+from studio.regions import StudioRegion
+
+
+@dataclass(frozen=True)
+class ClassRename:
+    """A class of a control (by the control's name now): its old and new path from the root."""
+
+    control: str
+    old: Path
+    new: Path
+
+
+@dataclass(frozen=True)
+class ControlRename:
+    """A control tag's old and new name."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Renames:
+    """All renames of a project, applied wherever its annotations are read."""
+
+    classes: tuple[ClassRename, ...] = ()
+    controls: tuple[ControlRename, ...] = ()
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any] | None) -> Renames:
+        """Read what `to_json` made."""
+        json = json or {}
+        return cls(
+            tuple(
+                ClassRename(each["control"], tuple(each["old"]), tuple(each["new"]))
+                for each in json.get("classes", ())
+            ),
+            tuple(ControlRename(each["old"], each["new"]) for each in json.get("controls", ())),
+        )
+
+    def to_json(self) -> dict[str, Any] | None:
+        """The renames as JSON; None when there are none."""
+        if not self.classes and not self.controls:
+            return None
+        return {
+            "classes": [
+                {"control": each.control, "old": list(each.old), "new": list(each.new)}
+                for each in self.classes
+            ],
+            "controls": [{"old": each.old, "new": each.new} for each in self.controls],
+        }
+
+    def added(self, rename: ClassRename | ControlRename) -> Renames:
+        """With one more, which replaces what the same old name was renamed to."""
+        kept = self.without(rename)
+        if isinstance(rename, ClassRename):
+            return Renames((*kept.classes, rename), kept.controls)
+        return Renames(kept.classes, (*kept.controls, rename))
+
+    def without(self, rename: ClassRename | ControlRename) -> Renames:
+        """Without what the old name of `rename` was renamed to."""
+        if isinstance(rename, ClassRename):
+            key = (rename.control, rename.old)
+            classes = tuple(each for each in self.classes if (each.control, each.old) != key)
+            return Renames(classes, self.controls)
+        controls = tuple(each for each in self.controls if each.old != rename.old)
+        return Renames(self.classes, controls)
+
+    def apply(self, result: Iterable[dict[str, Any]]) -> list[StudioRegion]:
+        """The regions of a `result`, under the names that the config has now."""
+        regions = map(StudioRegion, result)
+        if not self.classes and not self.controls:
+            return list(regions)
+        return [self._renamed(region) for region in regions]
+
+    def _renamed(self, region: StudioRegion) -> StudioRegion:
+        names = {each.old: each.new for each in self.controls}
+        name = names.get(region.from_name, region.from_name)
+        if name != region.from_name:
+            region = region.renamed(name)
+        paths = {each.old: each.new for each in self.classes if each.control == name}
+        chosen = region.value.get(region.kind)
+        if not paths or not isinstance(chosen, list):
+            return region
+        value = {**region.value, region.kind: _rename_all(chosen, paths)}
+        return StudioRegion(region.json | {"value": value})
+
+
+def _rename_all(chosen: list[Any], paths: Mapping[Path, Path]) -> list[Any]:
+    """The chosen classes under their new names, each once."""
+    renamed: list[Any] = []
+    for each in chosen:
+        new = _rename(each, paths)
+        if new == each or new not in renamed:
+            renamed.append(new)
+    return renamed
+
+
+def _rename(chosen: Any, paths: Mapping[Path, Path]) -> Any:
+    if isinstance(chosen, str):
+        new = paths.get((chosen,), (chosen,))
+        return new[0] if len(new) == 1 else list(new)
+    if isinstance(chosen, list) and all(isinstance(name, str) for name in chosen):
+        return list(paths.get(tuple(chosen), chosen))
+    return chosen
