@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from backend.api import advice, metrics, projects, results, training
+from backend.api import advice, metrics, projects, renames, results, training
 from backend.app_state import AppState
 from backend.drainer import Drainer
 from backend.http.auth import BasicAuth, Credentials, check_binding
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(training.router)
     app.include_router(advice.router)
     app.include_router(results.router)
+    app.include_router(renames.router)
     app.include_router(metrics.router)
     app.include_router(protocol.router)
     app.include_router(protocol.router, prefix="/c/{connection_id}", include_in_schema=False)

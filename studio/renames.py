@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model.targets.schema import Path
@@ -59,11 +59,26 @@ class Renames:
         }
 
     def added(self, rename: ClassRename | ControlRename) -> Renames:
-        """With one more, which replaces what the same old name was renamed to."""
-        kept = self.without(rename)
+        """With one more, which replaces what the same old name was renamed to.
+
+        What was renamed to its old name before is renamed to its new one now.
+        """
+        classes, controls = self.without(rename).classes, self.without(rename).controls
         if isinstance(rename, ClassRename):
-            return Renames((*kept.classes, rename), kept.controls)
-        return Renames(kept.classes, (*kept.controls, rename))
+            here = (rename.control, rename.old)
+            followed = [
+                replace(each, new=rename.new) if (each.control, each.new) == here else each
+                for each in classes
+            ]
+            return Renames((*followed, rename), controls)
+        moved = [
+            replace(each, control=rename.new) if each.control == rename.old else each
+            for each in classes
+        ]
+        others = [
+            replace(each, new=rename.new) if each.new == rename.old else each for each in controls
+        ]
+        return Renames(tuple(moved), (*others, rename))
 
     def without(self, rename: ClassRename | ControlRename) -> Renames:
         """Without what the old name of `rename` was renamed to."""
@@ -96,12 +111,10 @@ class Renames:
 
 def _rename_all(chosen: list[Any], paths: Mapping[Path, Path]) -> list[Any]:
     """The chosen classes under their new names, each once."""
-    renamed: list[Any] = []
-    for each in chosen:
-        new = _rename(each, paths)
-        if new == each or new not in renamed:
-            renamed.append(new)
-    return renamed
+    renamed = [_rename(each, paths) for each in chosen]
+    if renamed == chosen:
+        return chosen
+    return [each for place, each in enumerate(renamed) if each not in renamed[:place]]
 
 
 def _rename(chosen: Any, paths: Mapping[Path, Path]) -> Any:

@@ -15,6 +15,7 @@ from backend.cli.actions.connect import connect
 from backend.cli.actions.disconnect import disconnect
 from backend.cli.actions.export import export
 from backend.cli.actions.promote import promote
+from backend.cli.actions.rename import rename
 from backend.cli.actions.rollback import rollback
 from backend.cli.actions.train import train
 from backend.cli.errors import CommandError
@@ -45,6 +46,7 @@ COMMANDS = (  # in the order of --help
     train,
     cancel,
     labels,
+    rename,
     advice,
     versions,
     rollback,

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import store.database as database_package
 from backend.doctor.checks import Check, Level, broken, ok, warning
 from backend.doctor.label_studio import examine_studio
+from backend.doctor.problems import examine_problems
 from backend.doctor.readiness import (
     FAULTS,
     ask_web,
@@ -233,6 +234,8 @@ def connections(settings: Settings) -> Iterator[Check]:
         for connection in known:
             own = [project for project in projects if project.connection_id == connection.id]
             yield from examine_studio(store, connection, own)
+            for project in own:
+                yield from examine_problems(store, project)
     finally:
         store.close()
 

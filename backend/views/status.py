@@ -9,6 +9,7 @@ from backend.views.inbox import InboxStatus, inbox_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
 from backend.views.worker_monitor import KnownWorkers, read_workers
 from model.statistics.intervals import Estimate
+from services.labels.project_config import label_config_of
 from services.reports.ledger_summary import Summary, stored_summary
 from services.reports.problems import Problem, Problems, find_problems
 from store.predictions.pending_answers import tasks_with_pending_answer
@@ -217,8 +218,9 @@ def _reason(
     """Why there is no suggestion: nothing to learn from, else the reason that a job stored."""
     if served is not None and served.number > 0:
         return project.reason
-    if problems.blocking or project.reason:
-        return problems.blocking or project.reason
+    reason = problems.blocking or project.reason or label_config_of(project).reason
+    if reason:
+        return reason
     if not problems.labelled:
         return "no label yet: label a few tasks of at least two classes"
     if not embedded:

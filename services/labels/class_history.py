@@ -37,6 +37,11 @@ def class_history(store: Store, project_id: int, config: LabelConfig) -> Since:
     updated = {control: classes for control, classes in updated.items() if classes}
     if updated != stored:
         store.database.write(lambda db: key.set(db, updated))
+    for rename in config.renames.classes:  # it is as old as under its old name
+        times = updated.get(rename.control, {})
+        old, new = rename.old[-1], rename.new[-1]
+        if old in times and new in times:
+            times[new] = min(times[old], times[new])
     return {
         control: {each: at for each in classes if (at := updated[control][each]) > 0}
         for control, classes in current.items()

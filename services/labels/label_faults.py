@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from model.targets.schema import JOIN
 from store.tasks.annotations import AnnotationRecord
 from studio.config import LabelConfig
 from studio.items import item_of, owns, read_items
@@ -67,9 +68,6 @@ def _faults_of(region: StudioRegion, config: LabelConfig) -> set[LabelFault]:
     if not read_items(control, [region]):
         return {LabelFault(FaultKind.OTHER_VALUE, control.name)}
     return set()
-
-
-JOIN = " / "  # between the classes of a path, for people
 
 
 def name_of_path(path: Sequence[str]) -> str:

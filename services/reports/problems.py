@@ -125,20 +125,32 @@ def _of_images(db: Connection, project: Project, config: LabelConfig) -> Iterabl
 
 def _of_image(found: ImageProblem, advice: str) -> Problem:
     noun = "1 image" if found.images == 1 else f"{found.images} images"
-    detail = found.example if "…" in found.kind else found.example.partition(": ")[2]
+    example = found.example
+    detail = example.partition(": ")[2] if example.startswith(found.kind) else example
     where = _where(found.tasks, found.images, detail)
     sentence = f"{noun} {STATES[found.state]}: {found.images} × {found.kind} ({where})" + (
         f"; {advice}" if advice else ""
     )
-    example = found.example or found.kind
     tasks = tuple(map(int, found.tasks))
-    return Problem(IMAGES, found.state, found.kind, found.images, tasks, example, advice, sentence)
+    return Problem(
+        IMAGES,
+        found.state,
+        found.kind,
+        found.images,
+        tasks,
+        example or found.kind,
+        advice,
+        sentence,
+    )
 
 
 def _of_labels(
     db: Connection, project: Project, config: LabelConfig, counts: LabelCounts
 ) -> Iterable[Problem]:
-    faults = sorted(counts.faults.items(), key=lambda item: (-item[1].count, item[0]))
+    faults = sorted(
+        counts.faults.items(),
+        key=lambda item: (item[0][0] is FaultKind.EMPTY, -item[1].count, item[0]),
+    )
     shown = [each for each in faults if each[0][0] not in ALONE or not counts.labelled]
     for (kind, control), faulty in shown[:SHOWN]:
         yield _of_label(project, config, kind, control, faulty)

@@ -23,6 +23,9 @@ _NUMBER = re.compile(r"(?<!answers )\b\d[\d.,]*\b")
 def problem_kind(message: str) -> str:
     """The kind of a message about an image: the same for all images with the same problem."""
     text = _DETAILS.sub("", message.strip()) or message
+    host = _HOST.match(text)
+    if host is not None:
+        text = "a server" + text[host.end() :]
     for varying in (_QUOTED, _HOST, _NUMBER):
         text = varying.sub("…", text)
     return text[:LONGEST]

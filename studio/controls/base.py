@@ -67,6 +67,15 @@ class Control(Protocol):
     def unknown(self, region: StudioRegion) -> tuple[Path, ...]:
         """The classes that one of its regions names and the config doesn't have, from the root."""
 
+    def path_of(self, name: str) -> Path:
+        """A class from the root, by its name as people write it, such as "animal / cat"."""
+
+    def has_class(self, path: Path) -> bool:
+        """Whether the config itself has this class."""
+
+    def takes_class(self, path: Path) -> bool:
+        """Whether labels may have this class, which may come with the tasks."""
+
     def write(self, value: Value, score: float) -> list[StudioRegion]:
         """The regions that say `value`, with a score in [0, 1].
 
@@ -214,6 +223,18 @@ class ImageControl:
     def unknown(self, region: StudioRegion) -> tuple[Path, ...]:
         """None: numbers have no classes."""
         return ()
+
+    def path_of(self, name: str) -> Path:
+        """The class by itself."""
+        return (name,)
+
+    def has_class(self, path: Path) -> bool:
+        """Never: numbers have no classes."""
+        return False
+
+    def takes_class(self, path: Path) -> bool:
+        """Never: numbers have no classes."""
+        return False
 
     def region(self, value: Any, score: float, key: str | None = None) -> StudioRegion:
         """A region with this value under `key`, by default the type of its regions.

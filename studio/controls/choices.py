@@ -29,10 +29,14 @@ class FlatChoices(ImageControl):
 
     def unknown(self, region: StudioRegion) -> tuple[Path, ...]:
         chosen = region.value.get(self.target.kind)
-        names = chosen if isinstance(chosen, list) else []
-        return tuple(
-            (name,) for name in names if isinstance(name, str) and not _known(self.schema, name)
-        )
+        names = [name for name in _listed(chosen) if isinstance(name, str)]
+        return tuple((name,) for name in names if not self.takes_class((name,)))
+
+    def has_class(self, path: Path) -> bool:
+        return len(path) == 1 and path[0] in self.schema.classes
+
+    def takes_class(self, path: Path) -> bool:
+        return len(path) == 1 and _known(self.schema, path[0])
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,10 @@ class MultipleChoice(FlatChoices):
         order = {name: place for place, name in enumerate(self.schema.classes)}
         names = sorted(map(str, value), key=lambda name: (order.get(name, len(order)), name))
         return [self.region(names, score)]
+
+
+def _listed(chosen: object) -> list[Any]:
+    return chosen if isinstance(chosen, list) else []
 
 
 def _known(schema: SingleLabel | MultiLabel, name: object) -> bool:

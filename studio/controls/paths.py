@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.targets.schema import ClassName, Path, Paths, Value, most_specific, parents
+from model.targets.schema import JOIN, ClassName, Path, Paths, Value, most_specific, parents
 from studio.controls.base import ImageControl, Regions
 from studio.controls.options import offered_paths
 from studio.regions import StudioRegion
@@ -52,21 +52,28 @@ class PathControl(ImageControl):
     def unknown(self, region: StudioRegion) -> tuple[Path, ...]:
         chosen = region.value.get(self.target.kind)
         paths = map(_path, chosen if isinstance(chosen, list) else [])
-        return tuple(path for path in paths if path is not None and not self._has(path))
+        return tuple(path for path in paths if path is not None and not self.takes_class(path))
+
+    def path_of(self, name: str) -> Path:
+        known = {JOIN.join(path): path for path in self.schema.paths}
+        return known.get(name) or tuple(name.split(JOIN))
+
+    def has_class(self, path: Path) -> bool:
+        return path in self.schema.paths
+
+    def takes_class(self, path: Path) -> bool:
+        return bool(path) and (self.schema.open or self.has_class(path))
 
     def offered(self, data: Mapping[str, Any], item: int = 0) -> frozenset[ClassName] | None:
         if self.options_value is None:
             return None
         return offered_paths(data, self.options_value, self.repeat, item)
 
-    def _has(self, path: object) -> bool:
+    def _takes(self, path: object) -> bool:
         if self.schema.open:
             return isinstance(path, tuple) and bool(path)
-        return path in self.schema.paths
-
-    def _takes(self, path: object) -> bool:
-        if self.schema.open or not self._has(path):
-            return self._has(path)
+        if path not in self.schema.paths:
+            return False
         return not self.schema.leaves_only or path not in parents(self.schema.paths)
 
 

@@ -27,7 +27,7 @@ def versions(project: Project, connection: Connection = "default", as_json: AsJs
     if as_json:
         typer.echo(json.dumps(list(map(asdict, records)), indent=2))
     elif not records:
-        typer.echo("No version yet: label a few tasks of at least two classes.")
+        typer.echo("No version yet: `apprentice status` says why.")
     else:
         _show(Console(highlight=False), records)
         if connected.held_at is not None:
