@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from services.job_context import TIME_BOX, JobContext
 from services.sync.records import annotation_record, task_record
+from services.sync.unreadable import note_unreadable
 from store.projects.key_values import Key, dataclass_key
 from store.projects.projects import change_project
 from store.tasks.annotations import delete_annotations, save_annotations, task_annotations
@@ -132,6 +133,7 @@ class ChangedTasks:
         for entry in malformed:
             log.warning("malformed annotation", annotation=entry.id, reason=entry.reason)
         seen = {a.ls_id for a in annotations}.union(entry.id for entry in malformed)
+        unreadable = {TaskId(task.id): task.malformed[0].reason for task in batch if task.malformed}
 
         def write(db: Connection) -> None:
             pending_work.check(db, self._context.lease)
@@ -145,6 +147,7 @@ class ChangedTasks:
             sure = [ls_id for ls_id, at in missing.items() if at < sure_before]
             self.changes.fresh = self.changes.fresh or len(sure) < len(missing)
             self.changes.annotations += delete_annotations(db, self._project.id, sure)
+            note_unreadable(db, self._project.id, [task.ls_id for task in tasks], unreadable)
             self._position_key.set(db, position)
             self._want(db)
             self._context.note_progress(db, 0.5, f"read up to task {position.after}")

@@ -10,14 +10,9 @@ from services.connections.reach import REACH, RECHECK, read_connectivity
 from services.connections.repair import repair
 from services.finetuning.cleanup import delete_unused_backbones
 from services.job_context import TIME_BOX, JobContext
-<<<<<<< HEAD
 from services.publishing.rate_limit import draw_polling
 from services.sync.changed_tasks import OVERLAP, POSITION, ChangedTasks
 from services.sync.confirmation import is_confirmed
-=======
-from services.sync.records import annotation_record, task_record
-from services.sync.unreadable import note_unreadable
->>>>>>> 3188673 (wip)
 from store.predictions.deletions import delete_tasks
 from store.projects.embedding_spaces import move_is_due
 from store.projects.key_values import REPAIR
@@ -166,92 +161,7 @@ class _Sync:
             self.database.write(write)
         return config, None if changed else self.project.tasks_cursor
 
-<<<<<<< HEAD
     def _deleted_tasks(self, count: int) -> bool:
-=======
-    @property
-    def _position_key(self) -> Key[_Position]:
-        return POSITION.of(self.project.id)
-
-    def _position(self) -> _Position:
-        with self.database.read() as db:
-            kept = self._position_key.get(db)
-        if kept is not None:
-            return kept
-        newest = self.studio.newest_update(self.project.ls_id)
-        cursor = self.project.tasks_cursor
-        return _Position(
-            since=None if cursor is None else cursor - OVERLAP,
-            mark=None if newest is None else newest.timestamp(),
-        )
-
-    def _pass(self, config: LabelConfig) -> bool:
-        """Read changed tasks until none is left, or the time box is used up.
-
-        Returns:
-            Whether the pass is complete.
-        """
-        position = self._position()
-        since = None if position.since is None else datetime.fromtimestamp(position.since, UTC)
-        asked_at = time.time()
-        changed = self.studio.changed_tasks(self.project.ls_id, since, after=position.after)
-        for batch in _batches(changed):
-            position.after = batch[-1].id
-            self._save(config, batch, position, asked_at)
-            if self.context.seconds > TIME_BOX:
-                return False
-            asked_at = time.time()
-
-        def end(db: Connection) -> None:
-            self._position_key.delete(db)
-            if position.mark is not None and not self.changes.fresh:
-                change_project(db, self.project.id, tasks_cursor=position.mark)
-
-        self.database.write(end)
-        return True
-
-    def _save(
-        self,
-        config: LabelConfig,
-        batch: list[AnnotatedTaskInfo],
-        position: _Position,
-        asked_at: float,
-    ) -> None:
-        tasks = [task_record(config, task) for task in batch]
-        annotations = [annotation_record(a) for task in batch for a in task.annotations]
-        malformed = [entry for task in batch for entry in task.malformed]
-        for entry in malformed:
-            log.warning("malformed annotation", annotation=entry.id, reason=entry.reason)
-        seen = {a.ls_id for a in annotations}.union(entry.id for entry in malformed)
-        unreadable = {TaskId(task.id): task.malformed[0].reason for task in batch if task.malformed}
-
-        def write(db: Connection) -> None:
-            pending_work.check(db, self.context.lease)
-            self.changes.tasks += save_tasks(db, self.project.id, tasks)
-            self.changes.annotations += save_annotations(db, self.project.id, annotations)
-            known = task_annotations(db, self.project.id, [TaskId(task.id) for task in batch])
-            missing = {ls_id: at for ls_id, at in known.items() if ls_id not in seen}
-            # A webhook can come before its transaction is committed: what is that new may be there.
-            sure = [ls_id for ls_id, at in missing.items() if at < asked_at - OVERLAP]
-            self.changes.fresh = self.changes.fresh or len(sure) < len(missing)
-            self.changes.annotations += delete_annotations(db, self.project.id, sure)
-            note_unreadable(db, self.project.id, [TaskId(task.id) for task in batch], unreadable)
-            self._position_key.set(db, position)
-            self._want(db)
-            self.context.note_progress(db, 0.5, f"read up to task {position.after}")
-
-        self.database.write(write)
-
-    def _want(self, db: Connection) -> None:
-        if self.changes.annotations:
-            pending_work.want(db, self.project.id, WorkKind.LEARN)
-        space = self.project.embedding_space or ""
-        if self.changes.tasks or any_to_embed(db, self.project.id, space):
-            pending_work.want(db, self.project.id, WorkKind.EMBED)
-        self.changes.tasks = self.changes.annotations = 0
-
-    def _deleted_tasks(self, info: ProjectInfo) -> bool:
->>>>>>> 3188673 (wip)
         """Compare the ids of all tasks, when the counts differ or the last time is long ago.
 
         Returns:
