@@ -158,7 +158,7 @@ class Scheduler:
         error = f"process ended: {state}"
 
         def write(db: Connection) -> int:
-            job = get_job(db, item.job_id)
+            job = get_job(db, item.job_id, lock=True)
             if job is None or job.ended_at is not None:  # cancelled meanwhile
                 return 0
             change_job(db, item.job_id, state="lost", ended_at=time.time(), error=error)

@@ -67,7 +67,7 @@ class JobContext:
     def check(self) -> None:
         """Raise LeaseLostError when a newer job has begun: before every external effect."""
         with self.store.database.read() as db:
-            pending_work.check(db, self.lease)
+            pending_work.require_lease(db, self.lease)
 
 
 TIME_BOX = 5.0  # seconds after which a job hands over to its successor, so that nobody starves

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.embedding.backbones import delete_finetuned, local_finetuned
 from services.job_context import TIME_BOX, JobContext
+from store.database.locks import lock_project
 from store.database.schema import task
 from store.predictions.publications import pending_publications
 from store.projects.embedding_spaces import TUNED, backbone_of
@@ -70,6 +71,7 @@ def _is_tuning(db: Connection) -> bool:
 def _retire(db: Connection, context: JobContext, before: float) -> list[FinetunedBackbone]:
     """Retire the backbones to delete, so that nothing is served with them any more."""
     pending_work.check(db, context.lease)
+    lock_project(db, context.project.id)
     if _is_tuning(db):
         return []
     project_id = context.project.id

@@ -16,6 +16,7 @@ from services.labels.label_faults import (
 )
 from services.labels.project_config import label_config_of
 from store.database.chunks import chunks
+from store.database.locks import lock_content
 from store.projects.projects import get_project
 from store.store import Store
 from store.tasks.annotations import current_annotations
@@ -81,6 +82,7 @@ def mark_labelled_tasks(store: Store, project_id: int) -> None:
     """Mark tasks whose annotations changed as having a usable label or none, and with faults."""
 
     def mark(db: Connection) -> int:
+        lock_content(db, project_id)
         project = get_project(db, project_id)
         assert project is not None, "projects are never forgotten"
         unmarked = unmarked_tasks(db, project_id, BATCH)

@@ -8,6 +8,7 @@ from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, Publish, Refill
 from services.learning.start_version import start_version
 from services.reports.ledger_summary import save_summary
+from store.database.locks import lock_project
 from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import add_publication
 from store.predictions.shortlists import set_shortlist
@@ -31,6 +32,7 @@ def commit(context: JobContext, decision: LearnDecision) -> None:
 
     def write(db: Connection) -> None:
         pending_work.check(db, context.lease)
+        lock_project(db, project_id)
         if decision.move is not Move.NONE and not move_is_still_wanted(db, decision.project):
             raise pending_work.LeaseLostError("a person has decided anew about the backbone")
         if decision.holdout:

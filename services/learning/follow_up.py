@@ -52,5 +52,6 @@ def _measure(context: JobContext, decision: LearnDecision) -> None:
 
 def _finish(db: Connection, context: JobContext) -> None:
     """Mark the learning as done; a postponement by the version's push stays."""
-    work = pending_work.get_work(db, context.project.id, context.lease.kind)
+    pending_work.check(db, context.lease)
+    work = pending_work.get_work(db, context.project.id, context.lease.kind, lock=True)
     pending_work.finish(db, context.lease, not_before=work.not_before if work else 0.0)

@@ -38,7 +38,7 @@ def draw(db: Connection, project_id: int, spent: float, share: float) -> float:
     """
     now = time.time()
     key = BUCKET.of(project_id)
-    bucket = key.get(db) or Bucket(CAPACITY_SECONDS * share, now)
+    bucket = key.lock(db) or Bucket(CAPACITY_SECONDS * share, now)
     filled = bucket.level + share * max(now - bucket.at, 0.0)
     level = min(filled, CAPACITY_SECONDS * share) - spent
     key.set(db, Bucket(level, now))

@@ -15,6 +15,7 @@ from services.suggestions.prediction_items import prediction_item, rest_items, s
 from services.suggestions.predictor import Predictor, Suggestion
 from services.suggestions.suggest import suggest
 from services.training.finetuned_features import tuned_of
+from store.database.locks import lock_project
 from store.files.artifacts import ArtifactError
 from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import add_publication
@@ -139,10 +140,12 @@ def _serve(store: Store, project: Project, version: Version, *, hold: bool) -> N
     _write(store, snapshot, version, queued, answers, hold=hold)
 
 
-def _require_backbone(db: Connection, project: Project, version: Version) -> None:
+def _require_backbone(
+    db: Connection, project: Project, version: Version, *, lock: bool = False
+) -> None:
     """Raise VersionError when the version's fine-tuned backbone was deleted."""
     backbone = backbone_of(version.embedding_space)
-    if is_tuned(backbone) and not may_be_served(db, project.id, backbone):
+    if is_tuned(backbone) and not may_be_served(db, project.id, backbone, lock=lock):
         raise VersionError(
             f"the fine-tuned backbone of {version.name} was deleted, since another had been in use "
             f"for long: `apprentice train --kind finetune` makes a new one"
@@ -179,7 +182,8 @@ def _write(
     units = _embedded_in(store, snapshot, space) if space != snapshot.space else []
 
     def write(db: Connection) -> None:
-        _require_backbone(db, snapshot.project, version)
+        lock_project(db, project_id)
+        _require_backbone(db, snapshot.project, version, lock=True)
         change_project(db, project_id, held_at=time.time() if hold else None)
         if space != snapshot.space:
             return_to_space(db, project_id, space, base, units)

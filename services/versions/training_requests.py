@@ -52,7 +52,7 @@ def request_training(db: Connection, project_id: int, kind: TrainingKind) -> Tra
         pending_work.want(db, project_id, WorkKind.SYNC)
         pending_work.want(db, project_id, WorkKind.LEARN)
     else:
-        work = pending_work.get_work(db, project_id, WorkKind.FINETUNE)
+        work = pending_work.get_work(db, project_id, WorkKind.FINETUNE, lock=True)
         if work is None or work.wanted == work.done:
             pending_work.want(db, project_id, WorkKind.FINETUNE)
     work = pending_work.get_work(db, project_id, kind.work)
@@ -120,7 +120,7 @@ def cancel(db: Connection, project_id: int) -> list[str]:
     if pending_work.cancel(db, project_id, WorkKind.FINETUNE):
         cancel_jobs(db, project_id, WorkKind.FINETUNE)
         stopped.append("the fine-tuning")
-    project = get_project(db, project_id)
+    project = get_project(db, project_id, lock=True)
     if project is not None and is_tuned(project.next_backbone or ""):
         cancel_move(db, project_id)
         stopped.append("the move to the fine-tuned backbone")

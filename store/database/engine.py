@@ -1,22 +1,37 @@
-"""The database: engines, migrations, and one group-committing writer thread a process."""
+"""The database: engines, migrations, and the threads that write.
+
+SQLite has one writer at a time: one thread a process, which commits many writes together.
+PostgreSQL has a few, each with a transaction of its own, which is run again when it met another's.
+"""
 
 import queue
+import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
+
+from store.database.locks import lock_name
 
 GROUP = 256  # most writes that share one commit
 MIGRATIONS = Path(__file__).parent / "migrations"
-WRITERS = 0x4150  # PostgreSQL's advisory lock that stands for writing
+WRITERS = 4  # transactions of a process at a time, on PostgreSQL
+# SQLSTATE of what a transaction meets when another has changed what it is about: a serialization
+# failure, a deadlock, and a row that somebody else has inserted meanwhile.
+CONFLICTS = frozenset({"40001", "40P01", "23505"})
+CONFLICT_SECONDS = 15.0  # that a transaction is run again and again for
+CONFLICT_PAUSE = 0.2  # seconds in between, at most and at random
 BUSY_SECONDS = 30.0  # how long a writer waits for other processes' commits
+IDLE_SECONDS = 60.0  # that a transaction may do nothing: its process was cut off
 BUSY_POLL_SECONDS = 0.002  # SQLite's own waits grow to 100 ms: too long for a webhook
 
 T = TypeVar("T")
@@ -30,11 +45,13 @@ def make_engine(
 
     Args:
         synchronous: SQLite's PRAGMA; FULL survives a power cut, NORMAL may lose the last commits.
-        write: take SQLite's write lock at BEGIN, so that a transaction never fails half-way.
+        write: take SQLite's write lock at BEGIN, so that a transaction never fails half-way. On
+            PostgreSQL, see what others commit meanwhile; without it, all that is read is of one
+            moment, as on SQLite.
         size: most connections at a time.
     """
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=size, pool_pre_ping=True)
+        return _server_engine(url, write=write, size=size)
     if path := make_url(url).database:
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(
@@ -56,6 +73,22 @@ def make_engine(
             dbapi.execute("PRAGMA busy_timeout=0")  # we ask again ourselves
 
     event.listen(engine, "begin", begin)
+    return engine
+
+
+def _server_engine(url: str, *, write: bool, size: int) -> Engine:
+    level = "READ COMMITTED" if write else "REPEATABLE READ"
+    engine = create_engine(url, pool_size=size, pool_pre_ping=True, isolation_level=level)
+    if write:
+
+        @event.listens_for(engine, "connect")
+        def _configure(dbapi: Any, _record: Any) -> None:
+            """Nobody waits for good for a process that was cut off within a transaction."""
+            with dbapi.cursor() as cursor:
+                cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS:.0f}s'")
+                cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS:.0f}s'")
+            dbapi.commit()
+
     return engine
 
 
@@ -83,22 +116,28 @@ def _apart(connection: Connection, group: Sized) -> AbstractContextManager[Any]:
     return connection.begin_nested() if len(group) > 1 else nullcontext()
 
 
-def _one_writer(connection: Connection) -> None:
-    """Lock out other writers, so that a transaction that reads and then writes is alone."""
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+def _met_another(error: Exception) -> bool:
+    """Whether a transaction failed because of another one, and may succeed when run again."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in CONFLICTS
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """The error of one write."""
+
+    error: Exception
 
 
 class Database:
-    """Reads from any thread; writes through one thread that commits many of them at once."""
+    """Reads from any thread; writes through threads of its own."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._reader = make_engine(url)
-        self._writer = make_engine(url, write=True, size=1)
-        if self._writer.dialect.name == "postgresql":
-            event.listen(self._writer, "begin", _one_writer)
+        self._writers, self._group = (1, GROUP) if self.is_sqlite else (WRITERS, 1)
+        self._writer = make_engine(url, write=True, size=self._writers)
         self._writes: queue.SimpleQueue[tuple[Write, Future[Any]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._closed = False
 
@@ -114,23 +153,25 @@ class Database:
             yield connection
 
     def submit(self, write: Callable[[Connection], T]) -> Future[T]:
-        """Hand `write` to the writer thread; the future is done when it is committed.
+        """Hand `write` to a writer thread; the future is done when it is committed.
 
         If `write` raises, its future fails, nothing of it stays, and the other writes of the same
-        commit do. It must not wait for anything.
+        commit do. It must not wait for anything, and it may be run more than once: on PostgreSQL
+        again when it met another transaction (see `locks`).
         """
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the database is closed")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-                self._thread.start()
+            while len(self._threads) < self._writers:
+                thread = threading.Thread(target=self._run, name="writer", daemon=True)
+                self._threads.append(thread)
+                thread.start()
             self._writes.put((write, future))
         return future
 
     def write(self, write: Callable[[Connection], T]) -> T:
-        """Run `write` in the writer thread and wait for the commit."""
+        """Run `write` in a writer thread and wait for the commit."""
         return self.submit(write).result()
 
     def migrate(self) -> None:
@@ -144,6 +185,7 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._writer.connect() as connection:
+            lock_name(connection, "migration")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
@@ -161,9 +203,9 @@ class Database:
         """Commit all submitted writes and close the database."""
         with self._lock:
             self._closed = True
-            thread = self._thread
-            self._writes.put(None)
-        if thread is not None:
+            for _ in self._threads:
+                self._writes.put(None)
+        for thread in self._threads:
             thread.join()
         self._reader.dispose()
         self._writer.dispose()
@@ -175,7 +217,7 @@ class Database:
                 return
             group = [first]
             stop = False
-            while len(group) < GROUP and not self._writes.empty():
+            while len(group) < self._group and not self._writes.empty():
                 following = self._writes.get()
                 if following is None:
                     stop = True
@@ -185,24 +227,37 @@ class Database:
             if stop:
                 return
 
-    def _commit(self, group: list[tuple[Write, Future[Any]]]) -> None:
-        results: list[tuple[Future[Any], Any, Exception | None]] = []
-        try:
-            with self._writer.connect() as connection, connection.begin():
-                for write, future in group:
-                    if not future.set_running_or_notify_cancel():
-                        continue  # its caller has gone, unacknowledged
-                    try:
-                        with _apart(connection, group):
-                            results.append((future, write(connection), None))
-                    except Exception as error:  # it belongs to the one who submitted it
-                        if len(group) == 1:
-                            raise
-                        results.append((future, None, error))
-        except Exception as error:  # nothing of the group was committed
-            results = [(future, None, error) for _, future in group if not future.cancelled()]
-        for future, value, failure in results:
-            if failure is None:
-                future.set_result(value)
+    def _commit(self, group: "list[tuple[Write, Future[Any]]]") -> None:
+        # Whoever gave up waiting isn't acknowledged.
+        group = [each for each in group if each[1].set_running_or_notify_cancel()]
+        results: Sequence[Any] = []
+        deadline = time.monotonic() + CONFLICT_SECONDS
+        while True:
+            try:
+                results = self._transact([write for write, _ in group])
+            except Exception as error:  # nothing of the group was committed
+                results = [_Failure(error)] * len(group)
+                if not _met_another(error) or time.monotonic() > deadline:
+                    break
+                time.sleep(random.uniform(0.0, CONFLICT_PAUSE))  # noqa: S311
             else:
-                future.set_exception(failure)
+                break
+        for (_, future), result in zip(group, results, strict=True):
+            if isinstance(result, _Failure):
+                future.set_exception(result.error)
+            else:
+                future.set_result(result)
+
+    def _transact(self, writes: Sequence[Write]) -> list[Any]:
+        """Run writes in one transaction; their results, or failures of theirs alone."""
+        results: list[Any] = []
+        with self._writer.connect() as connection, connection.begin():
+            for write in writes:
+                try:
+                    with _apart(connection, writes):
+                        results.append(write(connection))
+                except Exception as error:  # it belongs to the one who submitted it
+                    if len(writes) == 1:
+                        raise
+                    results.append(_Failure(error))
+        return results

@@ -5,6 +5,7 @@ be computed again, so its commits need not survive a power cut. Otherwise a plai
 """
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from sqlalchemy import Column, LargeBinary, MetaData, Table, Text, delete, make_url, select
 
 from store.database.engine import make_engine
+from store.database.locks import lock_name
 from store.settings import Settings
 
 CHUNK = 500  # keys in one query
@@ -49,7 +51,9 @@ class Embeddings:
 
     def create(self) -> None:
         """Create the table where it is missing."""
-        metadata.create_all(self._writer)
+        with self._writer.begin() as connection:
+            lock_name(connection, "migration")
+            metadata.create_all(connection)
 
     def put(self, space: str, vectors: Mapping[str, Vectors]) -> None:
         """Store vectors [D] by image key; existing ones stay."""
@@ -57,7 +61,7 @@ class Embeddings:
             return
         rows = [
             {"space": space, "image_key": key, "vector": vector.astype("<f2").tobytes()}
-            for key, vector in vectors.items()
+            for key, vector in sorted(vectors.items(), key=itemgetter(0))  # as others lock them
         ]
         statement = self._insert(embedding).on_conflict_do_nothing()
         with self._writer.connect() as connection, connection.begin():

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection, delete, update
 
 from store.database.chunks import chunks
+from store.database.locks import lock_content
 from store.database.schema import prediction, selection, task
 from store.predictions.auto_accepts import delete_acceptances
 from store.tasks.annotations import delete_annotations, task_annotations
@@ -25,6 +26,7 @@ def delete_tasks(db: Connection, project_id: int, ls_ids: Collection[TaskId]) ->
     Returns:
         How many tasks were not deleted already.
     """
+    lock_content(db, project_id)
     deleted = 0
     now = time.time()
     for ids in chunks(ls_ids):

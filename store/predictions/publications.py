@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from store.database.chunks import chunks
+from store.database.locks import lock_project
 from store.database.schema import prediction, publication, publication_chunk
 from store.predictions.publication_reason import PublicationReason
 from store.tasks.units import TaskId
@@ -64,6 +65,7 @@ def add_publication(
         Its id, which is also the fence of the served pointer.
     """
     if reason == PublicationReason.VERSION:
+        lock_project(db, project_id)
         db.execute(
             update(publication)
             .where(publication.c.project_id == project_id, publication.c.state == "pending")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from store.database.chunks import chunks
+from store.database.locks import lock_project
 from store.database.schema import annotation, selection
 from store.tasks.units import TaskId
 
@@ -68,6 +69,7 @@ def set_shortlist(
     db: Connection, project_id: int, version_id: int, choices: Sequence[Choice]
 ) -> None:
     """Set the project's shortlist, in order. Of lists older than a day only draws are kept."""
+    lock_project(db, project_id)
     in_project = selection.c.project_id == project_id
     before = db.execute(select(func.max(selection.c.created_at)).where(in_project)).scalar()
     db.execute(update(selection).where(in_project, selection.c.active).values(active=False))

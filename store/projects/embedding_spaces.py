@@ -150,8 +150,11 @@ def finish_move(db: Connection, moved: Project) -> None:
 
 
 def move_is_still_wanted(db: Connection, began: Project) -> bool:
-    """Whether the project still moves to the same space, and no person has chosen otherwise."""
-    current = get_project(db, began.id)
+    """Whether the project still moves to the same space, and no person has chosen otherwise.
+
+    It stays as it is until the transaction ends.
+    """
+    current = get_project(db, began.id, lock=True)
     return (
         current is not None and current.held_at is None and current.next_space == began.next_space
     )

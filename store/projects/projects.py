@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
 
+from store.database.locks import lock_project
 from store.database.schema import project
 from store.tasks.labelled import clear_labelled
 
@@ -45,8 +46,14 @@ def _record(row: Row[Any]) -> Project:
     return Project(**row._mapping)
 
 
-def get_project(db: Connection, project_id: int) -> Project | None:
-    """The project by our own id."""
+def get_project(db: Connection, project_id: int, *, lock: bool = False) -> Project | None:
+    """The project by our own id.
+
+    Args:
+        lock: let nobody else change it before this transaction ends.
+    """
+    if lock:
+        lock_project(db, project_id)
     row = db.execute(select(project).where(project.c.id == project_id)).first()
     return None if row is None else _record(row)
 
@@ -97,6 +104,8 @@ def save_project(
     Older projects of the same id are gone: Label Studio reused the id.
     """
     existing = find_project(db, connection_id, ls_id, ls_created)
+    if existing is not None:  # what is not given stays as it is
+        existing = get_project(db, existing.id, lock=True)
     if existing is None:
         mark_older_gone(db, connection_id, ls_id, ls_created)
         key = db.execute(
@@ -149,7 +158,11 @@ def change_project(db: Connection, project_id: int, **values: Any) -> None:
 
 
 def is_pinned(db: Connection, project_id: int) -> bool:
-    """Whether a person chose the served version, so that no newer one replaces it by itself."""
+    """Whether a person chose the served version, so that no newer one replaces it by itself.
+
+    It stays as it is until the transaction ends.
+    """
+    lock_project(db, project_id)
     query = select(project.c.held_at).where(project.c.id == project_id)
     return db.execute(query).scalar() is not None
 

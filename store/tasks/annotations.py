@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from store.database.chunks import chunks
+from store.database.locks import lock_content
 from store.database.schema import annotation
 from store.tasks.accept_marks import is_accepted
 from store.tasks.labelled import clear_labelled
@@ -36,6 +37,8 @@ def save_annotations(db: Connection, project_id: int, records: Collection[Annota
     Returns:
         How many annotations changed by it.
     """
+    if records:
+        lock_content(db, project_id)
     by_id: dict[int, list[AnnotationRecord]] = {}
     for record in records:
         by_id.setdefault(record.ls_id, []).append(record)
@@ -123,6 +126,8 @@ def delete_annotations(db: Connection, project_id: int, ls_ids: Collection[int])
     Returns:
         How many were not already.
     """
+    if ls_ids:
+        lock_content(db, project_id)
     deleted = 0
     for ids in chunks(set(ls_ids)):
         current = _current(db, project_id, ids)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
 
 from store.database.chunks import chunks
+from store.database.locks import lock_content
 from store.database.schema import annotation, task
 from store.tasks.units import FIRST, TaskId
 
@@ -33,6 +34,7 @@ def clear_labelled(
     db: Connection, project_id: int, tasks: Collection[TaskId] | None = None
 ) -> None:
     """Clear the marks of these tasks, or of all, if they ever had an annotation."""
+    lock_content(db, project_id)
     if tasks is None:
         db.execute(_CLEAR_ALL, {"of_project": project_id})
         return

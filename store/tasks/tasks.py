@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Text, bindparam, case, func, insert, or_, select, update
 
 from store.database.chunks import chunks
+from store.database.locks import lock_content
 from store.database.schema import task
 from store.tasks.image_problems import problem_kind
 from store.tasks.labelled import clear_labelled
@@ -102,6 +103,8 @@ def save_tasks(db: Connection, project_id: int, records: Collection[TaskRecord])
     Returns:
         How many images are new, other ones now, or gone.
     """
+    if records:
+        lock_content(db, project_id)
     changed = 0
     by_id = {record.ls_id: record for record in records}
     for ids in chunks(by_id):

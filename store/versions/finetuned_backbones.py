@@ -76,13 +76,12 @@ def find_tuned(db: Connection, project_id: int, backbone: str) -> FinetunedBackb
     return None if row is None else _record(row)
 
 
-def may_be_served(db: Connection, project_id: int, backbone: str) -> bool:
-    """Whether the backbone "tuned:DIGEST" is kept; until the transaction ends it stays so."""
-    row = db.execute(
-        select(tuned.c.retired_at)
-        .where(tuned.c.project_id == project_id, tuned.c.digest == backbone.removeprefix(TUNED))
-        .with_for_update()
-    ).first()
+def may_be_served(db: Connection, project_id: int, backbone: str, *, lock: bool = False) -> bool:
+    """Whether the backbone "tuned:DIGEST" is kept; with `lock`, until the transaction ends."""
+    query = select(tuned.c.retired_at).where(
+        tuned.c.project_id == project_id, tuned.c.digest == backbone.removeprefix(TUNED)
+    )
+    row = db.execute(query.with_for_update() if lock else query).first()
     return row is None or row.retired_at is None
 
 

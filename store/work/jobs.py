@@ -115,9 +115,14 @@ def cancel_jobs(db: Connection, project_id: int, kind: WorkKind) -> None:
     )
 
 
-def get_job(db: Connection, of_job: str) -> Job | None:
-    """The job; None when it is unknown, or was deleted."""
-    row = db.execute(select(job).where(job.c.id == of_job)).first()
+def get_job(db: Connection, of_job: str, *, lock: bool = False) -> Job | None:
+    """The job; None when it is unknown, or was deleted.
+
+    Args:
+        lock: let nobody else change it before this transaction ends.
+    """
+    query = select(job).where(job.c.id == of_job)
+    row = db.execute(query.with_for_update() if lock else query).first()
     return None if row is None else _record(row)
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from store.database.locks import lock_lease
 from store.database.schema import project, work
 from store.work.jobs import FINISHED, end_job, finish_jobs, job_id
 from store.work.work_kind import WorkKind
@@ -174,6 +175,7 @@ def begin(db: Connection, project_id: int, kind: WorkKind, generation: int) -> L
     Raises LeaseLostError when nothing is wanted any more: it was done, or cancelled. Also when a
     job of a later generation was enqueued: this one was taken for lost, and two would do its work.
     """
+    lock_lease(db, project_id, kind)
     taken = db.execute(
         update(work)
         .where(
@@ -195,11 +197,21 @@ def begin(db: Connection, project_id: int, kind: WorkKind, generation: int) -> L
 
 def revoke(db: Connection, project_id: int, kind: WorkKind) -> None:
     """Take the lease away from the job under way, if there is one."""
+    lock_lease(db, project_id, kind)
     db.execute(update(work).where(*_where(project_id, kind)).values(fence=work.c.fence + 1))
 
 
 def check(db: Connection, lease: Lease) -> None:
-    """Raise LeaseLostError unless the lease is the newest: call it before every external effect."""
+    """Raise LeaseLostError unless the lease is the newest; it stays so until the transaction ends.
+
+    Call it first in every transaction of a job, so that nothing is locked before it.
+    """
+    lock_lease(db, lease.project_id, lease.kind)
+    require_lease(db, lease)
+
+
+def require_lease(db: Connection, lease: Lease) -> None:
+    """Raise LeaseLostError unless the lease is the newest now: before every external effect."""
     current = get_work(db, lease.project_id, lease.kind)
     if current is None or current.fence != lease.fence:
         raise LeaseLostError(f"a newer {lease.kind} job of project {lease.project_id} has begun")
@@ -235,7 +247,8 @@ def cancel(db: Connection, project_id: int, kind: WorkKind) -> bool:
     Returns:
         Whether anything was wanted.
     """
-    current = get_work(db, project_id, kind)
+    lock_lease(db, project_id, kind)
+    current = get_work(db, project_id, kind, lock=True)
     if current is None or current.wanted <= current.done:
         return False
     db.execute(
@@ -248,7 +261,7 @@ def cancel(db: Connection, project_id: int, kind: WorkKind) -> bool:
 
 def fail(db: Connection, project_id: int, kind: WorkKind, error: str) -> None:
     """Count a failure: the work stays wanted and is tried again after a wait that grows."""
-    current = get_work(db, project_id, kind)
+    current = get_work(db, project_id, kind, lock=True)
     if current is None or current.wanted <= current.done:  # given up, or cancelled: it is done
         return
     wait = BACKOFF_SECONDS[min(current.failures, len(BACKOFF_SECONDS) - 1)]
@@ -276,7 +289,7 @@ def mark_lost(db: Connection, project_id: int, kind: WorkKind, error: str) -> in
         Seconds that the next job waits: none at first, then more and more, since what ends it may
         be the job itself, by the memory that it takes.
     """
-    current = get_work(db, project_id, kind)
+    current = get_work(db, project_id, kind, lock=True)
     assert current is not None, "a job was enqueued for it"
     waits = (0, *BACKOFF_SECONDS)
     wait = waits[min(current.failures, len(waits) - 1)]

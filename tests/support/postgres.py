@@ -87,7 +87,7 @@ class PostgresServer:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.stop()
+        self._end(signal.SIGQUIT)  # at once: nothing of it is needed any more
         shutil.rmtree(self._folder)
 
     @property

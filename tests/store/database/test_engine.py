@@ -132,7 +132,8 @@ def test_a_failing_write_leaves_the_others_of_its_commit(store: Store) -> None:
         assert Key("half").get(db) is None
 
 
-def test_writes_that_wait_share_a_commit(store: Store) -> None:
+def test_writes_that_wait_share_a_commit(tmp_path: Path) -> None:
+    store = Store.open(Settings(home=tmp_path), migrate=True)
     commits = []
     listener = commits.append
     release = threading.Event()
@@ -147,6 +148,7 @@ def test_writes_that_wait_share_a_commit(store: Store) -> None:
             future.result(10)
     finally:
         event.remove(Engine, "commit", listener)
+        store.close()
     assert len(commits) <= 3
 
 
