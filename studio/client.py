@@ -25,6 +25,7 @@ class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCa
 
     def __init__(self, url: str, token: str, timeout: float = 10.0) -> None:
         super().__init__(StudioHttp(url, token, timeout))
+        self.aliases: tuple[str, ...] = ()  # other addresses by which tasks name its files
 
     @property
     def url(self) -> str:

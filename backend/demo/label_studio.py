@@ -74,7 +74,8 @@ class LabelStudioServer:
     ) -> None:
         self._folder = data_dir.absolute()
         self._program = environment.absolute() / "bin" / "label-studio"
-        self._settings = ({} if stock else UNGUARDED) | dict(settings or {})
+        self.stock = stock
+        self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._parent_death: ParentDeathGuard | None = None
         self.port = port or _free_port()
@@ -192,7 +193,8 @@ class LabelStudioServer:
             "LABEL_STUDIO_USERNAME": self.email,
             "LABEL_STUDIO_PASSWORD": self.password,
         }
-        return inherited | SETTINGS | own | self._settings
+        switches = {} if self.stock else UNGUARDED
+        return inherited | SETTINGS | switches | own | self._settings
 
     def _wait_until_healthy(self) -> None:
         process = self._process

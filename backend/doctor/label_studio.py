@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 
 from backend.doctor.checks import Check, broken, ok, warning
-from services.connections.error_messages import unauthorized
+from backend.views.connectivity import connectivity_status
+from services.connections.error_messages import BACKEND_SWITCH, WEBHOOK_SWITCH, unauthorized
 from services.connections.registration import (
     SECRET_HEADER,
     Registration,
@@ -25,6 +26,7 @@ from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo, WebhookInfo
 from worker.queues.enqueue import QUEUES
 
+OPTIONAL = "switched off in Label Studio, it tells changes a second sooner"
 FAILURES = 3  # in a row: no passing fault any more
 LATE = 3  # reconcile intervals after which a reconcile is missed
 
@@ -51,6 +53,9 @@ def examine_studio(
             yield broken(name, str(error), "start it, or mend LABEL_STUDIO_URL")
             return
         yield ok(f"{name} token", f"accepted, of {user.email}")
+        if connection.aliases:
+            names = " and ".join(connection.aliases)
+            yield ok(f"{name} addresses", f"tasks name it {names}; read from {connection.url}")
         url = backend_url(store.settings.url, connection.id)
         yield backend_switch(studio, name, url)
         yield webhook_switch(studio, name, webhook_url(url))
@@ -63,27 +68,25 @@ def examine_studio(
 
 def backend_switch(studio: StudioClient, name: str, url: str) -> Check:
     """Check ML_BLOCK_LOCAL_IP: whether Label Studio accepts the backend's URL."""
-    name = f"{name} ML_BLOCK_LOCAL_IP"
+    name = f"{name} {BACKEND_SWITCH}"
     refusal = studio.backend_refusal(url)
     if refusal is Refusal.PRIVATE_ADDRESS:
-        advice = "start Label Studio with ML_BLOCK_LOCAL_IP=false"
-        return broken(name, f"refuses {url} as a private or loopback address", advice)
+        return ok(name, f"on: {url} is refused as a private address, and not needed ({OPTIONAL})")
     if refusal is Refusal.UNRESOLVED_HOST:
         advice = "set APPRENTICE_PUBLIC_URL to an address that Label Studio's machine knows"
-        return broken(name, f"Label Studio can't resolve the host of {url}", advice)
+        return warning(name, f"Label Studio can't resolve the host of {url}", advice)
     return ok(name, f"{url} is accepted")
 
 
 def webhook_switch(studio: StudioClient, name: str, url: str) -> Check:
     """Check SSRF_PROTECTION_ENABLED: whether Label Studio accepts our webhook's URL."""
-    name = f"{name} SSRF_PROTECTION_ENABLED"
+    name = f"{name} {WEBHOOK_SWITCH}"
     refusal = studio.webhook_refusal(url)
     if refusal is Refusal.PRIVATE_ADDRESS:
-        advice = "start Label Studio with SSRF_PROTECTION_ENABLED=false; until then only looks help"
-        return broken(name, f"refuses webhooks to {url}: no label is ever announced", advice)
-    if refusal is Refusal.INVALID_URL:
-        advice = "set APPRENTICE_PUBLIC_URL to a host with a dot, or localhost"
-        return broken(name, f"Label Studio takes no webhook to {url}", advice)
+        return ok(name, f"on: webhooks to {url} are refused, and not needed ({OPTIONAL})")
+    if refusal in (Refusal.INVALID_URL, Refusal.UNRESOLVED_HOST):
+        advice = "set APPRENTICE_PUBLIC_URL to a host with a dot that it knows, or localhost"
+        return warning(name, f"Label Studio takes no webhook to {url}", advice)
     return ok(name, f"webhooks to {url} are accepted")
 
 
@@ -107,10 +110,20 @@ def examine_project(
     info = studio.get_project(project.ls_id)
     url = backend_url(store.settings.url, connection.id)
     registration = Registration(studio, connection, project, store.settings, url, lambda line: None)
+    with store.database.read() as db:
+        reach = connectivity_status(db, project.id)
+    if reach is not None:
+        yield ok(f"{name} connection", reach.in_words)
     backend, others = registration.backends()
-    yield _backend(name, url, project, backend, others)
+    if backend is None and reach is not None and reach.backend is not None:
+        yield ok(f"{name} backend", f"Label Studio does not call it: {reach.backend}")
+    else:
+        yield _backend(name, url, project, backend, others)
     webhooks = registration.webhooks(backend.url if backend else url)
-    yield _webhook(name, connection, project, webhooks, backend.url if backend else url)
+    if not webhooks and reach is not None and reach.webhook is not None:
+        yield ok(f"{name} webhook", f"Apprentice looks for changes itself: {reach.webhook}")
+    else:
+        yield _webhook(name, connection, project, webhooks, backend.url if backend else url)
     yield _sampling(name, info)
     yield _model_version(store, name, project, info, backend)
     if not info.show_predictions:

@@ -244,9 +244,10 @@ def _with_default(known: list[StudioConnection], settings: Settings) -> list[Stu
     """The connections, with the default one as the settings have it."""
     if not settings.label_studio_url or settings.label_studio_api_key is None:
         return known
-    secret = next((c.secret for c in known if c.id == DEFAULT), "")
-    token = settings.label_studio_api_key.get_secret_value()
-    default = StudioConnection(DEFAULT, settings.label_studio_url, token, secret)
+    url, token = settings.label_studio_url, settings.label_studio_api_key.get_secret_value()
+    saved = next((c for c in known if c.id == DEFAULT), None)
+    aliases = saved.aliases if saved is not None and saved.url == url else ()
+    default = StudioConnection(DEFAULT, url, token, saved.secret if saved else "", aliases)
     return [default, *(c for c in known if c.id != DEFAULT)]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
+from backend.views.connectivity import ConnectivityStatus, connectivity_status
 from backend.views.inbox import InboxStatus, inbox_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
 from backend.views.worker_monitor import KnownWorkers, read_workers
@@ -70,6 +71,7 @@ class Status:
     accuracy: Estimate | None
     reason: str | None
     reconciled_at: float | None
+    connectivity: ConnectivityStatus | None  # who calls whom; null before the first check
     jobs: tuple[JobStatus, ...]  # under way
     waiting: tuple[WaitingStatus, ...]
     workers: tuple[WorkerInfo, ...]
@@ -168,6 +170,7 @@ def _project_status(
         accuracy=_accuracy(served),
         reason=_reason(project, served, problems, counts.embedded),
         reconciled_at=project.reconciled_at,
+        connectivity=connectivity_status(db, project.id),
         jobs=now.jobs,
         waiting=now.waiting,
         workers=known.workers,

@@ -28,6 +28,7 @@ def studio_for(
     connection = known_connection(store, connection_id)
     client = StudioClient(connection.url, connection.token)
     client.http.before_change = before_change
+    client.aliases = connection.aliases
     return client
 
 

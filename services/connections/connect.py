@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import structlog
 from sqlalchemy import Connection
 
+from services.connections.aliases import AliasFinder
 from services.connections.clients import known_connection
 from services.connections.error_messages import ConnectingError, explain
 from services.connections.original_settings import (
@@ -23,6 +24,7 @@ from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.calls.projects import UNCERTAINTY_SAMPLING
 from studio.client import StudioClient
+from studio.config import parse_label_config
 from studio.errors import StudioError, StudioNotFound, StudioRejected
 from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo, WebhookInfo
@@ -30,6 +32,8 @@ from studio.records.registrations import BackendInfo, WebhookInfo
 __all__ = ["ConnectingError", "connect", "disconnect"]
 
 log = structlog.get_logger()
+
+SAMPLE = 20  # tasks that are looked at for other addresses of Label Studio
 
 
 def connect(
@@ -78,6 +82,7 @@ def connect(
         reach = Reach(no_backend, no_webhook, checked_at=time.time())
         if webhook is not None:
             reach = _prove_webhook(store, registration, project, address, reach)
+        _find_aliases(store, studio, project, tell)
     except StudioError as error:
         raise explain(error, connection, url, ls_project_id) from error
     if reach.webhook is not None:
@@ -122,6 +127,14 @@ def _backends(registration: Registration) -> tuple[BackendInfo | None, list[Back
         return registration.backends()
     except (StudioRejected, StudioNotFound):  # this token may not see them
         return None, []
+
+
+def _find_aliases(store: Store, studio: StudioClient, project: Project, tell: Tell) -> None:
+    config = parse_label_config(project.label_config)
+    tasks = studio.first_tasks(project.ls_id, SAMPLE)
+    images = [(task.id, uri) for task in tasks for uri in config.images(task.data) if uri]
+    for alias in AliasFinder(store, studio, project.connection_id).look(images):
+        tell(f"its tasks name it {alias}; their images are read from {studio.url}")
 
 
 def _prove_webhook(

@@ -61,24 +61,33 @@ def unauthorized(error: StudioError, connection: StudioConnection) -> str:
     return f"Label Studio at {connection.url} refuses the token: {error}"
 
 
-def unreached(error: StudioError, url: str, switch: str) -> str:
-    """Why Label Studio doesn't reach `url`, our backend or webhook.
-
-    Args:
-        switch: Label Studio's own that refuses private addresses.
+def backend_unreached(error: StudioError, url: str) -> str:
+    """Why Label Studio doesn't reach our backend `url`.
 
     Raises:
         StudioError: the error, where it says nothing of `url`: the token, the password, an outage.
     """
     match error.refusal:
         case Refusal.PRIVATE_ADDRESS:
-            return f"it refuses private addresses such as {url} ({switch} is on)"
-        case Refusal.UNRESOLVED_HOST:
-            return f"it doesn't know the host of {url} (APPRENTICE_PUBLIC_URL)"
-        case Refusal.INVALID_URL:
-            return f"its webhooks need a host with a dot, or localhost, not {url}"
+            return f"it refuses {url}, a private address ({BACKEND_SWITCH} is on)"
         case Refusal.UNREACHABLE_BACKEND:
             return f"nothing answers it at {url} (is `apprentice up` running?)"
-        case None if isinstance(error, (StudioRejected, StudioNotFound)):
-            return str(error)
+    return _unreached(error, url)
+
+
+def webhook_unreached(error: StudioError, url: str) -> str:
+    """Why Label Studio takes no webhook to `url`. Raises as `backend_unreached` does."""
+    match error.refusal:
+        case Refusal.PRIVATE_ADDRESS:
+            return f"its webhooks go to no private address ({WEBHOOK_SWITCH} is on)"
+        case Refusal.INVALID_URL:
+            return f"its webhooks need a host with a dot, or localhost, not {url}"
+    return _unreached(error, url)
+
+
+def _unreached(error: StudioError, url: str) -> str:
+    if error.refusal is Refusal.UNRESOLVED_HOST:
+        return f"it doesn't know the host of {url} (APPRENTICE_PUBLIC_URL)"
+    if error.refusal is None and isinstance(error, StudioRejected | StudioNotFound):
+        return str(error)
     raise error

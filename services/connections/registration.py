@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from services.connections.error_messages import BACKEND_SWITCH, WEBHOOK_SWITCH, unreached
+from services.connections.error_messages import backend_unreached, webhook_unreached
 from store.projects.connections import DEFAULT, StudioConnection
 from store.projects.projects import Project
 from store.settings import Settings
@@ -103,7 +103,7 @@ class Registration:
         try:
             return self._ensure_backend(existing), None
         except StudioError as error:
-            return existing, unreached(error, self.url, BACKEND_SWITCH)
+            return existing, backend_unreached(error, self.url)
 
     def try_webhook(self, backend_url: str) -> tuple[WebhookInfo | None, str | None]:
         """Ensure exactly one webhook, with our secret, beside the backend at this URL.
@@ -115,7 +115,7 @@ class Registration:
         try:
             return self._ensure_webhook(backend_url, url), None
         except StudioError as error:
-            return None, unreached(error, url, WEBHOOK_SWITCH)
+            return None, webhook_unreached(error, url)
 
     def remove_webhooks(self, backend_url: str, reason: str) -> None:
         """Remove our webhooks: where none arrives, each annotation waits a second for it."""

@@ -10,6 +10,7 @@ from studio.records.tasks import LatestChange
 
 TURN = 4  # of so many times, one looks at an idle project's tasks: edits change no count
 MOST_PROJECTS = 100  # in one request
+MOST_NEW = 5  # that are looked at by themselves at a time
 
 
 @dataclass
@@ -33,8 +34,9 @@ class ChangeWatch:
             StudioError: Label Studio did not answer.
         """
         self._forget(projects)
-        closely = [project for project in projects if project in active]
-        idle = sorted(set(projects) - set(active))
+        new = sorted(set(projects) - self._latest.keys())[:MOST_NEW]
+        closely = sorted({*active, *new}.intersection(projects))
+        idle = sorted(set(projects).difference(closely))
         if idle and (self._round % TURN == TURN - 1 or not self._has_counts):
             closely.append(idle.pop(self._turn % len(idle)))
             self._turn += 1
@@ -52,12 +54,14 @@ class ChangeWatch:
             latest = self.studio.latest_change(project)
         except StudioNotFound:  # deleted
             latest = None
-        is_new = project not in self._latest
-        before = self._latest.get(project)
+        if project in self._latest:
+            is_news = self._latest[project] != latest
+        else:
+            is_news = not _agree(latest, self._counts.get(project))
         self._latest[project] = latest
-        if before != latest:
+        if is_news:
             self._counts.pop(project, None)
-        return is_new or before != latest
+        return is_news
 
     def _with_other_counts(self, projects: list[int]) -> set[int]:
         if not projects or not self._has_counts:
@@ -76,7 +80,11 @@ class ChangeWatch:
     def _is_news(self, project: int, counts: ProjectCounts | None) -> bool:
         if project in self._counts:
             return self._counts[project] != counts
-        latest = self._latest.get(project)
-        if latest is None or counts is None:
-            return True
-        return (latest.tasks, latest.annotations) != (counts.tasks, counts.annotations)
+        return not _agree(self._latest.get(project), counts)
+
+
+def _agree(latest: LatestChange | None, counts: ProjectCounts | None) -> bool:
+    """Whether answers of both kinds are there, and name the same numbers."""
+    if latest is None or counts is None:
+        return False
+    return (latest.tasks, latest.annotations) == (counts.tasks, counts.annotations)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy import Connection
 
+from services.connections.aliases import AliasFinder
 from services.job_context import TIME_BOX, JobContext
 from services.sync.records import annotation_record, task_record
 from services.sync.unreadable import note_unreadable
@@ -75,6 +76,7 @@ class ChangedTasks:
         self._studio = studio
         self._cursor = cursor
         self._latest = latest
+        self._aliases = AliasFinder(context.store, studio, context.project.connection_id)
 
     def read(self, config: LabelConfig) -> bool:
         """Read changed tasks until none is left, or the time box is used up.
@@ -124,6 +126,7 @@ class ChangedTasks:
         asked_at: float,
     ) -> None:
         tasks = [task_record(config, task) for task in batch]
+        self._aliases.look((task.ls_id, uri) for task in tasks for uri in task.uris if uri)
         annotations = [annotation_record(a) for task in batch for a in task.annotations]
         sure_before = asked_at - OVERLAP
         told_before = asked_at - TOLD_SECONDS

@@ -2,11 +2,13 @@
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from store.database.schema import connection
+from store.projects.key_values import Key
 from store.settings import Settings
 from store.work.pending_work import retry_now
 
@@ -21,18 +23,29 @@ class StudioConnection:
     url: str
     token: str = field(repr=False)
     secret: str = field(repr=False)  # the value of the header that its webhooks carry
+    aliases: tuple[str, ...] = ()  # other addresses by which its tasks name its files
+
+
+def connection_aliases(connection_id: str) -> Key[list[str]]:
+    """The key of the connection's aliases."""
+    return Key(f"aliases:{connection_id}")
+
+
+def _record(db: Connection, row: Row[Any]) -> StudioConnection:
+    aliases = connection_aliases(row.id).get(db) or ()
+    return StudioConnection(row.id, row.url, row.token, row.secret, tuple(aliases))
 
 
 def get_connection(db: Connection, connection_id: str) -> StudioConnection | None:
     """The connection, or None when it is unknown."""
     row = db.execute(select(connection).where(connection.c.id == connection_id)).first()
-    return None if row is None else StudioConnection(row.id, row.url, row.token, row.secret)
+    return None if row is None else _record(db, row)
 
 
 def list_connections(db: Connection) -> list[StudioConnection]:
     """All connections, the oldest first."""
-    rows = db.execute(select(connection).order_by(connection.c.created_at))
-    return [StudioConnection(row.id, row.url, row.token, row.secret) for row in rows]
+    rows = db.execute(select(connection).order_by(connection.c.created_at)).all()
+    return [_record(db, row) for row in rows]
 
 
 def save_connection(db: Connection, connection_id: str, url: str, token: str) -> StudioConnection:
@@ -51,7 +64,10 @@ def save_connection(db: Connection, connection_id: str, url: str, token: str) ->
             update(connection).where(connection.c.id == connection_id).values(url=url, token=token)
         )
         retry_now(db, connection_id)
-    return StudioConnection(connection_id, url, token, existing.secret)
+    if existing.url != url:
+        connection_aliases(connection_id).delete(db)
+        existing = replace(existing, aliases=())
+    return replace(existing, url=url, token=token)
 
 
 def ensure_default(db: Connection, settings: Settings) -> StudioConnection | None:

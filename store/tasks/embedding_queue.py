@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
-from store.database.schema import annotation, selection, task
+from store.database.schema import annotation, project, selection, task
 from store.tasks.image_problems import problem_kind
 from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import COLUMNS, Task, task_from
@@ -77,6 +77,20 @@ def next_retry(db: Connection, project_id: int) -> float | None:
             )
         )
     ).scalar()
+
+
+def retry_images(db: Connection, connection_id: str, begin: str) -> None:
+    """Have images that can't be used tried again, where their URI begins with `begin`."""
+    of_connection = select(project.c.id).where(project.c.connection_id == connection_id)
+    db.execute(
+        update(task)
+        .where(
+            task.c.project_id.in_(of_connection),
+            task.c.uri.startswith(begin, autoescape=True),
+            or_(task.c.image_error.is_not(None), task.c.retry_at.is_not(None)),
+        )
+        .values(image_error=None, retries=0, retry_at=None)
+    )
 
 
 def mark_retry(

@@ -13,6 +13,7 @@ import httpx
 
 from studio.client import StudioClient
 from studio.http import origin_of
+from studio.images.aliases import without_alias
 from studio.images.decoding import DecodedImage, decode, decode_image
 from studio.images.fetching import (
     Answer,
@@ -136,6 +137,8 @@ class ImageLoader:
 
     def _url(self, uri: str, task_id: int) -> str:
         """The http(s) URL to ask first."""
+        if self._studio is not None:
+            uri = without_alias(uri, self._studio.aliases)
         scheme = _scheme(uri)
         if scheme in ("http", "https"):
             return _checked(_with_slashes(uri))

@@ -118,6 +118,8 @@ def _show_project(console: Console, status: "Status") -> None:
     if status.reconciled_at is not None:
         ago = time.time() - status.reconciled_at
         lines.add_row("  reconciled", f"{ago:.0f} s ago")
+    if status.connectivity is not None:
+        lines.add_row("  connection", escape_markup(status.connectivity.in_words))
     console.print(lines)
     for sentence in status.advice:
         console.print(f"  {escape_markup(sentence)}", soft_wrap=True)

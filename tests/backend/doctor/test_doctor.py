@@ -22,6 +22,7 @@ from store.store import Store
 from store.work import pending_work
 from studio.client import StudioClient
 from studio.records.projects import ProjectInfo
+from tests.conftest import TWO_CLASSES
 from tests.support.processes import own_settings, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -142,33 +143,32 @@ def test_a_refused_token_and_an_absent_server_are_told_apart(
     assert "label studio default token" not in found
 
 
-def test_the_two_address_switches_are_found_on(
+def test_a_stock_label_studio_is_well_in_outbound_mode(
     settings: Settings, environment: Path, empty_label_studio: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(empty_label_studio, tmp_path / "ls")
-    guarded = {"ML_BLOCK_LOCAL_IP": "true", "SSRF_PROTECTION_ENABLED": "true"}
-    with LabelStudioServer(tmp_path / "ls", environment, settings=guarded) as server:
-        other = settings.model_copy(
-            update={
-                "label_studio_url": server.url,
-                "label_studio_api_key": SecretStr(server.token),
-            }
-        )
-        found = findings(other)
+    with LabelStudioServer(tmp_path / "ls", environment, stock=True) as server:
+        own = Store.open(settings)
+        save = ("guarded", server.url, server.token)
+        own.database.write(lambda db: save_connection(db, *save))
+        lines: list[str] = []
+        with server.client() as client:
+            info = client.create_project("guarded", TWO_CLASSES)
+            project = connect(own, client, "guarded", info.id, settings.url, tell=lines.append)
+            try:
+                found = findings(settings)
+            finally:
+                disconnect(own, client, project)
+                own.close()
+        (line,) = [line for line in lines if line.startswith("outbound mode")]
         for switch in ("ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"):
-            check = found[f"label studio default {switch}"]
-            assert check.level is Level.BROKEN
-            assert f"{switch}=false" in check.advice
-        own = Store.open(other)
-        try:
-            save = ("guarded", server.url, server.token)
-            own.database.write(lambda db: save_connection(db, *save))
-            with server.client() as client:
-                project = client.create_project("guarded", "<View/>")
-                with pytest.raises(ConnectingError, match="ML_BLOCK_LOCAL_IP=false"):
-                    connect(own, client, "guarded", project.id, settings.url)
-        finally:
-            own.close()
+            assert switch in line
+            check = found[f"label studio guarded {switch}"]
+            assert (check.level, check.message[:2]) == (Level.OK, "on")
+        name = f"project {info.id}"
+        assert found[f"{name} connection"].message.startswith("outbound mode")
+        for check in ("backend", "webhook", "model version"):
+            assert found[f"{name} {check}"].level is Level.OK
 
 
 def test_what_does_not_run_is_broken(settings: Settings, tmp_path: Path) -> None:

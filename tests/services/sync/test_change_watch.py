@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.sync.change_watch import MOST_PROJECTS, TURN, ChangeWatch
+from services.sync.change_watch import MOST_NEW, MOST_PROJECTS, TURN, ChangeWatch
 from studio.client import StudioClient
 from studio.errors import StudioUnreachable
 from tests.support.scripted_studio import (
@@ -73,12 +73,13 @@ def watch(server: ScriptedServer) -> Iterator[ChangeWatch]:
 def test_one_request_tells_of_all_idle_projects(server: ScriptedServer, watch: ChangeWatch) -> None:
     projects = Projects(server, 5)
     assert watch.ask(projects.held, ()) == set(projects.held)
+    server.requests.clear()
     assert watch.ask(projects.held, ()) == set()
     projects.held[2][1] += 1  # a label
     projects.held[4][0] -= 1  # a deleted task
     del projects.held[5]
     assert watch.ask(range(1, 6), ()) == {2, 4, 5}
-    assert len(server.requests) == 3
+    assert [request.path.split("?")[0] for request in server.requests] == [COUNTS] * 2
 
 
 def test_an_edit_which_changes_no_count_is_seen_in_turn(
@@ -124,6 +125,9 @@ def test_a_server_without_counts_is_asked_for_one_project_in_turn(
         seen |= watch.ask(projects.held, ())
     assert len(server.asked(COUNTS)) == 1
     assert seen <= set(projects.held)
+    server.requests.clear()
+    for _ in range(3):
+        watch.ask(projects.held, ())
     asked = {_query(request)["project"] for request in server.asked(TASKS)}
     assert asked == {"1", "2", "3"}
 
@@ -131,13 +135,16 @@ def test_a_server_without_counts_is_asked_for_one_project_in_turn(
 def test_many_projects_take_a_request_for_each_hundred(
     server: ScriptedServer, watch: ChangeWatch
 ) -> None:
-    projects = Projects(server, 2 * MOST_PROJECTS + 1)
-    watch.ask(projects.held, ())
+    projects = Projects(server, 2 * MOST_PROJECTS + MOST_NEW + 1)
+    assert watch.ask(projects.held, ()) == set(projects.held)
     assert len(server.asked(COUNTS)) == 3
+    for _ in range(3):
+        assert watch.ask(projects.held, ()) == set()
 
 
 def test_a_server_that_is_busy_is_told(server: ScriptedServer, watch: ChangeWatch) -> None:
-    server.on(COUNTS, json_reply({"detail": "slow down"}, 429, **{"Retry-After": "7"}))
+    busy = json_reply({"detail": "slow down"}, 429, **{"Retry-After": "7"})
+    server.routes |= {COUNTS: lambda _: busy, TASKS: lambda _: busy}
     with pytest.raises(StudioUnreachable) as caught:
         watch.ask([1], ())
     assert caught.value.retry_after == 7.0
