@@ -89,7 +89,7 @@ def retry_images(db: Connection, connection_id: str, begin: str) -> None:
             task.c.uri.startswith(begin, autoescape=True),
             or_(task.c.image_error.is_not(None), task.c.retry_at.is_not(None)),
         )
-        .values(image_error=None, retries=0, retry_at=None)
+        .values(image_error=None, image_problem=None, image_note=None, retries=0, retry_at=None)
     )
 
 
