@@ -140,7 +140,8 @@ lock: ## resolve the lock files again (all to the newest: UPGRADE=--upgrade)
 		-o requirements/web.txt pyproject.toml; \
 	$(COMPILE) --no-annotate --extra worker --extra postgres --extra s3 -c requirements/lock.txt \
 		-o requirements/worker.txt pyproject.toml requirements/pins.in; \
-	$(COMPILE) --annotation-style line -o requirements/label-studio.txt requirements/label-studio.in
+	$(COMPILE) --annotation-style line -o requirements/label-studio.txt requirements/label-studio.in; \
+	$(COMPILE) --annotation-style line -o requirements/label-studio-ml.txt requirements/label-studio-ml.in
 
 clean: ## remove caches and build outputs
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

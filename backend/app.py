@@ -32,6 +32,7 @@ from store.projects.key_values import WEB_STARTED
 from store.settings import Settings
 from store.store import Store
 from studio.config import parse_label_config
+from worker.jobs.wake_up import WakeUpListener
 from worker.queues.broker import broker_address, redis_from_url
 
 SWITCH_INTERVAL = 0.001  # seconds; a large request in a thread mustn't hold up the event loop
@@ -51,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
             app_state.scheduler.start()
             poller = ChangePoller(store, app_state.scheduler)
             poller.start()
+            app_state.wake_up.start()
             try:
                 yield
             finally:
@@ -91,7 +93,8 @@ def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> A
     store.database.write(lambda db: ensure_default(db, settings))
     store.database.write(lambda db: WEB_STARTED.set(db, time.time()))
     parse_label_config("<View/>")  # imports what the first webhook would have to wait for
-    redis = redis_from_url(broker_address(settings))
+    url = broker_address(settings)
+    redis = redis_from_url(url)
     scheduler = Scheduler(store, redis)
     inbox = Inbox(settings.home, process_metrics.inbox_syncs.observe)
     drainer = Drainer(store, inbox, process_metrics, scheduler.wake)
@@ -103,6 +106,7 @@ def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> A
         redis=redis,
         worker_monitor=WorkerMonitor(settings),
         scheduler=scheduler,
+        wake_up=WakeUpListener(redis_from_url(url, retries=0), scheduler.wake),
         inbox=inbox,
         drainer=drainer,
         inference=InferenceClient(socket_path(settings)),

@@ -29,6 +29,7 @@ from store.projects.connections import DEFAULT, StudioConnection, get_connection
 from store.settings import Settings
 from store.store import Store
 from store.versions.versions import Version
+from worker.jobs.wake_up import WakeUpListener
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ class AppState:
     scheduler: Scheduler
     inbox: Inbox
     drainer: Drainer
+    wake_up: WakeUpListener
     inference: InferenceClient
     metrics: Metrics = field(default_factory=Metrics)
     quick_pool: BoundedThreadPool = field(
@@ -205,6 +207,7 @@ class AppState:
         await self.inference.close()
         await asyncio.to_thread(self.drainer.stop)
         await asyncio.to_thread(self.inbox.close)
+        await asyncio.to_thread(self.wake_up.stop)
         await asyncio.to_thread(self.scheduler.stop)
         for pool in (self.quick_pool, self.bulk_pool, self.page_pool):
             await asyncio.to_thread(pool.close)

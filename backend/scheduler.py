@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.training.schedule import learning_is_due
+from services.learning.schedule import learning_is_due
 from store.identity import StoreIdentity, create_identity
 from store.projects.key_values import WEB_STARTED
 from store.projects.projects import list_projects

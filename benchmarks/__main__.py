@@ -14,6 +14,7 @@ from benchmarks.support.report import ROOT, Bar, Outcome, load_average, show
 # What runs for `all`, in this order: (name, module, function).
 BENCHMARKS = {
     "accuracy": ("accuracy", "run"),
+    "against_label_studio_ml": ("system.against_label_studio_ml", "run"),
     "burst": ("system.burst", "run"),
     "connect": ("system.connect", "run"),
     "load": ("system.load", "run"),

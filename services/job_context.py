@@ -1,7 +1,7 @@
 """The context of a running job: its project, lease, timings and progress."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,6 +23,7 @@ class JobContext:
     project: Project
     lease: pending_work.Lease
     job_id: str
+    announce: Callable[[], None] = lambda: None  # new work: call it after the commit requesting it
     began: float = field(default_factory=time.monotonic)
     timings: dict[str, float] = field(default_factory=dict)
 

@@ -153,7 +153,8 @@ class Settings(BaseSettings):
     publish_pause_seconds: float = Field(
         default=2,
         ge=0,
-        description="Fewer new labels make a new version after this many seconds without a label.",
+        description="Fewer new labels make a new version at once, or, when half of our share of "
+        "Label Studio's time is used up, after this many seconds without a label.",
     )
     studio_share: float = Field(
         default=0.1,

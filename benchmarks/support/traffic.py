@@ -39,6 +39,14 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Call:
     """A request that is ready to be sent; `key` tells it apart."""
 
@@ -149,12 +157,17 @@ class Bodies:
 
 async def send(session: DemoSession, call: Call, due: float | None = None) -> Reply:
     """Send it over a connection of its own; `due` is a time of `time.perf_counter`."""
+    return await send_to(Address(session.settings.host, session.settings.port), call, due)
+
+
+async def send_to(address: Address, call: Call, due: float | None = None) -> Reply:
+    """Send it to any server, over a connection of its own."""
     began = time.perf_counter()
     due = began if due is None else due
     status, body = 0, b""
     try:
         async with asyncio.timeout(TIMEOUT):
-            status, body = await _exchange(session.settings.host, session.settings.port, call.data)
+            status, body = await _exchange(address.host, address.port, call.data)
     except (OSError, TimeoutError, ValueError, IndexError):
         pass
     seconds = time.perf_counter() - due

@@ -27,7 +27,7 @@ def run(options: Options) -> Outcome:
         many = _send(session, [bodies.predict(tasks) for _ in range(options.count(12, 4))])
         new = [
             {"id": NEW_TASK + number, "data": {"image": uri}}
-            for number, uri in enumerate(_upload(session, options.count(60, 5)))
+            for number, uri in enumerate(upload_images(session, options.count(60, 5)))
         ]
         fresh = _send(session, [bodies.predict([task]) for task in new])
     name = f"/predict, {count:,} tasks in one request"
@@ -59,7 +59,7 @@ def _median(replies: list[Reply]) -> float:
     return percentile([r.seconds for r in replies], 0.5) * 1000
 
 
-def _upload(session: DemoSession, count: int) -> list[str]:
+def upload_images(session: DemoSession, count: int) -> list[str]:
     """Put new images into Label Studio, but no tasks: so Apprentice has never seen them."""
     http, project = session.studio.http, session.project.ls_id
     uris = []

@@ -81,7 +81,10 @@ def _publish(db: Connection, publish: Publish, version: Version) -> None:
     project_id = version.project_id
     if is_pinned(db, project_id):
         return  # a person chose meanwhile what is served
-    add_publication(db, project_id, version.id, PublicationReason.VERSION, publish.items)
+    first, rest = publish.items[: publish.first], publish.items[publish.first :]
+    add_publication(db, project_id, version.id, PublicationReason.VERSION, first)
+    if rest:
+        add_publication(db, project_id, version.id, PublicationReason.REFILL, rest)
     if publish.refreshed:
         refreshed = publish.refreshed
         add_publication(db, project_id, version.id, PublicationReason.REFRESH, refreshed)

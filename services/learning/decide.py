@@ -21,7 +21,12 @@ from services.reports.active_learning import (
 from services.reports.label_review import review
 from services.reports.ledger_summary import new_summary
 from services.selection.queued_list import NO_LIST, queued_list
-from services.selection.shortlist import OpenList, choose_next, strategy_of
+from services.selection.shortlist import (
+    OpenList,
+    annotators_at_work,
+    choose_next,
+    strategy_of,
+)
 from services.snapshot import Snapshot, take_snapshot
 from services.suggestions.prediction_items import rest_items, shortlist_items
 from services.suggestions.predictor import Predictor, Suggestion
@@ -42,6 +47,7 @@ from store.versions.versions import Version, hardest_control
 log = structlog.get_logger()
 
 SEED = 0  # same labels, same version
+FIRST_TASKS = 3  # for each annotator, whose suggestions don't wait for the bulk import of the rest
 MOST_ATTEMPTS = 3  # at a measurement: it must not keep a project from ever having learned
 WAITS = "it waits for `apprentice promote`, since a person chose what is served"
 
@@ -225,7 +231,8 @@ class _Learning:
         old = [task for task in worse if task not in chosen | set(left)]
         answers = self._suggest(predictor, {*chosen, *left, *old})
         items = shortlist_items(choices, answers) + rest_items(left, answers)
-        return self._decision(push=Publish(choices, items, rest_items(old, answers)))
+        first = FIRST_TASKS * annotators_at_work(snapshot.annotations)
+        return self._decision(push=Publish(choices, items, first, rest_items(old, answers)))
 
     def _refill(self, predictor: Predictor | None, *, whole: bool = False) -> LearnDecision:
         """Refill the shortlist of the served version, or of the start version.

@@ -42,15 +42,19 @@ class NewVersion:
 
 @dataclass(frozen=True)
 class Publish:
-    """The publication of the new version with a new shortlist."""
+    """The publication of the new version with a new shortlist.
+
+    Attributes:
+        shortlist: the tasks to be labelled next, in order.
+        items: predictions of the shortlist, then of what is left of the last one.
+        first: how many of `items` are pushed before the version is shown; the others follow.
+        refreshed: predictions in place of clearly worse ones of older versions.
+    """
 
     shortlist: Sequence[Choice]
-    items: Sequence[
-        PredictionItem
-    ]  # predictions of the shortlist, then of what is left of the last one
-    refreshed: Sequence[
-        PredictionItem
-    ]  # predictions in place of clearly worse ones of older versions
+    items: Sequence[PredictionItem]
+    first: int
+    refreshed: Sequence[PredictionItem]
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ def draw_polling(db: Connection, project_id: int, spent: float, share: float) ->
     draw(db, project_id, min(spent, POLLING_MOST * share * max(elapsed, 0.0)), share)
 
 
+def has_half_its_time(db: Connection, project_id: int, share: float) -> bool:
+    """Whether the project's bucket is at least half full now."""
+    return low_priority_time(db, project_id, share) <= time.time()
+
+
 def low_priority_time(db: Connection, project_id: int, share: float) -> float:
     """The time (seconds since 1970) from which low-priority publications may be pushed."""
     bucket = BUCKET.of(project_id).get(db)

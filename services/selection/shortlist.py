@@ -19,6 +19,7 @@ from store.tasks.units import TaskId
 
 SHORTLIST_MOST = 1_000  # tasks, however fast the team is
 PACE_SECONDS = 1_800  # over which the team's speed is measured
+AT_WORK_SECONDS = 600  # from an annotator's last annotation
 
 
 def strategy_of(settings: Settings) -> tuple[str, str | None]:
@@ -36,6 +37,13 @@ def shortlist_size(settings: Settings, annotations: Sequence[AnnotationRecord]) 
     recent = sum(annotation.updated_at > since for annotation in annotations)
     pace = recent / PACE_SECONDS * settings.shortlist_minutes * 60
     return min(max(settings.shortlist_min, round(pace)), SHORTLIST_MOST)
+
+
+def annotators_at_work(annotations: Sequence[AnnotationRecord]) -> int:
+    """The number of people who have annotated within the last ten minutes; at least 1."""
+    since = time.time() - AT_WORK_SECONDS
+    people = {each.completed_by for each in annotations if each.updated_at > since}
+    return max(len(people), 1)
 
 
 def choose(pool: TaskPool, request: ShortlistRequest) -> list[Choice]:

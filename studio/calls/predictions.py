@@ -9,7 +9,7 @@ from studio.calls.base import Calls, as_list, as_object, missing_project
 from studio.records.annotations import NewPrediction, PredictionInfo
 from studio.records.fields import count
 
-# Seconds. A bulk call is given long: when it times out, nobody knows whether it was done.
+# Seconds. A push is given long: when it times out, nobody knows whether it was done.
 BULK_TIMEOUT = 120.0
 # Deleting 5,000 predictions took 24 to 84 s on 2 cores with SQLite.
 DELETE_TIMEOUT = 600.0
@@ -58,7 +58,9 @@ class PredictionCalls(Calls):
         body: dict[str, Any] = prediction.to_json()
         if cluster is not None:
             body["cluster"] = cluster
-        return PredictionInfo.from_json(self.http.call("POST", "/api/predictions/", json=body))
+        return PredictionInfo.from_json(
+            self.http.call("POST", "/api/predictions/", json=body, timeout=BULK_TIMEOUT)
+        )
 
     def delete_prediction(self, prediction: int) -> None:
         """Delete one; it moves the task's `updated_at`."""

@@ -3,6 +3,12 @@
 The decision is written in one transaction; the publish job carries it to Label Studio.
 """
 
+from importlib import import_module
+
+from model.backbones.registry import FAMILIES
+from model.heads.registry import HEADS
+from model.selection.registry import STRATEGIES
+from model.targets.kind import TARGETS
 from services.labels.labelled_tasks import mark_labelled_tasks
 from services.learning.commit import commit
 from services.learning.decide import decide
@@ -10,10 +16,15 @@ from services.learning.follow_up import follow_up
 from store.work.work_kind import WorkKind
 from worker.jobs.runner import running
 
+PRELOADED = ("model.processes", "scipy.linalg", "sklearn.ensemble", "threadpoolctl")
+
 
 def preload() -> None:
     """Import in the worker what its children would import each time."""
-    import scipy.linalg  # noqa: F401
+    for name in PRELOADED:
+        import_module(name)
+    for registry in (FAMILIES, HEADS, STRATEGIES, TARGETS):
+        registry.names()
 
 
 def run(project_id: int, generation: int) -> None:
@@ -22,4 +33,5 @@ def run(project_id: int, generation: int) -> None:
         mark_labelled_tasks(context.store, project_id)
         decision = decide(context)
         commit(context, decision)
+        context.announce()
         follow_up(context, decision)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from rq import get_current_job
 from sqlalchemy import Connection
 
 from services.connections.clients import UnknownConnectionError
@@ -17,6 +18,7 @@ from store.work import pending_work
 from store.work.jobs import FAILED, FINISHED, LOST, STARTED, change_job, end_job, job_id
 from store.work.work_kind import WorkKind
 from studio.errors import StudioError
+from worker.jobs.wake_up import wake_scheduler
 
 log = structlog.get_logger()
 
@@ -35,6 +37,7 @@ def running(kind: WorkKind, project_id: int, generation: int) -> Iterator[JobCon
                 yield context
         finally:
             store.close()
+            _announce()
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def _leased(store: Store, kind: WorkKind, project_id: int, generation: int) -> I
         with database.read() as db:
             project = get_project(db, project_id)
         assert project is not None, "work refers to its project"
-        context = JobContext(store, project, lease, own)
+        context = JobContext(store, project, lease, own, _announce)
         yield context
     except pending_work.LeaseLostError as error:
         log.info("job superseded", reason=str(error))
@@ -84,3 +87,9 @@ def _leased(store: Store, kind: WorkKind, project_id: int, generation: int) -> I
 
 def _end(store: Store, of_job: str, **values: object) -> None:
     store.database.write(lambda db: end_job(db, of_job, **values))
+
+
+def _announce() -> None:
+    job = get_current_job()
+    if job is not None:  # a test runs jobs without a queue
+        wake_scheduler(job.connection)

@@ -1,6 +1,5 @@
 """`apprentice worker QUEUE`."""
 
-import importlib
 from functools import partial
 
 from backend.cli.errors import CommandError
@@ -15,6 +14,7 @@ NICENESS = {WorkKind.EMBED: 10, WorkKind.FINETUNE: 19}
 def worker(queue: WorkKind) -> None:
     """Start one background worker alone."""
     from backend import logs
+    from worker.jobs.preload import preload
     from worker.queues.broker import broker_address
     from worker.queues.store_claim import StoreCheck
     from worker.queues.worker_loop import run_worker
@@ -26,16 +26,8 @@ def worker(queue: WorkKind) -> None:
     refused = run_worker(
         queue.value,
         broker_address(settings),
-        preload=partial(_preload, queue.value),
+        preload=partial(preload, queue.value),
         refuse=StoreCheck(settings).problem,
     )
     if refused is not None:
         raise CommandError(refused, code=2)
-
-
-def _preload(queue: str) -> None:
-    """Import the job's module and its own preloads once here, and not in each job's process."""
-    module = importlib.import_module(f"worker.jobs.{queue}")
-    preload = getattr(module, "preload", None)
-    if preload is not None:
-        preload()

@@ -38,7 +38,7 @@ class Studio:
         self.before_import = lambda: None
         self.after_import = lambda: None
         server.on("/api/projects/1/import/predictions", self._import)
-        server.on("/api/predictions/", lambda _: json_reply(list(self.predictions.values())))
+        server.on("/api/predictions/", self._list_or_create)
         server.on(
             "/api/projects/1/",
             json_reply(
@@ -51,15 +51,23 @@ class Studio:
             ),
         )
 
+    def _list_or_create(self, request: Request) -> Reply:
+        if request.method == "GET":
+            return json_reply(list(self.predictions.values()))
+        (created,) = self._add([json.loads(request.body)])
+        return json_reply(created, status=201)
+
     def _import(self, request: Request) -> Reply:
+        return json_reply({"created": len(self._add(json.loads(request.body)))})
+
+    def _add(self, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
         self.before_import()
-        new = json.loads(request.body)
         for prediction in new:
             key = max(self.predictions, default=0) + 1
             self.predictions[key] = {"id": key, **prediction}
             self.server.on(f"/api/predictions/{key}/", self._delete)
         self.after_import()
-        return json_reply({"created": len(new)})
+        return list(self.predictions.values())[-len(new) :]
 
     def _delete(self, request: Request) -> Reply:
         del self.predictions[int(request.path.split("/")[3])]
@@ -149,10 +157,18 @@ def test_a_request_is_not_even_begun_after_the_lease_is_gone(
     assert studio.changes() == []
 
 
+@pytest.mark.parametrize(
+    ("tasks", "twice"),
+    [([1, 2, 3], [1]), (list(range(1, 13)), list(range(1, 13)))],
+    ids=["one by one", "in bulk"],
+)
 def test_what_two_workers_pushed_at_the_same_time_is_there_once_in_the_end(
-    workbench: Workbench, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench,
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+    tasks: list[int],
+    twice: list[int],
 ) -> None:
-    tasks = [1, 2, 3]
     version = publish(workbench, tasks)
     stopped, go_on = threading.Event(), threading.Event()
 
@@ -171,7 +187,7 @@ def test_what_two_workers_pushed_at_the_same_time_is_there_once_in_the_end(
         assert studio.by_task() == Counter(tasks)
         go_on.set()
         running.result()
-    assert studio.by_task() == Counter(tasks * 2), "the moment that nobody can rule out"
+    assert studio.by_task() == Counter(tasks + twice), "the moment that nobody can rule out"
     workbench.run("publish")
     assert studio.by_task() == Counter(tasks)
     with workbench.store.database.read() as db:

@@ -31,12 +31,14 @@ def versions(bench: Workbench) -> list[Version]:
 
 
 def pushed(bench: Workbench, reason: str = "version") -> list[PredictionItem]:
+    """What is to be pushed for that reason; of a new version, with the rest that follows it."""
+    items: list[PredictionItem] = []
     with bench.store.database.read() as db:
         for publication in pending_publications(db, bench.project_id):
-            if publication.reason == reason:
+            if publication.reason == reason or (items and publication.reason == "refill"):
                 chunk = next_chunk(db, publication.id)
-                return list(chunk.items) if chunk else []
-    return []
+                items += chunk.items if chunk else ()
+    return items
 
 
 def pretend_published(bench: Workbench) -> None:

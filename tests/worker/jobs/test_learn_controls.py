@@ -53,11 +53,10 @@ def newest(bench: Workbench) -> Version:
 
 
 def pushed(bench: Workbench) -> list[PredictionItem]:
+    """The predictions of the new version: the first ones, then the others."""
     with bench.store.database.read() as db:
-        (publication,) = pending_publications(db, bench.project_id)
-        chunk = next_chunk(db, publication.id)
-    assert chunk is not None
-    return list(chunk.items)
+        chunks = [next_chunk(db, each.id) for each in pending_publications(db, bench.project_id)]
+    return [item for chunk in chunks if chunk is not None for item in chunk.items]
 
 
 def suggestions(bench: Workbench, tasks: range, least: float = 0.5) -> list[Suggestion]:

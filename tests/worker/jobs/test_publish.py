@@ -4,9 +4,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from backend.demo.label_studio import LabelStudioServer
 from services.publishing.rate_limit import CAPACITY_SECONDS, draw, low_priority_time
+from store.database.schema import prediction
 from store.predictions.pending_answers import add_pending_answers, tasks_with_pending_answer
 from store.predictions.publications import (
     PredictionItem,
@@ -168,9 +170,12 @@ def test_nested_choices_are_pushed_though_the_bulk_import_drops_them(published: 
     assert published.shown == version.name
 
 
-def test_a_kill_between_the_push_and_its_note_pushes_nothing_twice(published: Published) -> None:
+@pytest.mark.parametrize("count", [5, 12], ids=["one by one", "in bulk"])
+def test_a_kill_between_the_push_and_its_note_pushes_nothing_twice(
+    published: Published, count: int
+) -> None:
     version = published.version()
-    published.decide(version, published.tasks[:5])
+    published.decide(version, published.tasks[:count])
     with published.bench.store.database.read() as db:
         (pending,) = pending_publications(db, published.bench.project_id)
         chunk = next_chunk(db, pending.id)
@@ -182,17 +187,50 @@ def test_a_kill_between_the_push_and_its_note_pushes_nothing_twice(published: Pu
     ]
     published.studio.import_predictions(published.info.id, sent[:3])  # and here it was killed
     published.bench.run("publish")
-    assert published.counts() == {(task, version.name): 1 for task in published.tasks[:5]}
+    assert published.counts() == {(task, version.name): 1 for task in published.tasks[:count]}
     assert published.shown == version.name
 
 
-def test_a_task_that_was_deleted_meanwhile_costs_only_itself(published: Published) -> None:
+@pytest.mark.parametrize("count", [5, 12], ids=["one by one", "in bulk"])
+def test_a_task_that_was_deleted_meanwhile_costs_only_itself(
+    published: Published, count: int
+) -> None:
     version = published.version()
-    published.decide(version, published.tasks[:5])
+    published.decide(version, published.tasks[:count])
     published.studio.delete_task(published.tasks[2])
     published.bench.run("publish")
-    left = [task for task in published.tasks[:5] if task != published.tasks[2]]
+    left = [task for task in published.tasks[:count] if task != published.tasks[2]]
     assert published.counts() == {(task, version.name): 1 for task in left}
+
+
+def test_the_first_of_a_new_version_are_served_before_the_others_are_pushed(
+    published: Published,
+) -> None:
+    version, bench = published.version(), published.bench
+    first, others = published.tasks[:3], published.tasks[3:]
+    published.decide(version, first)
+    published.decide(version, others, "refill")
+    bench.run("publish")
+    assert published.shown == version.name
+    assert published.counts() == {(task, version.name): 1 for task in published.tasks}
+    with bench.store.database.read() as db:
+        served = get_version(db, version.id)
+        pushed = db.execute(select(prediction.c.task_ls_id, prediction.c.at)).all()
+    assert served is not None
+    assert served.published_at is not None
+    assert {row.task_ls_id for row in pushed if row.at < served.published_at} == set(first)
+
+
+def test_a_class_that_the_config_lost_costs_only_its_own_prediction(published: Published) -> None:
+    lost = [{**RESULT[0], "value": {"choices": ["wolf"]}}]
+    version = published.version()
+    published.decide(version, published.tasks[:2])
+    published.decide(version, published.tasks[2:4], "refill", lost)
+    published.bench.run("publish")
+    assert published.counts().keys() >= {(task, version.name) for task in published.tasks[:2]}
+    assert published.shown == version.name
+    with published.bench.store.database.read() as db:
+        assert not pending_publications(db, published.bench.project_id)
 
 
 def test_the_admins_own_model_version_stays(published: Published) -> None:

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from services.learning.schedule import learning_is_due
 from services.publishing.rate_limit import draw
-from services.training.schedule import learning_is_due
 from store.predictions.publications import add_publication
 from store.projects.projects import serve
 from store.versions.versions import HEAD, add_version
@@ -54,7 +54,14 @@ def test_enough_labels_make_a_version_at_once(served: Workbench) -> None:
     assert ripe(served, labels=10, quiet=0.4)  # 5% of 200
 
 
-def test_fewer_labels_wait_for_a_pause(served: Workbench) -> None:
+def test_a_single_label_is_learned_from_at_once(served: Workbench) -> None:
+    assert ripe(served, labels=1, quiet=0.0)
+
+
+def test_fewer_labels_wait_for_a_pause_while_label_studio_s_time_is_scarce(
+    served: Workbench,
+) -> None:
+    served.store.database.write(lambda db: draw(db, served.project_id, 4.0, 0.1))
     assert not ripe(served, labels=3, quiet=1.0)
     assert ripe(served, labels=0, quiet=2.1)
 

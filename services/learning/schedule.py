@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection
 
+from services.publishing.rate_limit import has_half_its_time
 from store.predictions.publications import version_is_pending
 from store.projects.projects import get_project
 from store.settings import Settings
@@ -15,10 +16,11 @@ PUSH_SECONDS = 60.0  # that the push of one version is waited for before the nex
 def learning_is_due(
     db: Connection, item: pending_work.Work, settings: Settings, now: float
 ) -> bool:
-    """Whether to learn now: after enough new labels, or at a pause after fewer.
+    """Whether to learn now: after enough new labels, and after fewer at once or at a pause.
 
-    A version costs Label Studio a push, so labels that come in a row share one; when the annotator
-    pauses, even a single label is learned from at once.
+    A version costs Label Studio a push. While our share of its time is well filled, even a single
+    label is learned from at once; those that come meanwhile share the next version. After that,
+    labels in a row share one until the annotator pauses.
     """
     quiet = now - item.touched_at
     project = get_project(db, item.project_id)
@@ -30,4 +32,6 @@ def learning_is_due(
     enough = max(settings.publish_min_labels, 0.05 * version.labels)
     if item.wanted - item.done >= enough:
         return quiet >= DEBOUNCE or now - item.wanted_at > settings.publish_pause_seconds
+    if has_half_its_time(db, project.id, settings.studio_share):
+        return True
     return quiet >= settings.publish_pause_seconds
