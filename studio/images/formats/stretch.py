@@ -40,7 +40,8 @@ def fit_stretch(values: Float64s, no_data: float | None = None) -> Stretch:
     """
     kept = values[np.isfinite(values)]
     if no_data is not None:
-        kept = kept[kept != no_data]
+        # It stands in the file as text; the samples may have less precision.
+        kept = kept[~np.isclose(kept, no_data, rtol=1e-6, atol=0)]
     kept = _without_isolated(kept)
     if not kept.size:
         return Stretch(0.0, 0.0)

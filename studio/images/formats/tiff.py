@@ -36,9 +36,7 @@ class Tag:
     """An entry of the directory; `raw` is its value as it stands in the file."""
 
     kind: int
-    count: int
     raw: bytes
-    entry: bytes  # the whole entry
 
 
 Tags = dict[int, tuple[int, ...]]
@@ -65,7 +63,7 @@ class Directory:
     def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """A tag's values, `default` where it is missing or of a wrong type."""
         found = self.tags.get(tag)
-        if found is None or found.kind not in NUMBERS or not found.count:
+        if found is None or found.kind not in NUMBERS:
             return default
         letter = NUMBERS[found.kind]
         count = len(found.raw) // SIZES[found.kind]
@@ -76,28 +74,38 @@ class Directory:
         return self.numbers(tag, (default,))[0]
 
     def written(self, replaced: Tags | None = None) -> bytes:
-        """The file with a directory of its needed tags, some with other numbers."""
-        entries = {tag: self.tags[tag].entry for tag in self.tags.keys() & NEEDED}
-        values = bytearray()
-        start = len(self.data) + len(self.data) % 2
-        word = "Q" if self.big else "I"
+        """The file with a directory of its needed tags, some with other numbers.
+
+        A BigTIFF becomes a TIFF: Pillow doesn't read big-endian ones, and no file is that large.
+        """
+        tags = {tag: self._small(tag) for tag in self.tags.keys() & NEEDED}
         for tag, numbers in (replaced or {}).items():
-            if not numbers:  # left out
-                entries.pop(tag, None)
-                continue
-            raw = struct.pack(f"{self.order}{len(numbers)}{word}", *numbers)
-            field = raw.ljust(8 if self.big else 4, b"\0")
-            if len(field) > (8 if self.big else 4):
-                field = struct.pack(self.order + word, start + len(values))
-                values += raw
-            head = struct.pack(f"{self.order}HH{word}", tag, 16 if self.big else 4, len(numbers))
-            entries[tag] = head + field
-        number = struct.pack(self.order + ("Q" if self.big else "H"), len(entries))
-        directory = number + b"".join(entries[tag] for tag in sorted(entries)) + bytes(8)
-        at = struct.pack(self.order + word, start + len(values))
-        head = self.data[: 8 if self.big else 4] + at
-        rest = memoryview(self.data)[len(head) :]
-        return b"".join([head, rest, bytes(start - len(self.data)), values, directory])
+            tags[tag] = Tag(4, struct.pack(f"{self.order}{len(numbers)}I", *numbers))
+        tags = {tag: value for tag, value in tags.items() if value.raw}
+        start = len(self.data) + len(self.data) % 2
+        values, entries = bytearray(), []
+        for tag, value in sorted(tags.items()):
+            field = value.raw.ljust(4, b"\0")
+            if len(field) > 4:
+                field = struct.pack(self.order + "I", start + len(values))
+                values += value.raw + bytes(len(value.raw) % 2)
+            count = len(value.raw) // SIZES[value.kind]
+            entries.append(struct.pack(self.order + "HHI", tag, value.kind, count) + field)
+        number = struct.pack(self.order + "H", len(entries))
+        header = struct.pack(self.order + "HI", 42, start + len(values))
+        rest = memoryview(self.data)[8:]
+        padding = bytes(len(self.data) % 2)
+        return b"".join([self.data[:2], header, rest, padding, values, number, *entries, bytes(4)])
+
+    def _small(self, tag: int) -> Tag:
+        """A tag's value with numbers of 32 bits for 64."""
+        value = self.tags[tag]
+        if value.kind not in (16, 18):
+            return value
+        numbers = self.numbers(tag)
+        if max(numbers) >= 2**32:
+            raise UnreadableError("it is cut off")
+        return Tag(4, struct.pack(f"{self.order}{len(numbers)}I", *numbers))
 
     def _read(self, position: int, word: str) -> None:
         tag, kind, count = struct.unpack_from(f"{self.order}HH{word}", self.data, position)
@@ -111,8 +119,7 @@ class Directory:
             return
         raw = self.data[field : field + size]
         if len(raw) == size:
-            entry = self.data[position : position + 4 + 2 * inline]
-            self.tags[tag] = Tag(kind, count, raw, entry)
+            self.tags[tag] = Tag(kind, raw)
 
 
 @dataclass(frozen=True)
