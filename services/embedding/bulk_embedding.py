@@ -16,7 +16,7 @@ from store.projects.embedding_spaces import backbone_of
 from store.tasks.annotations import annotated_tasks
 from store.tasks.embedding_queue import mark_retry, tasks_to_embed
 from store.tasks.space_role import SpaceRole
-from store.tasks.tasks import Task, count_tasks, mark_broken, mark_embedded
+from store.tasks.tasks import Task, count_tasks, mark_broken, mark_embedded, mark_suspicious
 from store.tasks.units import UnitId, task_of
 from store.work import pending_work
 from store.work.work_kind import WorkKind
@@ -39,6 +39,7 @@ class _Results:
     vectors: dict[str, Float16s] = field(default_factory=dict)
     broken: dict[UnitId, str] = field(default_factory=dict)
     passing: dict[UnitId, str] = field(default_factory=dict)
+    suspicious: dict[UnitId, str] = field(default_factory=dict)  # of images with an embedding
 
     def __len__(self) -> int:
         return len(self.keys) + len(self.broken) + len(self.passing)
@@ -139,7 +140,7 @@ class BulkEmbedding:
             results.keys[task.unit] = key
             results.vectors[key] = outcome
             if warning := self.warnings.pop(task.unit, None):
-                log.warning("image looks wrong", task=task.ls_id, reason=warning)
+                results.suspicious[task.unit] = warning
 
     def _flush(self, results: _Results) -> None:
         if not len(results):
@@ -153,6 +154,7 @@ class BulkEmbedding:
                 return
             mark_embedded(db, self.project_id, space, results.keys, self.role)
             mark_broken(db, self.project_id, results.broken)
+            mark_suspicious(db, self.project_id, results.suspicious)
             again = [results.tasks[unit] for unit in results.passing]
             mark_retry(db, self.project_id, again, results.passing)
 

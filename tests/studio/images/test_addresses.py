@@ -5,8 +5,16 @@ from typing import Any
 
 import httpcore
 import pytest
+from pydantic import ValidationError
 
-from studio.images.addresses import AddressPolicy, CheckedBackend, ForbiddenAddressError, resolve
+from store.settings import Settings
+from studio.images.addresses import (
+    AddressPolicy,
+    CheckedBackend,
+    ForbiddenAddressError,
+    parse_addresses,
+    resolve,
+)
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 PRIVATE = [
@@ -28,6 +36,13 @@ PRIVATE = [
     "64:ff9b::7f00:1",
     "2002:7f00:1::1",
     "2002:a00:1::1",
+    "::ffff:0:7f00:1",
+    "64:ff9b:1::7f00:1",
+    "2001:0:7f00:1::1",
+    "fec0::1",
+    "2001:db8::1",
+    "100::1",
+    "255.255.255.255",
 ]
 NEVER = [
     "169.254.169.254",
@@ -38,6 +53,11 @@ NEVER = [
     "2002:a9fe:a9fe::1",
     "fd00:ec2::254",
     "100.100.100.200",
+    "192.0.0.192",
+    "168.63.129.16",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "::ffff:168.63.129.16",
     "0.0.0.0",
     "::",
     "224.0.0.1",
@@ -71,6 +91,33 @@ def test_a_host_or_network_can_be_allowed_by_itself() -> None:
     assert policy.allows("other", "fd00:1::5")
     assert not policy.allows("other", "10.2.0.1")
     assert not policy.allows("notminio.local", "192.168.7.7")
+
+
+def test_an_allowed_name_is_not_allowed_to_be_at_a_metadata_service() -> None:
+    policy = AddressPolicy(allowed=("minio.local",))
+    assert policy.allows("minio.local", "10.0.0.5")
+    assert not policy.allows("minio.local", "169.254.169.254")
+    assert not policy.allows("minio.local", "fd00:ec2::254")
+    assert AddressPolicy(allowed=("169.254.7.0/24",)).allows("nas", "169.254.7.9")
+
+
+def test_the_refusal_names_the_setting_and_the_setting_works() -> None:
+    with pytest.raises(ForbiddenAddressError) as caught:
+        resolve("localhost", 80, AddressPolicy())
+    setting, _, value = str(caught.value).partition("allows")[0].partition(": ")[2].partition("=")
+    assert setting == "APPRENTICE_IMAGE_PRIVATE_ADDRESSES"
+    chosen = Settings(image_private_addresses=value.strip()).image_private_addresses
+    assert resolve("localhost", 80, parse_addresses(chosen))
+    for everything in ("true", "1", "yes"):
+        chosen = Settings(image_private_addresses=everything).image_private_addresses
+        assert resolve("localhost", 80, parse_addresses(chosen))
+    assert parse_addresses(Settings().image_private_addresses) == AddressPolicy()
+
+
+@pytest.mark.parametrize("value", ["10.0.0.0/99", "two words", "a;b", "http://minio.local"])
+def test_a_wrong_setting_is_refused(value: str) -> None:
+    with pytest.raises(ValidationError, match=r"network|host"):
+        Settings(image_private_addresses=value)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "0x7f000001", "2130706433"])

@@ -12,6 +12,7 @@ from PIL import Image
 from services.embedding import bulk_embedding
 from store.predictions.shortlists import Choice, set_shortlist
 from store.projects.projects import save_project
+from store.tasks.image_problems import ImageState, image_problems
 from store.tasks.tasks import Task, TaskRecord, list_tasks, save_tasks
 from store.versions.versions import START, add_version
 from store.work import pending_work
@@ -79,6 +80,17 @@ def test_every_kind_of_image_is_embedded_and_bad_ones_give_a_reason(bench: Workb
     assert all(known[task].embedded_space is None for task in bad)
     assert all(known[task].image_error for task in bad)
     assert "pixels" in str(known[13].image_error)
+
+
+def test_a_suspicious_image_is_used_and_said(bench: Workbench) -> None:
+    dark = Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32) % 700)
+    add(bench, {1: data_uri(dark), 2: data_uri(noise(2))})
+    bench.run("embed")
+    assert all(task.embedded_space for task in tasks(bench).values())
+    with bench.store.database.read() as db:
+        [problem] = image_problems(db, bench.project_id)
+    assert (problem.state, problem.tasks) == (ImageState.SUSPICIOUS, (1,))
+    assert problem.example == "the picture is suspicious, with only 3 grey levels"
 
 
 def test_images_are_embedded_even_where_opening_the_backbone_takes_all_the_time(
