@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.embedding_helpers import EmbeddingHelpers
 from services.learning.schedule import learning_is_due
 from store.identity import StoreIdentity, create_identity
 from store.projects.key_values import WEB_STARTED
@@ -54,6 +55,7 @@ class Scheduler:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._helpers = EmbeddingHelpers(store, redis)
         self._failures = 0
         self._identity: StoreIdentity | None = None
         self._claimed_at = float("-inf")  # monotonic
@@ -120,6 +122,7 @@ class Scheduler:
             ripe = [item for item in pending_work.list_wanted(db) if self._is_ripe(db, item, now)]
         for item in ripe:
             self._enqueue(item)
+        self._helpers.run()
 
     def _is_ripe(self, db: Connection, item: pending_work.Work, now: float) -> bool:
         if item.not_before > now:

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "accuracy": ("accuracy", "run"),
     "against_label_studio_ml": ("system.against_label_studio_ml", "run"),
     "burst": ("system.burst", "run"),
+    "cluster": ("system.cluster", "run"),
     "connect": ("system.connect", "run"),
     "load": ("system.load", "run"),
     "loop": ("system.loop", "run"),

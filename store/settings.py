@@ -4,9 +4,8 @@ import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, FilePath, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 HOST = re.compile(r"[A-Za-z0-9._:-]+")
@@ -73,7 +72,7 @@ class Settings(BaseSettings):
         default=None,
         description="Password for APPRENTICE_REDIS_URL, where the URL has none.",
     )
-    redis_ca_file: Path | None = Field(
+    redis_ca_file: FilePath | None = Field(
         default=None,
         description="Certificates (PEM file) to trust for rediss://; by default the system's.",
     )
@@ -92,6 +91,11 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="Precision of embeddings: auto uses bfloat16 where the processor supports it.",
+    )
+    shard_images: int = Field(
+        default=64,
+        ge=1,
+        description="Images in one shard, where several workers share a large project's images.",
     )
     head: str = Field(
         default="auto",
@@ -255,28 +259,6 @@ class Settings(BaseSettings):
         if value is None or value.startswith(("redis://", "rediss://", "unix://")):
             return value
         raise ValueError("must begin with redis://, rediss:// or unix://")
-
-    @field_validator("redis_ca_file")
-    @classmethod
-    def _file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError(f"there is no file {value}")
-        return value
-
-    @property
-    def redis(self) -> str | None:
-        """The URL of Redis with its password and certificates; None for the embedded broker."""
-        if self.redis_url is None or self.redis_url.startswith("unix:"):
-            return self.redis_url
-        parts = urlsplit(self.redis_url)
-        if self.redis_password is not None and parts.password is None:
-            password = quote(self.redis_password.get_secret_value(), safe="")
-            user, _, host = parts.netloc.rpartition("@")
-            parts = parts._replace(netloc=f"{user}:{password}@{host}")
-        if self.redis_ca_file is not None and parts.scheme == "rediss":
-            trusted = urlencode({"ssl_ca_certs": str(self.redis_ca_file)})
-            parts = parts._replace(query=f"{parts.query}&{trusted}".lstrip("&"))
-        return urlunsplit(parts)
 
     @property
     def url(self) -> str:

@@ -27,7 +27,8 @@ class Store:
         if migrate:
             database.migrate()
             embeddings.create()
-        return cls(settings, database, embeddings, Artifacts(settings.storage))
+        artifacts = Artifacts(settings.storage, settings.home / "cache" / "artifacts")
+        return cls(settings, database, embeddings, artifacts)
 
     def close(self) -> None:
         """Commit all submitted writes and close the files."""

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from model.backbones.families.tuned import FAMILY, FILE, install
+from model.backbones.families.tuned import FAMILY, FILE, digest_of, install
 from model.embedding import Embedder, open_embedder
 from services.errors import JobError
 from store.files.artifacts import ArtifactError
@@ -41,6 +41,9 @@ def fetch_backbone(store: Store, backbone: str) -> None:
         store.artifacts.fetch_files(_artifact(backbone), folder)
     except ArtifactError as error:
         raise BackboneError(f"the fine-tuned backbone's weights are lost: {error}") from error
+    if digest_of(folder / FILE) != folder.name:
+        (folder / FILE).unlink()
+        raise BackboneError("the fine-tuned backbone's weights arrived damaged")
 
 
 def delete_finetuned(store: Store, backbone: str) -> None:

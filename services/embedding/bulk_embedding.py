@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -31,7 +31,7 @@ LOADERS = max(4, 2 * (os.cpu_count() or 1))  # threads: loading waits for Label 
 
 
 @dataclass
-class _Results:
+class Results:
     """Embeddings and errors since the last flush."""
 
     tasks: dict[UnitId, Task] = field(default_factory=dict)
@@ -61,6 +61,7 @@ class BulkEmbedding:
         *,
         until: float,
         only: Sequence[Task] | None = None,
+        only_urgent: bool = False,
     ) -> None:
         self.context = context
         self.store = context.store
@@ -69,24 +70,34 @@ class BulkEmbedding:
         self.loader = loader
         self.until = until  # seconds of the job's time
         self.only = only  # these tasks, instead of all that are to be embedded
+        self.only_urgent = only_urgent  # labelled ones and the shortlist
         self.role = role  # of the embedder's space
         self.keys: dict[UnitId, str] = {}
         self.warnings: dict[UnitId, str] = {}
+        self._results = Results()
         self.done = 0
         self.failed = 0
 
     def run(self) -> None:
         """Embed images without an embedding, in batches, until the time is up."""
-        results = _Results()
         stream = embed_stream(
             self.embedder, ((task, task) for task in self._tasks()), self._load, workers=LOADERS
         )
         for task, outcome in stream:
-            self._note(results, task, outcome)
-            if len(results) >= FLUSH:
-                self._flush(results)
-                results = _Results()
-        self._flush(results)
+            self._take(task, outcome)
+        self._end()
+
+    def _take(self, task: Task, outcome: Float16s | Exception) -> None:
+        """Note a result, and write those that have come together."""
+        self._note(self._results, task, outcome)
+        if len(self._results) >= FLUSH:
+            self._end()
+
+    def _end(self) -> None:
+        results, self._results = self._results, Results()
+        if len(results):
+            self._write(results, lambda db: pending_work.check(db, self.context.lease))
+            self._report(results.keys)
 
     def _tasks(self) -> Iterator[Task]:
         """Tasks in order of urgency, queried again for each batch: labels arrive meanwhile."""
@@ -102,6 +113,7 @@ class BulkEmbedding:
                     self.embedder.key,
                     ROUND + len(taken) - self.done,
                     self.role,
+                    only_urgent=self.only_urgent,
                 )
             fresh = [task for task in listed if task.unit not in taken][:ROUND]
             if not fresh:
@@ -124,7 +136,7 @@ class BulkEmbedding:
             self.warnings[task.unit] = decoded.warning
         return decoded.image
 
-    def _note(self, results: _Results, task: Task, outcome: Float16s | Exception) -> None:
+    def _note(self, results: Results, task: Task, outcome: Float16s | Exception) -> None:
         results.tasks[task.unit] = task
         if isinstance(outcome, _AlreadyEmbeddedError):
             results.keys[task.unit] = self.keys.pop(task.unit)
@@ -142,14 +154,13 @@ class BulkEmbedding:
             if warning := self.warnings.pop(task.unit, None):
                 results.suspicious[task.unit] = warning
 
-    def _flush(self, results: _Results) -> None:
-        if not len(results):
-            return
+    def _write(self, results: Results, check: Callable[[Connection], None]) -> None:
+        """Write results; `check` raises, in the same transaction, when they aren't wanted."""
         space = self.embedder.key
         self.store.embeddings.put(space, results.vectors)
 
         def write(db: Connection) -> None:
-            pending_work.check(db, self.context.lease)
+            check(db)
             if self.role is SpaceRole.ASIDE:
                 return
             mark_embedded(db, self.project_id, space, results.keys, self.role)
@@ -161,12 +172,16 @@ class BulkEmbedding:
         self.store.database.write(write)
         self.done += len(results)
         self.failed += len(results.passing)
+
+    def _report(self, written: Mapping[UnitId, str]) -> None:
+        """Show the progress; request learning where the embeddings written last are worth it."""
+        space = self.embedder.key
         with self.store.database.read() as db:
             counts = count_tasks(db, self.project_id, space, self.role)
             worth_learning = (
                 self.role is SpaceRole.IN_USE
-                and results.keys
-                and self._enough_to_learn(db, results, counts.embedded)
+                and written
+                and self._enough_to_learn(db, written, counts.embedded)
             )
         if worth_learning:
             self.store.database.write(
@@ -178,8 +193,10 @@ class BulkEmbedding:
             fraction, f"{self.done} images in {self.context.seconds:.0f} s{where}"
         )
 
-    def _enough_to_learn(self, db: Connection, results: _Results, embedded: int) -> bool:
-        if not annotated_tasks(db, self.project_id).isdisjoint(map(task_of, results.keys)):
+    def _enough_to_learn(
+        self, db: Connection, written: Mapping[UnitId, str], embedded: int
+    ) -> bool:
+        if not annotated_tasks(db, self.project_id).isdisjoint(map(task_of, written)):
             return True
-        first = embedded - len(results.keys) < FIRST_POOL <= embedded
+        first = embedded - len(written) < FIRST_POOL <= embedded
         return first and self.context.project.served_version_id is None

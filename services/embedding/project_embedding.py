@@ -14,6 +14,7 @@ from model.embedding import Embedder
 from services.connections.clients import image_loader
 from services.embedding.backbones import BackboneError, open_backbone
 from services.embedding.bulk_embedding import LOADERS, BulkEmbedding
+from services.embedding.shard_embedding import ShardEmbedding, plan, wait_for_helpers
 from services.embedding.similar_images import update_index
 from services.job_context import JobContext
 from store.predictions.shortlists import get_shortlist
@@ -37,19 +38,21 @@ from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import Task, get_tasks
 from store.work import pending_work
 from store.work.work_kind import WorkKind
-from studio.images.loader import HostPlaces
+from studio.images.loader import HostPlaces, ImageLoader
 
 log = structlog.get_logger()
 
 TIME_BOX = 30.0  # seconds; a fresh process opens the backbone anew, so not as short as others
+URGENT_SECONDS = 5.0  # between two looks for new labels, while shards are embedded
 LEAST_SECONDS = 10.0  # for images, however long opening took: or a slow machine never embeds any
 
 
 class ProjectEmbedding:
     """One embedding job of a project."""
 
-    def __init__(self, context: JobContext) -> None:
+    def __init__(self, context: JobContext, worker: str = "") -> None:
         self.context = context
+        self.worker = worker  # its name
         self.store = context.store
         self.database = context.store.database
         self.default = context.store.settings.backbone
@@ -183,22 +186,45 @@ class ProjectEmbedding:
     def _embed(
         self, embedder: Embedder, role: SpaceRole, *, only: Sequence[Task] | None = None
     ) -> None:
+        until = max(TIME_BOX, self.context.seconds + LEAST_SECONDS)
         loader = image_loader(self.store, self.context.project.connection_id, HostPlaces(LOADERS))
-        embedding = BulkEmbedding(
-            self.context,
-            embedder,
-            loader,
-            role,
-            until=max(TIME_BOX, self.context.seconds + LEAST_SECONDS),
-            only=only,
-        )
         try:
             with self.context.step("embed"):
+                if only is None:
+                    self._embed_shards(embedder, loader, role, until)
+                embedding = BulkEmbedding(
+                    self.context, embedder, loader, role, until=until, only=only
+                )
                 embedding.run()
         finally:
             loader.close()
         if role is not SpaceRole.ASIDE:  # what is only kept teaches nothing new
             self.done += embedding.done - embedding.failed
+
+    def _embed_shards(
+        self, embedder: Embedder, loader: ImageLoader, role: SpaceRole, until: float
+    ) -> None:
+        """Share a large project's images with other workers, the most urgent images first."""
+        while self.context.seconds < until:
+            progress = plan(self.context, embedder.key, role)
+            if progress is None:
+                return
+            urgent = BulkEmbedding(
+                self.context, embedder, loader, role, until=until, only_urgent=True
+            )
+            urgent.run()
+            shards = ShardEmbedding(
+                self.context,
+                embedder,
+                loader,
+                role,
+                until=min(until, self.context.seconds + URGENT_SECONDS),
+                worker=self.worker,
+            )
+            shards.run()
+            if self.context.seconds < shards.until:
+                wait_for_helpers(self.context, until)
+            self.done += max(1, urgent.done + shards.done)  # helpers have done some, too
 
     def _finish(self) -> None:
         """End the job; request the next one while images are left, else learning."""

@@ -3,19 +3,25 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load, save
 
-MARK = "store-"  # prefix of an empty file
+from store.files.storage import TRIES, Storage
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+MARK = "store-"  # prefix of an empty file
+TENSORS = "model.safetensors"
+MANIFEST = "manifest.json"
+CACHED = 200  # artifacts of a remote folder that are kept here; most have below 1 MB
 
 
 class ArtifactError(Exception):
@@ -31,10 +37,16 @@ class Artifact:
 
 
 class Artifacts:
-    """A folder of artifacts: local, or any that fsspec knows (`s3://bucket/folder`)."""
+    """A folder of artifacts: local, or any that fsspec knows (`s3://bucket/folder`).
 
-    def __init__(self, url: str) -> None:
-        self._files, self._root = fsspec.core.url_to_fs(url, auto_mkdir=True)
+    Args:
+        url: of the folder.
+        cache: a local folder for artifacts of a remote one; each process of a job reads some.
+    """
+
+    def __init__(self, url: str, cache: Path | None = None) -> None:
+        self._storage = Storage(url)
+        self._cache = None if cache is None or self._storage.is_local else cache
 
     def save(self, artifact: Artifact) -> str:
         """Write the artifact and read it back.
@@ -44,77 +56,111 @@ class Artifacts:
         """
         tensors = save({k: np.ascontiguousarray(v) for k, v in artifact.arrays.items()})
         manifest = json.dumps(artifact.manifest, sort_keys=True).encode()
-        digest = hashlib.sha256(
-            hashlib.sha256(tensors).digest() + hashlib.sha256(manifest).digest()
-        ).hexdigest()
-        folder = f"{self._root}/{digest}"
-        self._files.makedirs(folder, exist_ok=True)
-        for name, content in (("model.safetensors", tensors), ("manifest.json", manifest)):
-            self._write(f"{folder}/{name}", content)
+        digest = _digest(tensors, manifest)
+        for name, content in ((TENSORS, tensors), (MANIFEST, manifest)):
+            self._storage.write(f"{digest}/{name}", content)
         self.load(digest)
         return digest
-
-    def save_files(self, name: str, folder: Path) -> None:
-        """Store the files of a local folder under `name`, which must be unique to their content."""
-        target = f"{self._root}/{name}"
-        self._files.makedirs(target, exist_ok=True)
-        for path in sorted(folder.glob("[!.]*")):
-            self._write(f"{target}/{path.name}", path.read_bytes())
-
-    def fetch_files(self, name: str, folder: Path) -> None:
-        """Copy the files stored under `name` into a local folder.
-
-        Raises:
-            ArtifactError: they are missing.
-        """
-        try:
-            files = self._files.ls(f"{self._root}/{name}", detail=False)
-        except FileNotFoundError as error:
-            raise ArtifactError(f"{name} is missing in {self._root}") from error
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in files:
-            # Another process may want the same: a reader never sees half a file.
-            handle, scratch = tempfile.mkstemp(prefix=".fetch-", dir=folder)
-            with os.fdopen(handle, "wb") as file:
-                file.write(self._files.cat_file(path))
-            Path(scratch).replace(folder / Path(path).name)
-
-    def remove_files(self, name: str) -> None:
-        """Delete the files stored under `name`, if there are any."""
-        target = f"{self._root}/{name}"
-        if self._files.exists(target):
-            self._files.rm(target, recursive=True)
-
-    def mark(self, identity: str) -> None:
-        """Write down that this folder holds the models of a database, by its id."""
-        if not self.is_marked(identity):
-            self._files.makedirs(self._root, exist_ok=True)
-            self._write(f"{self._root}/{MARK}{identity}", b"")
-
-    def is_marked(self, identity: str) -> bool:
-        """Whether this folder holds the models of the database of that id."""
-        return bool(self._files.exists(f"{self._root}/{MARK}{identity}"))
-
-    def _write(self, path: str, content: bytes) -> None:
-        # fsspec's transaction writes to a temporary name first: a reader never sees half a file.
-        with self._files.transaction, self._files.open(path, "wb") as file:
-            file.write(content)
 
     def load(self, digest: str) -> Artifact:
         """Read an artifact and verify its digest.
 
         Raises:
             ArtifactError: it is missing or damaged.
+            OSError: the folder can't be used now.
         """
-        folder = f"{self._root}/{digest}"
-        try:
-            tensors = self._files.cat_file(f"{folder}/model.safetensors")
-            manifest = self._files.cat_file(f"{folder}/manifest.json")
-        except FileNotFoundError as error:
-            raise ArtifactError(f"model {digest[:12]} is missing in {self._root}") from error
-        actual = hashlib.sha256(
-            hashlib.sha256(tensors).digest() + hashlib.sha256(manifest).digest()
-        ).hexdigest()
-        if actual != digest:
-            raise ArtifactError(f"model {digest[:12]} in {self._root} is damaged")
+        tensors, manifest = self._read_cached(digest) or self._read(digest)
         return Artifact(load(tensors), json.loads(manifest))
+
+    def digests(self) -> list[str]:
+        """The digests of all artifacts, sorted."""
+        try:
+            names = self._storage.list("")
+        except FileNotFoundError:
+            return []
+        return [name for name in names if len(name) == 64]
+
+    def save_files(self, name: str, folder: Path) -> None:
+        """Store the files of a local folder under `name`, which must be unique to their content."""
+        for path in sorted(folder.glob("[!.]*")):
+            self._storage.write(f"{name}/{path.name}", path.read_bytes())
+
+    def fetch_files(self, name: str, folder: Path) -> None:
+        """Copy the files stored under `name` into a local folder.
+
+        Raises:
+            ArtifactError: they are missing.
+            OSError: the folder can't be used now.
+        """
+        try:
+            files = self._storage.list(name)
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{name} is missing in {self._storage.root}") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            _write_whole(folder / file, self._storage.read(f"{name}/{file}"))
+
+    def remove_files(self, name: str) -> None:
+        """Delete the files stored under `name`, if there are any."""
+        self._storage.remove(name)
+
+    def mark(self, identity: str) -> None:
+        """Write down that this folder holds the models of a database, by its id."""
+        if not self.is_marked(identity):
+            self._storage.write(f"{MARK}{identity}", b"")
+
+    def is_marked(self, identity: str) -> bool:
+        """Whether this folder holds the models of the database of that id."""
+        return self._storage.exists(f"{MARK}{identity}")
+
+    def _read(self, digest: str) -> tuple[bytes, bytes]:
+        for _ in range(1 if self._storage.is_local else TRIES):
+            try:
+                tensors = self._storage.read(f"{digest}/{TENSORS}")
+                manifest = self._storage.read(f"{digest}/{MANIFEST}")
+            except FileNotFoundError as error:
+                raise ArtifactError(
+                    f"model {digest[:12]} is missing in {self._storage.root}"
+                ) from error
+            if _digest(tensors, manifest) == digest:
+                self._keep(digest, tensors, manifest)
+                return tensors, manifest
+        raise ArtifactError(f"model {digest[:12]} in {self._storage.root} is damaged")
+
+    def _read_cached(self, digest: str) -> tuple[bytes, bytes] | None:
+        if self._cache is None:
+            return None
+        folder = self._cache / digest
+        try:
+            tensors = (folder / TENSORS).read_bytes()
+            manifest = (folder / MANIFEST).read_bytes()
+            os.utime(folder)
+        except OSError:
+            return None
+        return (tensors, manifest) if _digest(tensors, manifest) == digest else None
+
+    def _keep(self, digest: str, tensors: bytes, manifest: bytes) -> None:
+        """Keep a copy here, and delete those that nobody has read for the longest time."""
+        if self._cache is None:
+            return
+        with suppress(OSError):  # it is only a copy
+            folder = self._cache / digest
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write_whole(folder / TENSORS, tensors)
+            _write_whole(folder / MANIFEST, manifest)
+            kept = sorted(self._cache.iterdir(), key=lambda each: each.stat().st_mtime)
+            for oldest in kept[:-CACHED]:
+                shutil.rmtree(oldest, ignore_errors=True)
+
+
+def _digest(tensors: bytes, manifest: bytes) -> str:
+    parts = hashlib.sha256(tensors).digest() + hashlib.sha256(manifest).digest()
+    return hashlib.sha256(parts).hexdigest()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file that another process may want at the same time: nobody sees half of it."""
+    handle, scratch = tempfile.mkstemp(prefix=".fetch-", dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    Path(scratch).replace(path)

@@ -109,3 +109,7 @@ IDENTITY: Key[str] = Key("identity")
 EMBEDDING_SPACE: Key[str] = Key("embedding_space")
 # When a project's connection to Label Studio was found to need a repair, in seconds since 1970.
 REPAIR: ProjectKey[float] = ProjectKey("repair")
+# Live workers of the queue "embed", as the scheduler counted them last.
+EMBED_WORKERS: Key[int] = Key("embed_workers")
+# The newest generation of each of the jobs that help to embed a project.
+HELPERS: ProjectKey[list[int]] = ProjectKey("helpers")

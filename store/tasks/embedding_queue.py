@@ -15,12 +15,19 @@ RETRY_SECONDS = (5, 15, 60, 300, 900, 3600)  # waits after passing faults of one
 
 
 def tasks_to_embed(
-    db: Connection, project_id: int, space: str, limit: int, role: SpaceRole = SpaceRole.IN_USE
+    db: Connection,
+    project_id: int,
+    space: str,
+    limit: int,
+    role: SpaceRole = SpaceRole.IN_USE,
+    *,
+    only_urgent: bool = False,
 ) -> list[Task]:
     """The next images to embed: labelled ones, then the shortlist, then a shuffled rest.
 
     Args:
         role: what `space` is to the project.
+        only_urgent: leave out the rest.
     """
     labelled = exists().where(
         annotation.c.project_id == project_id,
@@ -42,7 +49,33 @@ def tasks_to_embed(
         .order_by(case((labelled, 0), (chosen, 1), else_=2), shuffled, task.c.id)
         .limit(limit)
     )
+    if only_urgent:
+        query = query.where(or_(labelled, chosen))
     return [task_from(row) for row in db.execute(query)]
+
+
+def tasks_to_embed_between(
+    db: Connection, project_id: int, space: str, role: SpaceRole, first_id: int, last_id: int
+) -> list[Task]:
+    """The images to embed among those whose row ids are from `first_id` to `last_id`."""
+    query = (
+        select(*COLUMNS)
+        .where(*_not_embedded(project_id, space, role), task.c.id.between(first_id, last_id))
+        .order_by(task.c.id)
+    )
+    return [task_from(row) for row in db.execute(query)]
+
+
+def ids_to_embed(db: Connection, project_id: int, space: str, role: SpaceRole) -> list[int]:
+    """The ids of the rows of all images to embed now, sorted."""
+    query = select(task.c.id).where(*_not_embedded(project_id, space, role)).order_by(task.c.id)
+    return list(db.execute(query).scalars())
+
+
+def count_to_embed(db: Connection, project_id: int, space: str, role: SpaceRole) -> int:
+    """Count the images to embed now."""
+    query = select(func.count()).select_from(task).where(*_not_embedded(project_id, space, role))
+    return int(db.execute(query).scalar_one())
 
 
 def any_to_embed(

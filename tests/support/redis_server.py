@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from tests.support.processes import free_port
 from worker.queues.broker import broker_problem
@@ -17,7 +18,7 @@ from worker.supervision.parent_death import ParentDeathGuard
 PASSWORD = "p@ss/word:1"
 # What docs/deployment.md gives as the rule for Apprentice's user.
 RULE = (
-    "~rq:* ~apprentice:* +@read +@write +@connection +@transaction +@blocking +@pubsub "
+    "~rq:* ~apprentice:* &rq:* +@read +@write +@connection +@transaction +@blocking +@pubsub "
     "+eval +evalsha +script|load +info -@dangerous +info"
 )
 START_SECONDS = 20.0
@@ -33,6 +34,10 @@ class RedisServer:
     port: int
     tls_port: int
     ca: Path
+
+    def admin(self) -> Redis:
+        """A client that may do everything."""
+        return Redis(port=self.port, password=PASSWORD)
 
     def url(self, user: str = "apprentice", scheme: str = "rediss") -> str:
         port = self.tls_port if scheme == "rediss" else self.port

@@ -2,7 +2,7 @@
 
 from services.embedding.project_embedding import ProjectEmbedding
 from store.work.work_kind import WorkKind
-from worker.jobs.runner import running
+from worker.jobs.runner import running, worker_of_this_job
 
 
 def preload() -> None:
@@ -13,4 +13,4 @@ def preload() -> None:
 def run(project_id: int, generation: int) -> None:
     """Embed new images, for at most a time box; then request the next job."""
     with running(WorkKind.EMBED, project_id, generation) as context:
-        ProjectEmbedding(context).run()
+        ProjectEmbedding(context, worker_of_this_job()).run()

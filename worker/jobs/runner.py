@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from services.connections.clients import UnknownConnectionError
 from services.errors import JobError
 from services.job_context import JobContext
+from store.files.artifacts import ArtifactError
+from store.files.storage import StorageError
 from store.projects.projects import get_project
 from store.settings import Settings
 from store.store import Store
@@ -19,6 +21,9 @@ from store.work.jobs import FAILED, FINISHED, LOST, STARTED, change_job, end_job
 from store.work.work_kind import WorkKind
 from studio.errors import StudioError
 from worker.jobs.wake_up import wake_scheduler
+
+# Their messages say what happened, and where it happened tells nobody more.
+EXPECTED = (StudioError, UnknownConnectionError, JobError, ArtifactError, StorageError)
 
 log = structlog.get_logger()
 
@@ -74,7 +79,7 @@ def _leased(store: Store, kind: WorkKind, project_id: int, generation: int) -> I
         log.info("job superseded", reason=str(error))
         _end(store, own, state=LOST, error=str(error))
     except Exception as error:
-        expected = isinstance(error, (StudioError, UnknownConnectionError, JobError))
+        expected = isinstance(error, EXPECTED)
         message = str(error) if expected else f"{type(error).__name__}: {error}"
         log.warning("job failed", error=message, exc_info=not expected)
         database.write(lambda db: fail(db, message))
@@ -93,3 +98,9 @@ def _announce() -> None:
     job = get_current_job()
     if job is not None:  # a test runs jobs without a queue
         wake_scheduler(job.connection)
+
+
+def worker_of_this_job() -> str:
+    """The name of the worker that runs this job; empty outside of a worker."""
+    job = get_current_job()
+    return (job.worker_name or "") if job is not None else ""

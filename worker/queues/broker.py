@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -51,8 +52,21 @@ def broker_url(home: Path) -> str:
 
 
 def broker_address(settings: Settings) -> str:
-    """Return the URL of the broker, with its password: Redis', or the embedded broker's."""
-    return settings.redis or broker_url(settings.home)
+    """Return the URL of the broker, with its password and certificates."""
+    url = settings.redis_url
+    if url is None:
+        return broker_url(settings.home)
+    if url.startswith("unix:"):
+        return url
+    parts = urlsplit(url)
+    if settings.redis_password is not None and parts.password is None:
+        password = quote(settings.redis_password.get_secret_value(), safe="")
+        user, _, host = parts.netloc.rpartition("@")
+        parts = parts._replace(netloc=f"{user}:{password}@{host}")
+    if settings.redis_ca_file is not None and parts.scheme == "rediss":
+        trusted = urlencode({"ssl_ca_certs": str(settings.redis_ca_file)})
+        parts = parts._replace(query=f"{parts.query}&{trusted}".lstrip("&"))
+    return urlunsplit(parts)
 
 
 def redis_from_url(

@@ -90,6 +90,10 @@ def _register(kind: WorkKind, *, timeout: int) -> JobKind:
 
 SYNC = _register(WorkKind.SYNC, timeout=60)
 EMBED = _register(WorkKind.EMBED, timeout=120)
+# Helps a project's embedding job; the scheduler counts these, the table of jobs doesn't.
+SHARDS = register_kind(
+    JobKind("shards", "worker.jobs.shards:run", queue=WorkKind.EMBED, timeout=120)
+)
 LEARN = _register(WorkKind.LEARN, timeout=120)
 PUBLISH = _register(WorkKind.PUBLISH, timeout=120)
 FINETUNE = _register(WorkKind.FINETUNE, timeout=7 * 86_400)

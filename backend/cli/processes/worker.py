@@ -1,6 +1,9 @@
 """`apprentice worker QUEUE`."""
 
 from functools import partial
+from typing import Annotated
+
+import typer
 
 from backend.cli.errors import CommandError
 from backend.cli.store_access import load_settings
@@ -11,7 +14,13 @@ from store.work.work_kind import WorkKind
 NICENESS = {WorkKind.EMBED: 10, WorkKind.FINETUNE: 19}
 
 
-def worker(queue: WorkKind) -> None:
+def worker(
+    queue: WorkKind,
+    *,
+    burst: Annotated[
+        bool, typer.Option("--burst", help="End when the queue is empty, as a job in a cluster.")
+    ] = False,
+) -> None:
     """Start one background worker alone."""
     from backend import logs
     from worker.jobs.preload import preload
@@ -28,6 +37,7 @@ def worker(queue: WorkKind) -> None:
         broker_address(settings),
         preload=partial(preload, queue.value),
         refuse=StoreCheck(settings).problem,
+        burst=burst,
     )
     if refused is not None:
         raise CommandError(refused, code=2)

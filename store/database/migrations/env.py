@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from store.database import shard_schema  # noqa: F401 - a part of it
 from store.database.schema import metadata
 
 context.configure(

@@ -9,7 +9,7 @@ from redis import Redis
 from store.settings import Settings
 from tests.support.redis_server import PASSWORD, RedisServer
 from tests.support.workshop import Workshop, eventually
-from worker.queues.broker import broker_problem, redis_from_url
+from worker.queues.broker import broker_address, broker_problem, redis_from_url
 from worker.queues.dead_workers import remove_dead_workers
 from worker.queues.enqueue import enqueue
 from worker.queues.job_state import JobState, job_state
@@ -17,12 +17,12 @@ from worker.queues.job_state import JobState, job_state
 
 def address(server: RedisServer, url: str, **more: object) -> str:
     settings = Settings(redis_url=url, redis_password=PASSWORD, redis_ca_file=server.ca, **more)  # type: ignore[arg-type]
-    return str(settings.redis)
+    return broker_address(settings)
 
 
 @pytest.fixture
 def admin(redis_server: RedisServer) -> Iterator[Redis]:
-    client = redis_from_url(address(redis_server, redis_server.url("default")))
+    client = redis_server.admin()
     client.flushall()
     client.acl_log_reset()
     yield client
@@ -77,7 +77,7 @@ def test_what_is_wrong_with_an_address_is_said(
         redis_password=password,  # type: ignore[arg-type]
         redis_ca_file=redis_server.ca if trusted else None,
     )
-    problem = broker_problem(str(settings.redis))
+    problem = broker_problem(broker_address(settings))
     if words is None:
         assert problem is None
     else:
@@ -91,13 +91,12 @@ def test_a_user_without_rights_is_told_where_they_are_listed(redis_server: Redis
 
 
 def test_a_password_is_added_to_an_address_that_has_none() -> None:
-    secret = {"redis_password": PASSWORD}
+    def full(url: str) -> str:
+        return broker_address(Settings(redis_url=url, redis_password=PASSWORD))  # type: ignore[arg-type]
+
     quoted = "p%40ss%2Fword%3A1"
-    with_user = Settings(redis_url="rediss://me@redis.example:1/2?x=y", **secret)  # type: ignore[arg-type]
-    assert with_user.redis == f"rediss://me:{quoted}@redis.example:1/2?x=y"
-    without = Settings(redis_url="redis://redis.example", **secret)  # type: ignore[arg-type]
-    assert without.redis == f"redis://:{quoted}@redis.example"
-    own = Settings(redis_url="redis://:own@redis.example", **secret)  # type: ignore[arg-type]
-    assert own.redis == "redis://:own@redis.example"
-    assert Settings(redis_url="unix:///run/redis.sock", **secret).redis == "unix:///run/redis.sock"  # type: ignore[arg-type]
-    assert Settings(**secret).redis is None  # type: ignore[arg-type]
+    with_user = "rediss://me@redis.example:1/2?x=y"
+    assert full(with_user) == f"rediss://me:{quoted}@redis.example:1/2?x=y"
+    assert full("redis://redis.example") == f"redis://:{quoted}@redis.example"
+    assert full("redis://:own@redis.example") == "redis://:own@redis.example"
+    assert full("unix:///run/redis.sock") == "unix:///run/redis.sock"
