@@ -10,6 +10,7 @@ import time
 from backend import logs
 from benchmarks.support.harness import Options
 from benchmarks.support.report import ROOT, Bar, Outcome, load_average, show
+from benchmarks.support.servers import DATABASES
 
 # What runs for `all`, in this order: (name, module, function).
 BENCHMARKS = {
@@ -18,6 +19,7 @@ BENCHMARKS = {
     "burst": ("system.burst", "run"),
     "cluster": ("system.cluster", "run"),
     "connect": ("system.connect", "run"),
+    "kills": ("system.kills", "run"),
     "load": ("system.load", "run"),
     "loop": ("system.loop", "run"),
     "memory": ("system.memory", "run"),
@@ -38,9 +40,20 @@ def main() -> int:
     parser.add_argument("names", nargs="+", metavar="NAME", choices=names, help=", ".join(names))
     parser.add_argument("--quick", action="store_true", help="small numbers: a try of the scripts")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the labelling in `share`")
+    parser.add_argument("--runs", type=int, default=0, help="of `load` (1) and `kills` (5)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first run of `kills`")
+    parser.add_argument(
+        "--database", choices=DATABASES, default=DATABASES[0], help="of `load` and `kills`"
+    )
     given = parser.parse_args()
     logs.configure("warning")
-    options = Options(quick=given.quick, minutes=given.minutes)
+    options = Options(
+        quick=given.quick,
+        minutes=given.minutes,
+        runs=given.runs,
+        database=given.database,
+        seed=given.seed,
+    )
     wanted = [*BENCHMARKS, EMBEDDING] if "all" in given.names else given.names
     met = [_measure(name, options) for name in wanted]
     return 0 if all(met) else 1
@@ -53,6 +66,8 @@ def _measure(name: str, options: Options) -> bool:
     else:
         module, function = BENCHMARKS[name]
         outcome = getattr(importlib.import_module(f"benchmarks.{module}"), function)(options)
+    if options.database != DATABASES[0]:
+        name = f"{name}-{options.database}"
     show(f"{name}-quick" if options.quick else name, outcome, before, time.monotonic() - began)
     return all(bar.met for bar in outcome.bars)
 

@@ -43,8 +43,8 @@ class ApprenticeProcess:
             basic_auth_pass=None,
             label_studio_url=None,
             label_studio_api_key=None,
-            redis_url=None,
-            database_url=None,
+            redis_url=more.get("APPRENTICE_REDIS_URL"),
+            database_url=more.get("APPRENTICE_DATABASE_URL"),
             storage_url=None,
         )
         self._more = dict(more)

@@ -39,6 +39,9 @@ class Options:
 
     quick: bool = False
     minutes: float = 10.0  # of the run whose share of Label Studio's time is measured
+    runs: int = 0  # of what is measured several times over; 0: as many as it has by itself
+    database: str = "sqlite"  # or postgres: a server of its own
+    seed: int = 0  # of the first run
 
     def count(self, usual: int, quick: int) -> int:
         """How many, for the real thing or for a try."""

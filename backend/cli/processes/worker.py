@@ -9,9 +9,10 @@ from backend.cli.errors import CommandError
 from backend.cli.store_access import load_settings
 from store.work.work_kind import WorkKind
 
-# Embedding takes every core that it gets; requests and the small jobs go first. Fine-tuning takes
-# minutes and can wait for all others.
+# Requests go before everything, then the jobs that take seconds. Embedding takes every core that it
+# gets, and fine-tuning takes minutes and can wait for all others.
 NICENESS = {WorkKind.EMBED: 10, WorkKind.FINETUNE: 19}
+SHORT_JOBS = 5
 
 
 def worker(
@@ -31,7 +32,7 @@ def worker(
 
     settings = load_settings()
     logs.configure(settings.log_level)
-    lower_cpu_priority(NICENESS.get(queue, 0))
+    lower_cpu_priority(NICENESS.get(queue, SHORT_JOBS))
     refused = run_worker(
         queue.value,
         broker_address(settings),
