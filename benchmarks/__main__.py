@@ -23,6 +23,7 @@ BENCHMARKS = {
     "load": ("system.load", "run"),
     "loop": ("system.loop", "run"),
     "memory": ("system.memory", "run"),
+    "outbound": ("system.outbound", "run"),
     "predict": ("system.predict", "run"),
     "restart": ("system.restart", "run"),
     "share": ("system.share", "run"),
@@ -45,6 +46,9 @@ def main() -> int:
     parser.add_argument(
         "--database", choices=DATABASES, default=DATABASES[0], help="of `load` and `kills`"
     )
+    parser.add_argument(
+        "--outbound", action="store_true", help="`loop` and `steady` with a stock Label Studio"
+    )
     given = parser.parse_args()
     logs.configure("warning")
     options = Options(
@@ -53,6 +57,7 @@ def main() -> int:
         runs=given.runs,
         database=given.database,
         seed=given.seed,
+        outbound=given.outbound,
     )
     wanted = [*BENCHMARKS, EMBEDDING] if "all" in given.names else given.names
     met = [_measure(name, options) for name in wanted]
@@ -68,7 +73,8 @@ def _measure(name: str, options: Options) -> bool:
         outcome = getattr(importlib.import_module(f"benchmarks.{module}"), function)(options)
     if options.database != DATABASES[0]:
         name = f"{name}-{options.database}"
-    show(f"{name}-quick" if options.quick else name, outcome, before, time.monotonic() - began)
+    name += "-outbound" * options.outbound + "-quick" * options.quick
+    show(name, outcome, before, time.monotonic() - began)
     return all(bar.met for bar in outcome.bars)
 
 

@@ -42,6 +42,7 @@ class Options:
     runs: int = 0  # of what is measured several times over; 0: as many as it has by itself
     database: str = "sqlite"  # or postgres: a server of its own
     seed: int = 0  # of the first run
+    outbound: bool = False  # with a stock Label Studio, which can't call Apprentice
 
     def count(self, usual: int, quick: int) -> int:
         """How many, for the real thing or for a try."""
@@ -53,11 +54,13 @@ class WaitedInVainError(Exception):
 
 
 @contextlib.contextmanager
-def demo(images: int, settings: Mapping[str, str] | None = None) -> Iterator[DemoSession]:
+def demo(
+    images: int, settings: Mapping[str, str] | None = None, *, stock: bool = False
+) -> Iterator[DemoSession]:
     """A demo with that many images, in a folder that is removed afterwards."""
     with (
         prepared() as home,
-        DemoSession(home, ENVIRONMENT, images=images, settings=settings) as session,
+        DemoSession(home, ENVIRONMENT, images=images, settings=settings, stock=stock) as session,
     ):
         try:
             yield session

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-import structlog
 from sqlalchemy import Connection
 
 from services.connections.clients import image_policy
@@ -14,8 +13,6 @@ from studio.client import StudioClient
 from studio.images.aliases import possible_alias, without_alias
 from studio.images.loader import ImageLoader
 from studio.images.policy import ImageError
-
-log = structlog.get_logger()
 
 TRY_SECONDS = 3.0
 MOST_TRIES = 5  # of one finder
@@ -65,7 +62,6 @@ class AliasFinder:
             retry_images(db, self._connection_id, f"{alias}/")
 
         self._store.database.write(write)
-        log.info("alias of Label Studio", connection=self._connection_id, alias=alias)
 
 
 def _reads(loader: ImageLoader, uri: str, task: int) -> bool:

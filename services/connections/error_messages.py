@@ -88,6 +88,10 @@ def webhook_unreached(error: StudioError, url: str) -> str:
 def _unreached(error: StudioError, url: str) -> str:
     if error.refusal is Refusal.UNRESOLVED_HOST:
         return f"it doesn't know the host of {url} (APPRENTICE_PUBLIC_URL)"
-    if error.refusal is None and isinstance(error, StudioRejected | StudioNotFound):
+    if error.refusal is Refusal.WRONG_PASSWORD:
+        raise error
+    # It answered the calls before: a fault of its own is one of calling us.
+    is_fault = isinstance(error, StudioUnreachable) and (error.status or 0) >= 500
+    if is_fault or isinstance(error, StudioRejected | StudioNotFound):
         return str(error)
     raise error

@@ -117,6 +117,14 @@ class Registration:
         except StudioError as error:
             return None, webhook_unreached(error, url)
 
+    def has_current_webhook(self, backend_url: str) -> bool:
+        """Whether a webhook of ours is registered just as it should be."""
+        url = webhook_url(backend_url)
+        return any(
+            webhook_is_current(webhook, url, self.connection.secret)
+            for webhook in self.webhooks(backend_url)
+        )
+
     def remove_webhooks(self, backend_url: str, reason: str) -> None:
         """Remove our webhooks: where none arrives, each annotation waits a second for it."""
         for webhook in self.webhooks(backend_url):

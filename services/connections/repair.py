@@ -120,7 +120,8 @@ def _webhook(
 ) -> tuple[WebhookInfo | None, Reach]:
     """Our webhook, and the reach with the test event that is to prove it."""
     address = backend.url if backend else registration.url
-    if reach.webhook is None and found.webhook is not None:  # the test event is lost
+    is_lost = reach.webhook is None and found.webhook is not None  # the test event
+    if is_lost and registration.has_current_webhook(address):
         registration.remove_webhooks(address, NOT_ARRIVED)
         return None, replace(reach, webhook=NOT_ARRIVED)
     if reach.webhook is not None and not is_check:

@@ -126,7 +126,9 @@ class ChangedTasks:
         asked_at: float,
     ) -> None:
         tasks = [task_record(config, task) for task in batch]
-        self._aliases.look((task.ls_id, uri) for task in tasks for uri in task.uris if uri)
+        images = ((task.ls_id, uri) for task in tasks for uri in task.uris if uri)
+        for alias in self._aliases.look(images):
+            log.info("tasks name their Label Studio by another address", address=alias)
         annotations = [annotation_record(a) for task in batch for a in task.annotations]
         sure_before = asked_at - OVERLAP
         told_before = asked_at - TOLD_SECONDS

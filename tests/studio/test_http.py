@@ -241,3 +241,21 @@ def test_a_path_prefix_belongs_to_every_call(server: ScriptedServer) -> None:
 def test_an_impossible_url_or_token_is_refused_at_once(url: str, token: str) -> None:
     with pytest.raises(ValueError):
         StudioClient(url, token)
+
+
+def test_a_proxy_of_the_environment_is_used_except_where_it_is_not_to_be(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "no_proxy", "NO_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with ScriptedServer() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        elsewhere = "http://labels.example.com/labels"
+        proxy.on(f"{elsewhere}{WHOAMI}", json_reply(USER))
+        with StudioClient(elsewhere, LEGACY_TOKEN) as client:
+            assert client.whoami().id == USER["id"]
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        server.on(WHOAMI, json_reply(USER))
+        with StudioClient(server.url, LEGACY_TOKEN) as client:
+            assert client.whoami().id == USER["id"]
+        assert len(proxy.requests) == 1

@@ -22,7 +22,8 @@ from studio.images.loader import (
 )
 from studio.records.projects import ProjectInfo
 from tests.conftest import TWO_CLASSES
-from tests.support.scripted_studio import LOCAL, Reply, ScriptedServer, json_reply
+from tests.support.reverse_proxy import hosted
+from tests.support.scripted_studio import CERTIFICATE, LOCAL, Reply, ScriptedServer, json_reply
 
 pytestmark = pytest.mark.e2e
 
@@ -141,6 +142,29 @@ def test_a_cloud_image_is_loaded_through_label_studio(
         assert "Bearer" not in (request.authorization or "")
         assert ("X-Amz-Signature" in request.path) is presigned
         loader.close()
+
+
+def test_a_hosted_server_below_a_path_with_a_certificate_of_its_own(
+    studio: StudioClient, label_studio: LabelStudioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    files = [("image.jpg", jpeg())]
+    info, tasks = create_image_project(studio, "hosted", TWO_CLASSES, files)
+    with (
+        hosted(label_studio.url, "/labels") as url,
+        StudioClient(url, label_studio.token) as client,
+    ):
+        assert client.whoami() == studio.whoami()
+        assert client.get_project(info.id) == info
+        assert client.project_counts([info.id])[info.id].tasks == 1
+        assert client.latest_change(info.id) == studio.latest_change(info.id)
+        assert client.backend_refusal("http://10.0.0.1:9090") is None  # the guards are off
+        (uri,) = CONTROL.images(client.get_task(tasks["image.jpg"]).data)
+        loader = ImageLoader(client)
+        for named in (str(uri), f"/labels{uri}", f"{url}{uri}"):
+            assert loader.fetch(named, tasks["image.jpg"]) == jpeg()
+        loader.close()
+    studio.delete_project(info.id)
 
 
 def test_legacy_tokens_work_where_they_are_switched_on(studio: StudioClient) -> None:

@@ -12,7 +12,7 @@ from services.connections.registration import backend_url
 from store.projects.connections import DEFAULT, StudioConnection, get_connection, save_connection
 from store.store import Store
 from studio.client import StudioClient
-from studio.errors import StudioError
+from studio.errors import StudioError, StudioNotFound
 
 
 class ChangePrinter:
@@ -58,16 +58,28 @@ def open_studio(
         raise CommandError(str(error)) from None
     with studio:
         try:
-            studio.whoami()
-            store.database.write(
+            _check_token(studio)
+            saved = store.database.write(
                 lambda db: save_connection(db, connection, wanted.url, wanted.token)
             )
+            studio.aliases = saved.aliases
             yield studio
         except StudioError as error:
             is_explained = isinstance(error, ConnectingError)
             address = backend_url(store.settings.url, connection)
             message = error if is_explained else explain(error, wanted, address, project)
             raise CommandError(str(message)) from None
+
+
+def _check_token(studio: StudioClient) -> None:
+    """Raise StudioError when the token is not accepted, CommandError when nobody is asked."""
+    try:
+        studio.whoami()
+    except StudioNotFound:
+        raise CommandError(
+            f"what answers at {studio.url} is no Label Studio: give the URL that its pages have, "
+            "with the path before /projects if there is one"
+        ) from None
 
 
 def _wanted_connection(
