@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
 from backend.drainer import Drainer
+from backend.http.answer_cache import AnswerCache
 from backend.http.auth import same_secret
 from backend.http.cache import LruCache, Throttle
 from backend.http.prometheus import Metrics
@@ -89,6 +90,7 @@ class AppState:
     project_cache: LruCache[ProjectKey, CachedProject] = field(
         default_factory=lambda: LruCache(PROJECTS)
     )
+    answer_cache: AnswerCache = field(default_factory=AnswerCache)
     predictor_cache: LruCache[int, Predictor] = field(default_factory=lambda: LruCache(PREDICTORS))
     # With the time of each read (monotonic).
     connection_cache: LruCache[str, tuple[float, StudioConnection]] = field(
@@ -129,8 +131,14 @@ class AppState:
         if self.inbox.depth:
             await self.quick_pool.run(self.inbox.wait_until_applied, APPLY_SECONDS)
 
-    def submit(self, change: Callable[[Connection], None]) -> None:
-        """Pass the change to the writer without waiting for it; a failure is only logged."""
+    def submit(
+        self, change: Callable[[Connection], None], then: Callable[[], None] | None = None
+    ) -> None:
+        """Pass the change to the writer without waiting for it; a failure is only logged.
+
+        Args:
+            then: is called when the change is committed.
+        """
         future = asyncio.wrap_future(self.store.database.submit(change))
         self.background_tasks.add(future)
 
@@ -138,6 +146,8 @@ class AppState:
             self.background_tasks.discard(done)
             if not done.cancelled() and (error := done.exception()) is not None:
                 log.warning("change not stored", reason=str(error))
+            elif then is not None and not done.cancelled():
+                then()
 
         future.add_done_callback(end)
 

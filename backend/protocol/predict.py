@@ -8,7 +8,6 @@ refused: Label Studio then saves nothing, and asks again.
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -16,14 +15,19 @@ from sqlalchemy import Connection
 from backend.app_state import AppState
 from backend.http.request_bodies import RequestError
 from backend.inference.client import Embedded, Failed, Wanted
+from backend.protocol.predict_answer import (
+    answer_given_before,
+    join_entries,
+    keep_answers,
+    serialise,
+    shortlist_scores,
+)
 from backend.protocol.predict_request import ImageKey, RequestedImage, RequestedTask, parse_tasks
 from backend.protocol.predict_state import PredictState
 from backend.protocol.setup import meet_project
 from services.reports.problems import find_problems
-from services.suggestions.queue_order import shortlist_score
 from store.predictions.pending_answers import add_pending_answers
-from store.predictions.publications import PredictionItem, coming_scores, save_predictions
-from store.predictions.shortlists import get_shortlist
+from store.predictions.publications import PredictionItem, save_predictions
 from store.projects.embedding_spaces import backbone_of
 from store.projects.projects import find_project
 from store.tasks.tasks import get_tasks, mark_broken, mark_embedded, save_tasks
@@ -45,10 +49,8 @@ class UnknownProjectError(Exception):
     """The request's project is not stored yet."""
 
 
-async def predict(
-    app_state: AppState, connection_id: str, request: PredictRequest
-) -> dict[str, Any]:
-    """Label Studio's answer: `{"results": [...]}`, one entry for each task, in order.
+async def predict(app_state: AppState, connection_id: str, request: PredictRequest) -> bytes:
+    """Label Studio's answer as JSON: `{"results": [...]}`, one entry for each task, in order.
 
     Raises:
         RequestError: 503, no task can be predicted now; the message says why.
@@ -56,13 +58,15 @@ async def predict(
     deadline = time.monotonic() + app_state.settings.predict_seconds
     pool = app_state.bulk_pool if len(request.tasks) >= BULK else app_state.quick_pool
     try:
-        state = await pool.run(_read_state, app_state, connection_id, request)
+        state = await pool.run(_read, app_state, connection_id, request)
     except UnknownProjectError:
         await app_state.write(lambda db: meet_project(db, connection_id, request.project))
         app_state.scheduler.wake()
         raise RequestError(
             503, "this project is new: nothing is learned yet", retry_after=RETRY_AFTER
         ) from None
+    if isinstance(state, bytes):
+        return state
     missing = state.missing
     if missing:
         wanted = [Wanted(image.requested.task.ls_id, image.uri or "") for image in missing]
@@ -77,33 +81,31 @@ async def predict(
         reason = next(iter(state.transient_errors.values()))
         app_state.metrics.predictions.labels("refused").inc(len(request.tasks))
         raise RequestError(503, f"no image could be read: {reason}", retry_after=RETRY_AFTER)
-    items = (
-        await pool.run(state.prediction_items)
-        if len(request.tasks) >= BULK
-        else state.prediction_items()
-    )
+    if len(request.tasks) >= BULK:
+        items, entries = await pool.run(serialise, state)
+    else:
+        items, entries = serialise(state)
     if not request.interactive:
-        await _save_answers(app_state, state, items)
+        await _save_answers(app_state, state, items, entries)
     _count_outcomes(app_state, state)
-    name = state.version.name
-    nothing = {"result": [], "score": 1.0, "model_version": name}
-    return {
-        "results": [
-            {"result": item.result, "score": item.score, "model_version": name}
-            if (item := items.get(position))
-            else nothing
-            for position in range(len(request.tasks))
-        ]
-    }
+    return join_entries(entries)
 
 
-def _read_state(app_state: AppState, connection_id: str, request: PredictRequest) -> PredictState:
-    """Read the project, the served version and the stored tasks, in one transaction."""
+def _read(app_state: AppState, connection_id: str, request: PredictRequest) -> PredictState | bytes:
+    """Read the project, the served version and the stored tasks, in one transaction.
+
+    Returns:
+        The state of the request, or the answer if it was given before.
+    """
     ref = request.project
     with app_state.store.database.read() as db:
         project = find_project(db, connection_id, ref.ls_id, ref.ls_created)
         if project is None:
             raise UnknownProjectError
+        if not request.interactive and (
+            given := answer_given_before(app_state, db, project, request)
+        ):
+            return given
         version = get_version(db, project.served_version_id) if project.served_version_id else None
         if version is None or version.kind == START:
             reason = find_problems(db, project).blocking or project.reason
@@ -112,19 +114,13 @@ def _read_state(app_state: AppState, connection_id: str, request: PredictRequest
         config = parse_label_config(request.label_config or project.label_config)
         tasks, malformed = parse_tasks(request, config)
         stored = get_tasks(db, project.id, {requested.task.ls_id for requested in tasks})
-        pending_scores = coming_scores(db, project.id, version.id)
-        shortlist_scores = {
-            task: pending_scores.get(task, shortlist_score(rank))
-            for rank, task in enumerate(get_shortlist(db, project.id))
-        }
+        places = shortlist_scores(db, project.id, version.id)
     for position, reason in malformed.items():
         log.warning("malformed task", project=project.id, position=position, reason=reason)
     predictor = app_state.load_predictor(version)
     # An editor that asks gets suggestions: only those shown unasked are withheld (control group).
     share = 0.0 if request.interactive else app_state.settings.blind_share
-    state = PredictState(
-        request, project, version, config, predictor, tasks, shortlist_scores, stored, share
-    )
+    state = PredictState(request, project, version, config, predictor, tasks, places, stored, share)
     _use_stored_embeddings(app_state, state)
     return state
 
@@ -183,7 +179,10 @@ def _add_outcomes(
 
 
 async def _save_answers(
-    app_state: AppState, state: PredictState, items: dict[int, PredictionItem]
+    app_state: AppState,
+    state: PredictState,
+    items: dict[int, PredictionItem],
+    entries: Sequence[bytes],
 ) -> None:
     """Store the answered predictions, new embeddings and errors, and pending answers.
 
@@ -192,12 +191,14 @@ async def _save_answers(
     compares with Label Studio before it adds to a version, so none is pushed twice.
     """
     new = bool(state.new_embeddings or state.permanent_errors or state.transient_errors)
-    for part in _parts(state.tasks):
-        change = partial(_write_part, state=state, part=part, items=items)
-        if new or len(state.tasks) > WRITE:
-            await app_state.write(change)
-        else:
-            app_state.submit(change)
+    keep = partial(keep_answers, app_state, state, entries)
+    if new or len(state.tasks) > WRITE:
+        for part in _parts(state.tasks):
+            await app_state.write(partial(_write_part, state=state, part=part, items=items))
+        keep()
+    else:
+        change = partial(_write_part, state=state, part=state.tasks, items=items)
+        app_state.submit(change, then=keep)
     if state.transient_errors or state.new_embeddings:
         app_state.scheduler.wake()
 

@@ -1,7 +1,7 @@
 """The routes that Label Studio calls below the registered URL."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection
 
 from backend.dependencies import AppStateDep, ConnectionInPath, app_state_of
@@ -41,15 +41,13 @@ async def setup(
 
 
 @router.post("/predict")
-async def predict(request: Request) -> JSONResponse:
+async def predict(request: Request) -> Response:
     """Answer suggestions, one entry for each task."""
     app_state = app_state_of(request)
     connection_id = await app_state.require_connection(request)
     body = parse_record(PredictRequest.from_json, await read_object(request, app_state.bulk_pool))
-    results = await predictions.predict(app_state, connection_id, body)
-    if len(body.tasks) < predictions.BULK:
-        return JSONResponse(results)
-    return await app_state.bulk_pool.run(JSONResponse, results)
+    answer = await predictions.predict(app_state, connection_id, body)
+    return Response(answer, media_type="application/json")
 
 
 @router.post("/webhook")
