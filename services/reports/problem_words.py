@@ -32,7 +32,7 @@ IMAGE_ADVICE = (
     ("not an image", "convert it to JPEG or PNG, or correct the URL"),
     ("broken", "export the file again, and import it anew"),
     ("empty", "export the file again, and import it anew"),
-    ("suspicious", "look at it: was it scaled to its range of values?"),
+    ("suspicious", "look at it: its values may lie in a small part of their range"),
 )
 
 

@@ -12,23 +12,25 @@ from store.tasks.units import FIRST, TaskId
 LONGEST = 120  # characters of a kind
 EXAMPLES = 3  # tasks
 
-# What differs from image to image in a message: texts in quotes, hosts and addresses, numbers that
-# are no status. The details stand behind the first colon.
-_DETAILS = re.compile(r":(?:\s.*|$)", re.DOTALL)
-_QUOTED = re.compile(r"""(["'])(?:(?!\1).)*\1""")
-_HOST = re.compile(r"\[[0-9a-fA-F:.]+\]|\b[\w-]+(?:\.[\w-]+)+(?::\d+)?\b|\blocalhost(?::\d+)?\b")
+# What differs from image to image in a message: its details behind the first colon (but that of a
+# scheme), a host that is its subject, texts in quotes, addresses, numbers that are no status.
+_DETAILS = re.compile(r"(?<!data):(?! is not)(?:\s.*|$)", re.DOTALL)
+_SUBJECT = re.compile(
+    r"^(?!Label Studio)\S+(?= (?:answers|is (?:at|slow)|did not|sent no|can't be reached))"
+)
+_QUOTED = re.compile(r"""(?<!\w)(["'])(?:(?!\1(?!\w)).)*\1(?!\w)""")
+_ADDRESS = re.compile(r"\[[0-9a-fA-F:.]+\]|\b[\w-]+(?:\.[\w-]+)+(?::\d+)?\b|\b[0-9a-f]*:[0-9a-f:]+")
 _NUMBER = re.compile(r"(?<!answers )\b\d[\d.,]*\b")
 
 
 def problem_kind(message: str) -> str:
     """The kind of a message about an image: the same for all images with the same problem."""
-    text = _DETAILS.sub("", message.strip()) or message
-    host = _HOST.match(text)
-    if host is not None:
-        text = "a server" + text[host.end() :]
-    for varying in (_QUOTED, _HOST, _NUMBER):
+    text = _QUOTED.sub("…", message.strip())
+    text = _DETAILS.sub("", text) or text
+    text = _SUBJECT.sub("a server", text)
+    for varying in (_ADDRESS, _NUMBER):
         text = varying.sub("…", text)
-    return text[:LONGEST]
+    return re.sub("…(?:, …)+", "…", text)[:LONGEST]
 
 
 class ImageState(StrEnum):

@@ -48,19 +48,21 @@ MISSING, UNUSABLE, WAITING, SUSPICIOUS = (
             ["images.example answers 404 for the image", "10.0.0.7:81 answers 404 for the image"],
             "a server answers 404 for the image",
         ),
-        (["a.example can't be reached: no route", "localhost can't be reached: x"], None),
-        (["'/x/1.jpg' is no address of an image", "'b' is no address of an image"], None),
+        (["a.example can't be reached: no route", "minio can't be reached: x"], None),
+        (["s3 is slow: images of other hosts go first"], "a server is slow"),
+        (["Label Studio did not answer in time"], "Label Studio did not answer in time"),
+        (["'/x/1.jpg' is no address of an image", "'b: c' is no address of an image"], None),
+        (["javascript: is not fetched for images"], "javascript: is not fetched for images"),
+        (["a data: URI without a comma"], "a data: URI without a comma"),
+        (["a data: URI with broken base64: x", "a data: URI with broken base64: y"], None),
         (
             [
-                "h.example is at 10.0.0.1, 10.0.0.2, which is not a public address",
-                "h.example is at 10.0.0.3, 10.0.0.9, which is not a public address",
+                "h.example is at 10.0.0.1, which is not a public address: it can be allowed",
+                "minio is at fd00::3, 10.0.0.9, which is not a public address: it can be allowed",
             ],
-            None,
+            "a server is at …, which is not a public address",
         ),
-        (
-            ["the image took more than 15 s to arrive", "the image took more than 3 s to arrive"],
-            None,
-        ),
+        (["the image took more than 15 s to come", "the image took more than 3 s to come"], None),
     ],
 )
 def test_messages_of_one_kind_are_counted_together(messages: list[str], kind: str | None) -> None:

@@ -93,6 +93,28 @@ def test_a_suspicious_image_is_used_and_said(bench: Workbench) -> None:
     assert problem.example == "the picture is suspicious, with only 3 grey levels"
 
 
+def test_what_is_wrong_with_images_is_counted(bench: Workbench) -> None:
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 3, (32, 32), np.uint8) * 2 + 9)
+    add(
+        bench,
+        {
+            1: data_uri(noise(1)),
+            2: data_uri(grey),
+            3: uri_of(b"<html>"),
+            4: uri_of(b"<html><body>"),
+            5: "http://localhost:1/a.png",
+        },
+    )
+    bench.run("embed")
+    with bench.store.database.read() as db:
+        problems = image_problems(db, bench.project_id)
+    assert {(each.state, each.tasks) for each in problems} >= {
+        ("suspicious", (2,)),
+        ("unusable", (3, 4)),
+    }
+    assert sum(each.images for each in problems) == 4
+
+
 def test_images_are_embedded_even_where_opening_the_backbone_takes_all_the_time(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
