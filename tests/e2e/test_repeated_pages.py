@@ -12,7 +12,7 @@ from backend.views.status import Status, project_status
 from services.connections.connect import connect, disconnect
 from services.labels.renaming import change_name
 from store.projects.connections import DEFAULT
-from store.projects.projects import Project
+from store.projects.projects import Project, get_project
 from studio.client import StudioClient
 from studio.records.annotations import PredictionInfo
 from studio.regions import StudioRegion
@@ -43,7 +43,11 @@ class Scans:
 
     @property
     def status(self) -> Status:
-        return project_status(self.session.store, self.project)
+        store = self.session.store
+        with store.database.read() as db:
+            project = get_project(db, self.project.id)
+        assert project is not None
+        return project_status(store, project)
 
     def label(self, task: int) -> None:
         names = enumerate(self.kinds[task])
