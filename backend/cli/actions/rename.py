@@ -35,7 +35,8 @@ def rename(
     """Map classes that labels name and the config no longer has; without names, list them."""
     from services.labels.renaming import RenameError, change_name, list_renames, unknown_names
 
-    if (old is None) != (new is None or undo) or (undo and old is None):
+    listing = old is None and new is None and not undo
+    if not listing and (old is None or (new is None) != undo):
         raise CommandError("give OLD and NEW, or OLD with --undo, or neither for a list", code=2)
     with open_project(connection, project) as (store, connected):
         if old is None:
