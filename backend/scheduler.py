@@ -84,7 +84,7 @@ class Scheduler:
         if self._lease is not None:
             with contextlib.suppress(SQLAlchemyError):
                 self._lease.release()
-        elif self._identity is not None:
+        elif self._identity is not None and not self._failures:  # the broker is there
             with contextlib.suppress(RedisError):
                 release_queues(self._redis, self._identity)
 

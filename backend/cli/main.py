@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from backend.cli.actions.apply import apply
+from backend.cli.actions.backup import backup, restore
 from backend.cli.actions.cancel import cancel
 from backend.cli.actions.connect import connect
 from backend.cli.actions.disconnect import disconnect
@@ -58,6 +59,8 @@ COMMANDS = (  # in the order of --help
     ledger,
     apply,
     similar,
+    backup,
+    restore,
 )
 
 app = typer.Typer(

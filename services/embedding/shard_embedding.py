@@ -36,6 +36,7 @@ from store.tasks.shards import (
 from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import Task
 from store.tasks.units import UnitId
+from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.images.loader import HostPlaces, ImageLoader
 
@@ -142,7 +143,12 @@ def plan(context: JobContext, space: str, role: SpaceRole) -> ShardProgress | No
         with store.database.read() as db:
             if count_to_embed(db, project_id, space, role) < LEAST_SHARDS * size:
                 return None
-        store.database.write(lambda db: plan_shards(db, project_id, space, role, size))
+
+        def write(db: Connection) -> None:
+            pending_work.check(db, context.lease)
+            plan_shards(db, project_id, space, role, size)
+
+        store.database.write(write)
 
     def resume(db: Connection) -> ShardProgress | None:
         others = [job for job in claiming_jobs(db, project_id) if job != context.job_id]

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from model.arrays import Float16s
 from model.similarity import approximate_cosines, cosines, top_rows
-from services.embedding.similarity_index import extend_index, open_index
+from services.embedding.similarity_index import extend_index, images_indexed, open_index
 from store.database.chunks import chunks
 from store.database.schema import task
 from store.projects.key_values import ProjectKey
@@ -104,6 +104,15 @@ def _scan(
 ) -> dict[str, float]:
     """{image key: cosine} of the nearest images; at least `count` belong to other tasks."""
     matrix = open_index(store.settings, project.id, space, len(query))
+    with store.database.read() as db:
+        complete_space, images = INDEXED.of(project.id).get(db) or (None, 0)
+        behind = complete_space == space and images_indexed(
+            store.settings, project.id, space
+        ) < int(images)
+        keys_to_index = _keys(db, project.id, space) if behind else []
+    if behind:  # the worker that has extended its index runs on another machine
+        extend_index(store, project.id, space, keys_to_index)
+        matrix = open_index(store.settings, project.id, space, len(query))
     if not len(matrix.keys):
         raise NotReadyError("the project's images are still being read; try again in a minute")
     coarse = approximate_cosines(matrix.codes, matrix.scales, query)

@@ -22,6 +22,7 @@ from store.settings import Settings
 from store.store import Store
 
 KEY_BYTES = 64  # of an image's key: a SHA-256 in hex
+IMAGES = "images"  # a file with their number
 ROWS = 5_000  # embeddings read and added at a time
 
 
@@ -55,6 +56,14 @@ def open_index(settings: Settings, project_id: int, space: str, width: int) -> S
     )
 
 
+def images_indexed(settings: Settings, project_id: int, space: str) -> int:
+    """The number of images for which this machine's index was extended last."""
+    try:
+        return int((folder_of(settings, project_id, space) / IMAGES).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
 def extend_index(store: Store, project_id: int, space: str, image_keys: Sequence[str]) -> int:
     """Add the embeddings of images that the index lacks; delete the project's other indexes.
 
@@ -74,6 +83,7 @@ def extend_index(store: Store, project_id: int, space: str, image_keys: Sequence
             if vectors:
                 _append(folder, list(vectors), np.stack(list(vectors.values())))
                 added += len(vectors)
+        (folder / IMAGES).write_text(str(len(image_keys)))
     return added
 
 

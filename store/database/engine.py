@@ -178,6 +178,10 @@ class Database:
         """Bring the schema up to date. Safe to call at every start."""
         if self.is_current():
             return
+        self.upgrade("head")
+
+    def upgrade(self, revision: str) -> None:
+        """Apply all migrations up to a revision."""
         # Every process opens the database; only one in a long while migrates it.
         from alembic import command
         from alembic.config import Config
@@ -187,7 +191,7 @@ class Database:
         with self._writer.connect() as connection:
             lock_name(connection, "migration")
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
             connection.commit()
 
     def is_current(self) -> bool:

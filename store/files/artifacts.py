@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 MARK = "store-"  # prefix of an empty file
 TENSORS = "model.safetensors"
 MANIFEST = "manifest.json"
+DIGEST_CHARACTERS = 64
 CACHED = 200  # artifacts of a remote folder that are kept here; most have below 1 MB
 
 
@@ -78,7 +80,7 @@ class Artifacts:
             names = self._storage.list("")
         except FileNotFoundError:
             return []
-        return [name for name in names if len(name) == 64]
+        return [name for name in names if len(name) == DIGEST_CHARACTERS]
 
     def save_files(self, name: str, folder: Path) -> None:
         """Store the files of a local folder under `name`, which must be unique to their content."""
@@ -99,6 +101,30 @@ class Artifacts:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             _write_whole(folder / file, self._storage.read(f"{name}/{file}"))
+
+    def read_files(self, name: str) -> dict[str, bytes]:
+        """The files stored under `name`, an artifact's digest or a name of `save_files`.
+
+        Raises:
+            ArtifactError: they are missing or damaged.
+            OSError: the folder can't be used now.
+        """
+        try:
+            files = {
+                file: self._storage.read(f"{name}/{file}") for file in self._storage.list(name)
+            }
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{name} is missing in {self._storage.root}") from error
+        if len(name) == DIGEST_CHARACTERS:
+            actual = _digest(files.get(TENSORS, b""), files.get(MANIFEST, b""))
+            if actual != name:
+                raise ArtifactError(f"model {name[:12]} in {self._storage.root} is damaged")
+        return files
+
+    def write_files(self, name: str, files: Mapping[str, bytes]) -> None:
+        """Store files under `name`, as `read_files` gave them."""
+        for file, content in files.items():
+            self._storage.write(f"{name}/{file}", content)
 
     def remove_files(self, name: str) -> None:
         """Delete the files stored under `name`, if there are any."""

@@ -4,7 +4,7 @@ On SQLite in a file of its own, so that a webhook's commit never waits behind bu
 be computed again, so its commits need not survive a power cut. Otherwise a plain table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -81,6 +81,18 @@ class Embeddings:
                 )
                 vectors_of |= {key: np.frombuffer(vector, "<f2") for key, vector in rows}
         return vectors_of
+
+    def all(self) -> Iterator[tuple[str, str, bytes]]:
+        """Space, image key and bytes (float16, little-endian) of every vector, by space."""
+        query = select(embedding).order_by(embedding.c.space, embedding.c.image_key)
+        with self._reader.connect() as connection:
+            for row in connection.execution_options(yield_per=CHUNK).execute(query):
+                yield row.space, row.image_key, row.vector
+
+    def clear(self) -> None:
+        """Delete every vector."""
+        with self._writer.connect() as connection, connection.begin():
+            connection.execute(delete(embedding))
 
     def drop(self, space: str, count: int) -> int:
         """Delete at most `count` vectors of a space; returns how many were."""

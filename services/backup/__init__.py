@@ -1,0 +1,1 @@
+"""Backups: everything that is stored, in one file."""
