@@ -52,7 +52,7 @@ class _Server:
     connection: StudioConnection
     watch: ChangeWatch
     pace: PollPace
-    projects: dict[int, int] = field(default_factory=dict)  # {Label Studio's id: ours}
+    projects: dict[int, Project] = field(default_factory=dict)  # by Label Studio's id
     asked: set[int] = field(default_factory=set)  # ids that were asked for before
     changed_at: dict[int, float] = field(default_factory=dict)
     unnoted: set[int] = field(default_factory=set)  # our ids of changed projects
@@ -158,9 +158,9 @@ class ChangePoller:
     def _assign(
         self, projects: Iterable[Project], connections: dict[str, StudioConnection]
     ) -> None:
-        wanted: dict[str, dict[int, int]] = {}
+        wanted: dict[str, dict[int, Project]] = {}
         for project in projects:
-            wanted.setdefault(project.connection_id, {})[project.ls_id] = project.id
+            wanted.setdefault(project.connection_id, {})[project.ls_id] = project
         for name, server in list(self._servers.items()):
             if wanted.get(name) is None or connections.get(name) != server.connection:
                 del self._servers[name]
@@ -175,11 +175,12 @@ class ChangePoller:
 
     def _ask(self, server: _Server) -> None:
         """Ask a server once, and request a sync of the projects that have changed."""
-        projects = dict(server.projects)
+        projects = server.projects
+        read_until = {ls_id: project.tasks_cursor for ls_id, project in projects.items()}
         active = {ls_id for ls_id in projects if self._is_active(server, ls_id)}
         before = server.watch.studio.seconds_spent
         try:
-            changed = server.watch.ask(projects, active)
+            changed = server.watch.ask(read_until, active)
         except StudioError as error:
             if not server.pace.failures:
                 log.warning("Label Studio can't be asked for changes", reason=str(error))
@@ -200,7 +201,7 @@ class ChangePoller:
         server.asked = set(projects)
         server.changed_at |= dict.fromkeys(labelled, now)
         server.pace.answered(now, cost, changed=bool(labelled))
-        server.unnoted |= {projects[ls_id] for ls_id in changed}
+        server.unnoted |= {projects[ls_id].id for ls_id in changed}
         try:
             self._note(server)
         except (SQLAlchemyError, OSError) as error:  # the next time notes it
@@ -217,7 +218,7 @@ class ChangePoller:
         share = self._store.settings.studio_share
         if not (changed or is_back or is_due):
             return
-        projects = list(server.projects.values())
+        projects = [project.id for project in server.projects.values()]
         parts = max(len(projects), 1)
         report = PollReport(
             server.pace.interval(time.monotonic()), server.spent / parts / elapsed, time.time()

@@ -1,6 +1,6 @@
 """Asks a Label Studio server which of its projects have changed, by as few requests as possible."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from studio.client import StudioClient
@@ -8,7 +8,7 @@ from studio.errors import StudioNotFound, StudioRejected
 from studio.records.projects import ProjectCounts
 from studio.records.tasks import LatestChange
 
-TURN = 4  # of so many times, one looks at an idle project's tasks: edits change no count
+TURN = 4  # of so many times, one looks at a project's tasks: edits change no count
 MOST_PROJECTS = 100  # in one request
 MOST_NEW = 5  # that are looked at by themselves at a time
 
@@ -24,44 +24,51 @@ class ChangeWatch:
     _round: int = 0
     _turn: int = 0
 
-    def ask(self, projects: Collection[int], active: Collection[int]) -> set[int]:
+    def ask(self, projects: Mapping[int, float | None], active: Collection[int]) -> set[int]:
         """The projects that have changed since they were asked for last; all at the first time.
 
         Args:
-            active: those where somebody labels.
+            projects: with the time of the newest change that was read of each, in seconds since
+                1970; None where none was. A change that was read is no news.
+            active: those where somebody labels, which are looked at closely more often.
 
         Raises:
             StudioError: Label Studio did not answer.
         """
         self._forget(projects)
-        new = sorted(set(projects) - self._latest.keys())[:MOST_NEW]
-        closely = sorted({*active, *new}.intersection(projects))
-        idle = sorted(set(projects).difference(closely))
-        if idle and (self._round % TURN == TURN - 1 or not self._has_counts):
-            closely.append(idle.pop(self._turn % len(idle)))
-            self._turn += 1
+        closely = set(sorted(projects.keys() - self._latest.keys())[:MOST_NEW])
+        if projects and (self._round % TURN == TURN - 1 or not self._has_counts):
+            closely.add(self._next_in_turn(projects, set(active).intersection(projects)))
         self._round += 1
-        changed = {project for project in closely if self._has_changed(project)}
-        return changed | self._with_other_counts(idle)
+        changed = {item for item in sorted(closely) if self._has_changed(item, projects[item])}
+        return changed | self._with_other_counts(sorted(projects.keys() - closely))
+
+    def _next_in_turn(self, projects: Collection[int], active: Collection[int]) -> int:
+        """The project to be looked at closely: every second time an active one."""
+        self._turn += 1
+        candidates = sorted(active) if active and self._turn % 2 else sorted(projects)
+        place = self._turn // 2 if active else self._turn
+        return candidates[place % len(candidates)]
 
     def _forget(self, projects: Collection[int]) -> None:
         for answers in (self._counts, self._latest):
             for project in answers.keys() - set(projects):
                 del answers[project]
 
-    def _has_changed(self, project: int) -> bool:
+    def _has_changed(self, project: int, read_until: float | None) -> bool:
         try:
             latest = self.studio.latest_change(project)
         except StudioNotFound:  # deleted
             latest = None
-        if project in self._latest:
-            is_news = self._latest[project] != latest
-        else:
-            is_news = not _agree(latest, self._counts.get(project))
+        is_new = project not in self._latest
+        before = self._latest.get(project)
         self._latest[project] = latest
-        if is_news:
-            self._counts.pop(project, None)
-        return is_news
+        if latest == before and not is_new:
+            return False
+        if _agree(latest, self._counts.get(project)) and (is_new or _is_read(latest, read_until)):
+            return False
+        self._counts.pop(project, None)
+        return True
 
     def _with_other_counts(self, projects: list[int]) -> set[int]:
         if not projects or not self._has_counts:
@@ -81,6 +88,12 @@ class ChangeWatch:
         if project in self._counts:
             return self._counts[project] != counts
         return not _agree(self._latest.get(project), counts)
+
+
+def _is_read(latest: LatestChange | None, until: float | None) -> bool:
+    if latest is None or latest.at is None or until is None:
+        return False
+    return latest.at.timestamp() <= until
 
 
 def _agree(latest: LatestChange | None, counts: ProjectCounts | None) -> bool:

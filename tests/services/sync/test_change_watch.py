@@ -2,7 +2,8 @@
 
 import json
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -54,6 +55,10 @@ class Projects:
         return json_reply({"total": tasks, "total_annotations": annotations, "tasks": [latest]})
 
 
+def unread(projects: Iterable[int]) -> dict[int, float | None]:
+    return dict.fromkeys(projects)
+
+
 def _query(request: Request) -> dict[str, str]:
     return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(request.path).query))
 
@@ -72,13 +77,13 @@ def watch(server: ScriptedServer) -> Iterator[ChangeWatch]:
 
 def test_one_request_tells_of_all_idle_projects(server: ScriptedServer, watch: ChangeWatch) -> None:
     projects = Projects(server, 5)
-    assert watch.ask(projects.held, ()) == set(projects.held)
+    assert watch.ask(unread(projects.held), ()) == set(projects.held)
     server.requests.clear()
-    assert watch.ask(projects.held, ()) == set()
+    assert watch.ask(unread(projects.held), ()) == set()
     projects.held[2][1] += 1  # a label
     projects.held[4][0] -= 1  # a deleted task
     del projects.held[5]
-    assert watch.ask(range(1, 6), ()) == {2, 4, 5}
+    assert watch.ask(unread(range(1, 6)), ()) == {2, 4, 5}
     assert [request.path.split("?")[0] for request in server.requests] == [COUNTS] * 2
 
 
@@ -87,32 +92,41 @@ def test_an_edit_which_changes_no_count_is_seen_in_turn(
 ) -> None:
     projects = Projects(server, 2)
     for _ in range(2 * TURN):
-        watch.ask(projects.held, ())
+        watch.ask(unread(projects.held), ())
     projects.held[2][2] = 30
-    seen = [watch.ask(projects.held, ()) for _ in range(2 * TURN)]
+    seen = [watch.ask(unread(projects.held), ()) for _ in range(2 * TURN)]
     assert [changed for changed in seen if changed] == [{2}]
 
 
-def test_where_someone_labels_each_time_tells_of_edits(
+def test_where_someone_labels_edits_are_seen_sooner(
     server: ScriptedServer, watch: ChangeWatch
 ) -> None:
+    projects = Projects(server, 8)
+    for _ in range(4 * TURN):
+        watch.ask(unread(projects.held), [5])
+    projects.held[5][2] = 30
+    seen = [watch.ask(unread(projects.held), [5]) for _ in range(2 * TURN)]
+    assert [changed for changed in seen if changed] == [{5}]
+
+
+def test_what_was_read_already_is_no_news(server: ScriptedServer, watch: ChangeWatch) -> None:
     projects = Projects(server, 1)
-    watch.ask(projects.held, [1])
-    projects.held[1][2] = 30
-    assert watch.ask(projects.held, [1]) == {1}
-    assert watch.ask(projects.held, [1]) == set()
-    assert [request.path.split("?")[0] for request in server.requests] == [TASKS] * 3
-    assert watch.ask(projects.held, []) == set()  # nothing is told twice when it gets idle
-    projects.held[1][1] += 1
-    assert watch.ask(projects.held, []) == {1}
+    for _ in range(TURN):
+        watch.ask(unread(projects.held), [1])
+    projects.held[1] = [10, 1, 30]  # a label, told by the counts first
+    assert watch.ask(unread([1]), [1]) == {1}
+    read = {1: datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC).timestamp()}
+    assert [watch.ask(read, [1]) for _ in range(2 * TURN)] == [set()] * 2 * TURN
+    projects.held[1][2] = 31  # an edit after that
+    assert {1} in [watch.ask(read, [1]) for _ in range(TURN)]
 
 
 def test_a_project_that_joins_is_read_once(server: ScriptedServer, watch: ChangeWatch) -> None:
     Projects(server, 2)
-    watch.ask([1], ())
-    assert watch.ask([1, 2], ()) == {2}
-    assert watch.ask([2], ()) == set()
-    assert watch.ask([1, 2], ()) == {1}
+    watch.ask(unread([1]), ())
+    assert watch.ask(unread([1, 2]), ()) == {2}
+    assert watch.ask(unread([2]), ()) == set()
+    assert watch.ask(unread([1, 2]), ()) == {1}
 
 
 def test_a_server_without_counts_is_asked_for_one_project_in_turn(
@@ -122,12 +136,12 @@ def test_a_server_without_counts_is_asked_for_one_project_in_turn(
     server.on(COUNTS, json_reply({"detail": "Not found."}, 404))
     seen: set[int] = set()
     for _ in range(8):
-        seen |= watch.ask(projects.held, ())
+        seen |= watch.ask(unread(projects.held), ())
     assert len(server.asked(COUNTS)) == 1
     assert seen <= set(projects.held)
     server.requests.clear()
     for _ in range(3):
-        watch.ask(projects.held, ())
+        watch.ask(unread(projects.held), ())
     asked = {_query(request)["project"] for request in server.asked(TASKS)}
     assert asked == {"1", "2", "3"}
 
@@ -136,15 +150,15 @@ def test_many_projects_take_a_request_for_each_hundred(
     server: ScriptedServer, watch: ChangeWatch
 ) -> None:
     projects = Projects(server, 2 * MOST_PROJECTS + MOST_NEW + 1)
-    assert watch.ask(projects.held, ()) == set(projects.held)
+    assert watch.ask(unread(projects.held), ()) == set(projects.held)
     assert len(server.asked(COUNTS)) == 3
     for _ in range(3):
-        assert watch.ask(projects.held, ()) == set()
+        assert watch.ask(unread(projects.held), ()) == set()
 
 
 def test_a_server_that_is_busy_is_told(server: ScriptedServer, watch: ChangeWatch) -> None:
     busy = json_reply({"detail": "slow down"}, 429, **{"Retry-After": "7"})
     server.routes |= {COUNTS: lambda _: busy, TASKS: lambda _: busy}
     with pytest.raises(StudioUnreachable) as caught:
-        watch.ask([1], ())
+        watch.ask(unread([1]), ())
     assert caught.value.retry_after == 7.0
