@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.scheduler import Scheduler
+from services.connections.clients import studio_for
 from services.connections.reach import (
     HEARD,
     REACH,
@@ -30,11 +31,9 @@ from services.sync.poll_pace import ACTIVE_SECONDS, PollPace
 from services.sync.poll_report import POLL_REPORT, PollReport
 from store.projects.connections import StudioConnection, list_connections
 from store.projects.projects import Project, list_projects
-from store.settings import Settings
 from store.store import Store
 from store.work import pending_work
 from store.work.work_kind import WorkKind
-from studio.client import StudioClient
 from studio.errors import StudioError, StudioUnreachable
 
 log = structlog.get_logger()
@@ -167,7 +166,7 @@ class ChangePoller:
                 self._pool.submit(server.watch.studio.close)
         for name, of_server in wanted.items():
             if name not in self._servers and name in connections:
-                self._servers[name] = _server(connections[name], self._store.settings)
+                self._servers[name] = _server(connections[name], self._store)
             if name in self._servers:
                 self._servers[name].projects = of_server
 
@@ -243,10 +242,10 @@ class ChangePoller:
             self._scheduler.wake()
 
 
-def _server(connection: StudioConnection, settings: Settings) -> _Server:
-    studio = StudioClient(connection.url, connection.token)
+def _server(connection: StudioConnection, store: Store) -> _Server:
+    settings = store.settings
     pace = PollPace(fastest=settings.poll_seconds, slowest=settings.poll_idle_seconds)
-    return _Server(connection, ChangeWatch(studio), pace)
+    return _Server(connection, ChangeWatch(studio_for(store, connection.id)), pace)
 
 
 def _is_registered(project: Project) -> bool:

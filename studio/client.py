@@ -11,6 +11,7 @@ from studio.calls.projects import ProjectCalls
 from studio.calls.tasks import TaskCalls
 from studio.calls.views import ViewCalls
 from studio.http import StudioHttp
+from studio.tokens import TokenMemory
 
 
 class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCalls, ViewCalls):
@@ -19,12 +20,15 @@ class StudioClient(ProjectCalls, TaskCalls, PredictionCalls, HookCalls, ImportCa
     `url` is the server's, with its path prefix if it has one. `token` is a Personal Access Token or
     a legacy token; it is sent to that exact origin only. `timeout` is in seconds, for each of
     connecting, sending and waiting for the next bytes; calls known to be slow take longer.
+    `memory` shares access tokens with other processes.
     Every call raises the errors of `studio.errors`; the constructor raises ValueError for an
     impossible URL or token.
     """
 
-    def __init__(self, url: str, token: str, timeout: float = 10.0) -> None:
-        super().__init__(StudioHttp(url, token, timeout))
+    def __init__(
+        self, url: str, token: str, timeout: float = 10.0, memory: TokenMemory | None = None
+    ) -> None:
+        super().__init__(StudioHttp(url, token, timeout, memory))
         self.aliases: tuple[str, ...] = ()  # other addresses by which tasks name its files
 
     @property

@@ -27,7 +27,7 @@ from studio.errors import (
     StudioUnauthorized,
     StudioUnreachable,
 )
-from studio.tokens import make_token
+from studio.tokens import TokenMemory, make_token
 
 # How much of a server's own words goes into an error's message.
 MESSAGE_CHARACTERS = 400
@@ -56,11 +56,13 @@ class StudioHttp:
     built from paths, and redirects are never followed here.
     """
 
-    def __init__(self, url: str, token: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self, url: str, token: str, timeout: float = 10.0, memory: TokenMemory | None = None
+    ) -> None:
         self.url = normal_url(url)
         self.origin = origin_of(self.url)
         self.timeout = timeout
-        self._token = make_token(token, self._exchange)
+        self._token = make_token(token, self._exchange, memory)
         self._http = httpx.Client(
             timeout=timeout,
             headers={"User-Agent": USER_AGENT},

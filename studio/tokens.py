@@ -30,6 +30,16 @@ class Token(Protocol):
         """After a 401 on the header `refused`: True when another try makes sense."""
 
 
+class TokenMemory(Protocol):
+    """Keeps an access token for other processes, so that each needs no exchange of its own."""
+
+    def recall(self) -> tuple[str, float] | None:
+        """An access token, and how many seconds it is still good; None when there is none."""
+
+    def keep(self, access: str, seconds: float) -> None:
+        """Keep an access token that is good for so many seconds."""
+
+
 class FixedToken:
     """A header that never changes: a legacy token, or an access token that somebody else renews."""
 
@@ -51,9 +61,12 @@ class PersonalAccessToken:
     `exchange` takes the refresh token and returns a new access token.
     """
 
-    def __init__(self, token: str, exchange: Callable[[str], str]) -> None:
+    def __init__(
+        self, token: str, exchange: Callable[[str], str], memory: TokenMemory | None = None
+    ) -> None:
         self._token = token
         self._exchange = exchange
+        self._memory = memory
         self._lock = threading.Lock()
         self._value = ""
         self._renew_at = 0.0
@@ -62,7 +75,11 @@ class PersonalAccessToken:
         """The header's value; fetches a new access token when the last one is about to expire."""
         with self._lock:
             if not self._value or time.monotonic() >= self._renew_at:
-                self._renew()
+                kept = self._memory.recall() if self._memory is not None else None
+                if kept is None or kept[1] <= RENEW_BEFORE:
+                    self._renew()
+                else:
+                    self._use(*kept)
             return self._value
 
     def renew(self, refused: str) -> bool:
@@ -75,11 +92,18 @@ class PersonalAccessToken:
 
     def _renew(self) -> None:
         access = self._exchange(self._token)
+        self._use(access, lifetime(access))
+        if self._memory is not None:
+            self._memory.keep(access, lifetime(access))
+
+    def _use(self, access: str, seconds: float) -> None:
         self._value = f"Bearer {access}"
-        self._renew_at = time.monotonic() + max(lifetime(access) - RENEW_BEFORE, 1.0)
+        self._renew_at = time.monotonic() + max(seconds - RENEW_BEFORE, 1.0)
 
 
-def make_token(token: str, exchange: Callable[[str], str]) -> Token:
+def make_token(
+    token: str, exchange: Callable[[str], str], memory: TokenMemory | None = None
+) -> Token:
     """Recognise the kind of `token` by its form.
 
     Raises ValueError for one that no header can carry.
@@ -92,7 +116,7 @@ def make_token(token: str, exchange: Callable[[str], str]) -> Token:
         return FixedToken("Token", token)
     if claims.get("token_type") == "access":
         return FixedToken("Bearer", token)
-    return PersonalAccessToken(token, exchange)
+    return PersonalAccessToken(token, exchange, memory)
 
 
 def jwt_claims(token: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from services.connections.access_tokens import AccessTokenFile
 from store.projects.connections import StudioConnection, get_connection
 from store.settings import Settings
 from store.store import Store
@@ -26,7 +27,8 @@ def studio_for(
         UnknownConnectionError: there is no such connection.
     """
     connection = known_connection(store, connection_id)
-    client = StudioClient(connection.url, connection.token)
+    memory = AccessTokenFile(store.settings.home, connection.url, connection.token)
+    client = StudioClient(connection.url, connection.token, memory=memory)
     client.http.before_change = before_change
     client.aliases = connection.aliases
     return client
