@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Connection
@@ -23,7 +24,7 @@ from store.store import Store
 
 log = structlog.get_logger()
 
-BATCH_BYTES = 500_000  # about the most in one transaction: it locks out others meanwhile
+BATCH, BATCH_BYTES = 25, 500_000  # about the most in one transaction, which locks out others
 PAUSE = 0.03  # seconds between two transactions: webhooks come in hundreds
 POLL_SECONDS = 1.0
 STOP_SECONDS = 2.0  # for what is left when the process is stopped
@@ -79,7 +80,7 @@ class Drainer:
             if not self._batch and not self._inbox.wait_for_new(POLL_SECONDS, self._stopped):
                 continue
             try:
-                self._batch = self._batch or self._inbox.read(BATCH_BYTES)
+                self._batch = self._batch or self._inbox.read(BATCH, BATCH_BYTES)
                 if self._batch:
                     batch = self._batch if self._failures < ALONE else self._batch[:1]
                     self._apply([Letter.read(delivery, _read) for delivery in batch])
@@ -97,7 +98,7 @@ class Drainer:
             now = time.time()
             results = apply_letters(db, self._inbox.id, self._mark, letters, after, now)
             for result in results:
-                if result.outcome is None:
+                if result.reason:
                     self._inbox.put_aside(result.letter.delivery, result.reason)
             return results
 
@@ -119,15 +120,24 @@ class Drainer:
             return
         refused = isinstance(error, SQLAlchemyError) and not isinstance(error, OperationalError)
         if self._failures >= ALONE + (REFUSED if refused else FAULTY):
-            with contextlib.suppress(SQLAlchemyError):  # the database is at fault
-                self._apply([Letter(self._batch[0], None, f"{type(error).__name__}: {error}")])
+            self._apply_in_part(f"{type(error).__name__}: {error}")
+
+    def _apply_in_part(self, reason: str) -> None:
+        """Apply what can be of the first delivery, and put it aside, if the database takes that."""
+        delivery = self._batch[0]
+        apart = replace(Letter.read(delivery, _read), is_apart=True)
+        for letter in (apart, Letter(delivery, None, reason)):
+            with contextlib.suppress(SQLAlchemyError):
+                self._apply([letter])
+                return
 
     def _report(self, result: Result) -> None:
         event, outcome = result.letter.event, result.outcome
         action = event.action if event is not None else "other"
-        if outcome is None:
+        if result.reason:
             self._metrics.webhooks.labels(action, "rejected").inc()
             log.error("webhook put aside", action=action, reason=result.reason)
+        if outcome is None:
             return
         self._metrics.webhooks.labels(action, outcome.status.partition(":")[0]).inc()
         log.info(

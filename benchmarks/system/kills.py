@@ -43,6 +43,8 @@ LONGEST_PAUSE = 2.0  # seconds between two kills
 READY_SECONDS = 120.0
 REST_SECONDS = 300.0
 EVERYTHING = "everything"
+# A label whose webhook nobody heard is found soon.
+SETTINGS = {"APPRENTICE_RECONCILE_SECONDS": "15"}
 
 
 @dataclass
@@ -92,7 +94,7 @@ def _run(options: Options, seed: int) -> _Count:
     # With SQLite the embedded broker, with PostgreSQL a Redis: both are killed.
     with (
         external(options.database, broker=options.database != "sqlite") as servers,
-        demo(options.count(200, 60), servers.settings) as session,
+        demo(options.count(200, 60), {**SETTINGS, **servers.settings}) as session,
     ):
         session.store.database.write(note_marks)
         with _traffic(session, seed) as traffic:

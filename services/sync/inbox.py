@@ -1,14 +1,17 @@
 """Applies the inbox's webhooks to the database, each exactly once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
+import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from services.sync.webhook_events import Event, Outcome, apply_event
 from store.inbox.inbox import Delivery
 from store.projects.key_values import Key
+
+log = structlog.get_logger()
 
 LATE_SECONDS = 10.0  # after which Label Studio may have used a deleted id again
 
@@ -24,6 +27,7 @@ class Letter:
     delivery: Delivery
     event: Event | None
     reason: str = ""  # why it can't be read
+    is_apart: bool = False  # its entries are applied apart: together they were refused
 
     @classmethod
     def read(cls, delivery: Delivery, read: Callable[[bytes], Event | None]) -> "Letter":
@@ -36,11 +40,11 @@ class Letter:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a letter: an outcome, or the reason why it can't be applied."""
+    """What became of a letter: its outcome, and why it, or a part of it, can't be applied."""
 
     letter: Letter
     outcome: Outcome | None
-    reason: str = ""
+    reason: str = ""  # empty when all of it was applied
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,38 @@ def _apply(db: Connection, letter: Letter, now: float) -> Result:
         return Result(letter, Outcome("ignored: no use for this action"))
     delivery = letter.delivery
     late = now - delivery.received_at > LATE_SECONDS
-    try:
-        with db.begin_nested():
-            outcome = apply_event(db, delivery.connection_id, letter.event, late=late)
-    except SQLAlchemyError:
-        raise
-    except Exception as error:  # a fault of ours with this one
-        return Result(letter, None, _reason(error))
-    return Result(letter, outcome)
+    if not letter.is_apart:
+        try:
+            with db.begin_nested():
+                outcome = apply_event(db, delivery.connection_id, letter.event, late=late)
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # a fault of ours with one of its entries
+            log.warning("webhook's entries are applied apart", reason=_reason(error))
+        else:
+            return Result(letter, outcome)
+    return _apply_apart(db, letter, letter.event, late=late)
+
+
+def _apply_apart(db: Connection, letter: Letter, event: Event, *, late: bool) -> Result:
+    """Apply the entries that can be."""
+    outcomes: list[Outcome] = []
+    reasons: list[str] = []
+    for part in event.apart():
+        try:
+            with db.begin_nested():
+                part_outcome = apply_event(db, letter.delivery.connection_id, part, late=late)
+        except OperationalError:
+            raise
+        except Exception as error:  # whatever it is, the others mustn't be lost with it
+            reasons.append(_reason(error))
+        else:
+            outcomes.append(part_outcome)
+    reason = f"{len(reasons)} entries, the first: {reasons[0]}" if reasons else ""
+    if not outcomes:
+        return Result(letter, None, reason)
+    changed = sum(outcome.changed for outcome in outcomes)
+    return Result(letter, replace(outcomes[0], changed=changed), reason)
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,8 @@ Events get lost, repeat and come out of order. Annotations are kept as a history
 write wins, and what an event only hints at becomes a request to read Label Studio.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -35,6 +36,17 @@ class Event:
     annotations: tuple[AnnotationRecord, ...] = ()
     tasks: tuple[TaskRecord, ...] = ()
     deleted: tuple[int, ...] = ()
+
+    def apart(self) -> "Iterator[Event]":
+        """An event for each annotation with its task, or for each deletion."""
+        tasks = {task.ls_id: task for task in self.tasks}
+        for annotation in self.annotations:
+            task = tasks.get(annotation.task_ls_id)
+            yield replace(self, annotations=(annotation,), tasks=(task,) if task else ())
+        for ls_id in self.deleted:
+            yield replace(self, deleted=(ls_id,))
+        if not self.annotations and not self.deleted:
+            yield self
 
 
 @dataclass(frozen=True)

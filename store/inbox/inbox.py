@@ -104,10 +104,10 @@ class Inbox:
             self._waiting.put((record, future))
         return future
 
-    def read(self, most_bytes: int) -> list[Delivery]:
-        """The next deliveries, in order; none while there are none."""
+    def read(self, most: int, most_bytes: int) -> list[Delivery]:
+        """The next deliveries, in order: so many, about so many bytes; none if there is none."""
         durable = self._log.durable
-        frames = self._log.read(most_bytes)
+        frames = self._log.read(most, most_bytes)
         if not frames:  # what the disk has lost is waited for no longer
             self.mark_applied(durable)
         return [

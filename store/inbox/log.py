@@ -85,8 +85,8 @@ class RecordLog:
         file.end += len(data)
         self.durable = self._given
 
-    def read(self, most_bytes: int) -> list[Frame]:
-        """The next durable records: about so many bytes, and at least one if there is any."""
+    def read(self, most: int, most_bytes: int) -> list[Frame]:
+        """The next durable records: so many, about so many bytes, at least one if there is any."""
         frames: list[Frame] = []
         size = 0
         with self._lock:
@@ -100,7 +100,7 @@ class RecordLog:
                     continue
                 frames.append(found)
                 size += len(found.payload)
-                if size >= most_bytes:
+                if len(frames) >= most or size >= most_bytes:
                     return frames
         return frames
 

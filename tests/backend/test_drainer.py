@@ -128,6 +128,27 @@ def test_one_that_the_database_refuses_is_put_aside(
     assert "refused" in kept["reason"]
 
 
+def test_entries_that_the_database_refuses_cost_no_others(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = inbox_service.apply_event
+
+    def refuses(db, connection_id, event, *, late):
+        if any(record.ls_id == 5 for record in event.annotations):
+            raise IntegrityError("INSERT", None, ValueError("refused"))
+        return sound(db, connection_id, event, late=late)
+
+    monkeypatch.setattr(inbox_service, "apply_event", refuses)
+    one = recorded("annotation_created")
+    made = [one["annotation"] | {"id": number} for number in range(1, 10)]
+    body = one | {"action": "ANNOTATIONS_CREATED", "annotation": made, "task": [one["task"]]}
+    with draining(store, tmp_path) as inbox:
+        put(inbox, json.dumps(body).encode())
+        assert inbox.wait_until_applied(30)
+    assert labels(store) == set(range(1, 10)) - {5}
+    assert count_rejected(tmp_path) == 1
+
+
 def test_a_webhook_waits_for_no_writer_of_the_database(web: Running, project: object) -> None:
     body = recorded("annotation_created")
     with closing(sqlite3.connect(web.store.settings.home / "apprentice.db")) as writer:

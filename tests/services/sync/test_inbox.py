@@ -110,6 +110,29 @@ def test_one_that_cannot_be_read_or_applied_costs_no_other(
     assert labels(workbench) == {1, 3}
 
 
+def test_one_bad_entry_of_a_list_costs_no_other(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = inbox_service.apply_event
+
+    def fails(db, connection_id, event, *, late):
+        outcome = sound(db, connection_id, event, late=late)
+        if any(record.ls_id == 2 for record in event.annotations):
+            raise KeyError("a fault of ours")
+        return outcome
+
+    monkeypatch.setattr(inbox_service, "apply_event", fails)
+    one = annotated(1)
+    made = [one["annotation"] | {"id": number} for number in range(1, 6)]
+    body = one | {"action": "ANNOTATIONS_CREATED", "annotation": made, "task": [one["task"]]}
+    (result,) = apply(workbench, letters(body))
+    assert (result.outcome.status, result.outcome.changed) == ("stored", 4)
+    assert "1 entries" in result.reason
+    assert labels(workbench) == {1, 3, 4, 5}
+    with workbench.store.database.read() as db:
+        assert task_ids(db, project(workbench).id) == {201}
+
+
 class TestLateDeletions:
     """Label Studio uses ids again: a deletion that waited long may name something new."""
 

@@ -19,7 +19,7 @@ from store.inbox.log import LogInUseError
 
 
 def bodies(inbox: Inbox) -> list[bytes]:
-    return [delivery.body for delivery in inbox.read(10**9)]
+    return [delivery.body for delivery in inbox.read(10**9, 10**9)]
 
 
 def add(inbox: Inbox, *contents: bytes) -> None:
@@ -76,7 +76,7 @@ def test_what_is_not_applied_is_read_after_a_restart(tmp_path: Path) -> None:
     inbox.close()
     again = Inbox(tmp_path)
     again.resume(4)
-    assert [delivery.number for delivery in again.read(10**9)] == list(range(5, 11))
+    assert [delivery.number for delivery in again.read(10**9, 10**9)] == list(range(5, 11))
     assert again.depth == 6
     again.close()
 
@@ -86,7 +86,7 @@ def test_numbers_go_on_after_what_the_database_knows(tmp_path: Path) -> None:
     inbox.resume(100)
     assert inbox.depth == 0
     add(inbox, b"next")
-    assert [delivery.number for delivery in inbox.read(10**9)] == [101]
+    assert [delivery.number for delivery in inbox.read(10**9, 10**9)] == [101]
     inbox.close()
 
 
@@ -98,7 +98,7 @@ def test_files_that_are_done_with_are_deleted(
     for i in range(20):
         add(inbox, b"%d" % i * 200)
     assert len(files(tmp_path)) > 4
-    read = inbox.read(10**9)
+    read = inbox.read(10**9, 10**9)
     assert len(read) == 20
     inbox.mark_applied(read[-1].number)
     assert len(files(tmp_path)) == 1
@@ -118,7 +118,7 @@ def test_a_file_that_a_disk_has_damaged_is_kept(
     content[40] ^= 255
     first.write_bytes(bytes(content))
     again = Inbox(tmp_path)
-    read = again.read(10**9)
+    read = again.read(10**9, 10**9)
     assert [delivery.body[:3] for delivery in read] == [b"two", b"thr", b"fou"]
     again.mark_applied(read[-1].number)
     assert again.wait_until_applied(0)
@@ -129,7 +129,7 @@ def test_a_file_that_a_disk_has_damaged_is_kept(
 def test_other_users_can_read_nothing(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path)
     add(inbox, b"a")
-    inbox.put_aside(inbox.read(1)[0], "why")
+    inbox.put_aside(inbox.read(1, 1)[0], "why")
     inbox.close()
     for path in (tmp_path / "inbox").rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -209,7 +209,7 @@ class TestFullDisk:
                 future = inbox.submit(Delivery("default", body, 1.0))
                 if future.exception() is None:
                     kept.append(body)
-            assert [delivery.body for delivery in inbox.read(10**9)] == kept
+            assert [delivery.body for delivery in inbox.read(10**9, 10**9)] == kept
             print(len(kept))
         """
         done = subprocess.run(
