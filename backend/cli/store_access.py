@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.cli.errors import CommandError, first_line
+from backend.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -58,15 +58,23 @@ def open_store(settings: "Settings", *, migrate: bool = True) -> Iterator["Store
     Raises:
         CommandError: the database can't be opened, or has the schema of another version.
     """
+    import sqlite3
+
     from sqlalchemy.exc import SQLAlchemyError
 
+    from store.database.faults import explain_fault
+    from store.files.permissions import HomeError
     from store.store import Store
 
     try:
         store = Store.open(settings, migrate=migrate)
         current = migrate or store.database.is_current()
-    except (SQLAlchemyError, OSError) as error:
-        raise CommandError(f"the database can't be opened: {first_line(error)}") from error
+    except HomeError as error:
+        raise CommandError(str(error), code=2) from None
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise CommandError(
+            f"the database can't be opened: {explain_fault(error)} ({settings.home})"
+        ) from error
     if not current:
         store.close()
         raise CommandError(

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -193,6 +193,15 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             connection.commit()
+
+    def erase_old_pages(self) -> None:
+        """Rewrite an SQLite file, if there is room, so that nothing deleted stays in it."""
+        with self._writer.connect() as connection, suppress(sqlite3.Error):
+            dbapi: Any = connection.connection.dbapi_connection
+            dbapi.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+            dbapi.execute("VACUUM")
+            dbapi.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            dbapi.execute("PRAGMA busy_timeout=0")
 
     def is_current(self) -> bool:
         """Whether the newest migration was applied. Their files are named `NUMBER_what.py`."""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from store.database.schema import connection
 from store.projects.key_values import Key
+from store.projects.tokens import read_token, store_token
 from store.settings import Settings
 from store.work.pending_work import retry_now
 
@@ -33,7 +34,8 @@ def connection_aliases(connection_id: str) -> Key[list[str]]:
 
 def _record(db: Connection, row: Row[Any]) -> StudioConnection:
     aliases = connection_aliases(row.id).get(db) or ()
-    return StudioConnection(row.id, row.url, row.token, row.secret, tuple(aliases))
+    token = read_token(db, row.id, row.url, row.token)
+    return StudioConnection(row.id, row.url, token, row.secret, tuple(aliases))
 
 
 def get_connection(db: Connection, connection_id: str) -> StudioConnection | None:
@@ -53,15 +55,17 @@ def save_connection(db: Connection, connection_id: str, url: str, token: str) ->
     existing = get_connection(db, connection_id)
     if existing is None:
         secret = secrets.token_urlsafe(32)
+        stored = store_token(db, connection_id, url, token)
         db.execute(
             insert(connection).values(
-                id=connection_id, url=url, token=token, secret=secret, created_at=time.time()
+                id=connection_id, url=url, token=stored, secret=secret, created_at=time.time()
             )
         )
         return StudioConnection(connection_id, url, token, secret)
     if (existing.url, existing.token) != (url, token):
+        stored = store_token(db, connection_id, url, token)
         db.execute(
-            update(connection).where(connection.c.id == connection_id).values(url=url, token=token)
+            update(connection).where(connection.c.id == connection_id).values(url=url, token=stored)
         )
         retry_now(db, connection_id)
     if existing.url != url:

@@ -1,8 +1,10 @@
 """Label Studio as `connect` and `disconnect` reach it: the connection, its client, its changes."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 
 from backend.cli.errors import CommandError
@@ -94,20 +96,23 @@ def _wanted_connection(
         saved = get_connection(db, connection)
     if connection == DEFAULT:
         settings = store.settings  # with the options
-        if settings.label_studio_url and settings.label_studio_api_key:
-            url, api_key = (
-                settings.label_studio_url,
-                settings.label_studio_api_key.get_secret_value(),
-            )
-        elif saved is None:
-            raise CommandError(
-                "which Label Studio? Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY (a Personal "
-                "Access Token, from Account & Settings), or give --url and --api-key"
-            )
-    url, api_key = (
-        url or (saved.url if saved else None),
-        api_key or (saved.token if saved else None),
+        url = settings.label_studio_url
+        if settings.label_studio_api_key:
+            api_key = settings.label_studio_api_key.get_secret_value()
+    if saved is not None:
+        url = url or saved.url
+        if not api_key and url == saved.url:  # it goes to no other server
+            api_key = saved.token
+    if url and not api_key and sys.stdin.isatty():
+        prompt = f"Personal Access Token of {url} (Account & Settings there)"
+        api_key = typer.prompt(prompt, hide_input=True, err=True)
+    if url and api_key:
+        return StudioConnection(connection, url, api_key, secret="")
+    if connection != DEFAULT:
+        raise CommandError(
+            f"connection {connection!r} is new: give its --url, and its token with --api-key -"
+        )
+    raise CommandError(
+        "which Label Studio? Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY (a Personal Access "
+        "Token, from Account & Settings), or give --url, and the token with --api-key -"
     )
-    if not url or not api_key:
-        raise CommandError(f"connection {connection!r} is new: give its --url and --api-key")
-    return StudioConnection(connection, url, api_key, secret="")

@@ -140,6 +140,6 @@ def next_step(settings: Settings) -> str:
             "run `apprentice connect --project ID`. Ctrl-C stops everything."
         )
     return (
-        "next, connect a project: `apprentice connect --project ID --url LABEL_STUDIO_URL "
-        "--api-key TOKEN`. Ctrl-C stops everything."
+        "next, connect a project: `apprentice connect --project ID --url LABEL_STUDIO_URL`, which "
+        "asks for your token. Ctrl-C stops everything."
     )

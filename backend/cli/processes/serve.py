@@ -8,10 +8,13 @@ def serve() -> None:
     """Start the web process alone."""
     from backend import app, logs
     from backend.http.auth import OpenBindingError
+    from store.files.permissions import HomeError, make_files_private, secure_folder
 
     settings = load_settings()
     logs.configure(settings.log_level)
+    make_files_private()
     try:
+        secure_folder(settings.home)
         app.serve(settings)
-    except OpenBindingError as error:
+    except (HomeError, OpenBindingError) as error:
         raise CommandError(str(error), code=2) from error

@@ -26,8 +26,10 @@ def up() -> None:
         process_specs,
     )
     from backend.http.auth import OpenBindingError, check_binding
+    from store.files.permissions import make_files_private
     from worker.supervision.supervisor import StartFailedError, Supervisor
 
+    make_files_private()
     settings = load_settings()
     console = Console(soft_wrap=True, highlight=False)
     # Starts and stops go to the processes' logs; here only what shouldn't have happened.
@@ -77,16 +79,21 @@ def _lock_home(settings: "Settings") -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    from store.database.faults import explain_fault
+    from store.files.permissions import HomeError, secure_folder
+
     home = settings.home
     holder = home / "up.json"
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        secure_folder(home)
         lock = FileLock(home / "up.lock")
         lock.acquire(timeout=0)
     except Timeout:
         raise CommandError(f"{home} is in use by {_holder(holder)}") from None
+    except HomeError as error:
+        raise CommandError(str(error), code=2) from None
     except OSError as error:
-        raise CommandError(f"{home} can't be used: {error}") from error
+        raise CommandError(f"{home} can't be used: {explain_fault(error)}") from error
     try:
         holder.write_text(json.dumps({"pid": os.getpid(), "url": settings.url}))
         yield

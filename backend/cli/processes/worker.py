@@ -24,12 +24,14 @@ def worker(
 ) -> None:
     """Start one background worker alone."""
     from backend import logs
+    from store.files.permissions import make_files_private
     from worker.jobs.preload import preload
     from worker.queues.broker import broker_address
     from worker.queues.store_claim import StoreCheck
     from worker.queues.worker_loop import run_worker
     from worker.supervision.cpu_priority import lower_cpu_priority
 
+    make_files_private()
     settings = load_settings()
     logs.configure(settings.log_level)
     lower_cpu_priority(NICENESS.get(queue, SHORT_JOBS))

@@ -100,6 +100,25 @@ def test_connect_says_that_label_studio_cannot_be_reached(environment: dict[str,
     assert "a" * 40 not in refused.stderr + refused.stdout
 
 
+def test_a_token_on_the_command_line_is_warned_of_and_standard_input_is_read(
+    environment: dict[str, str],
+) -> None:
+    command = ["connect", "--project", "1", "--url", "http://127.0.0.1:9", "--api-key"]
+    refused = run([*command, "a" * 40], environment)
+    assert "--api-key -" in refused.stderr
+    piped = subprocess.run(
+        [sys.executable, "-m", "backend.cli", *command, "-"],
+        env=environment,
+        input="b" * 40 + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "can't be reached" in piped.stderr
+    assert "--api-key -" not in piped.stderr
+    assert "b" * 40 not in piped.stderr + piped.stdout
+
+
 def test_a_new_connection_needs_its_url_and_key(environment: dict[str, str]) -> None:
     refused = run(["connect", "--project", "1", "--connection", "lab"], environment)
     assert refused.returncode == 1
