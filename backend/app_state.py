@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import structlog
 from redis import Redis
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
 from backend.drainer import Drainer
@@ -158,32 +157,30 @@ class AppState:
             RequestError: 404, there is no such connection; the message says what to do.
         """
         connection_id = connection_id_of(request)
-        found = await self.read(lambda db: get_connection(db, connection_id))
+        found = await self._find_connection(connection_id)
         if found is None:
             raise RequestError(404, f"no connection {connection_id!r}: {_advice(connection_id)}")
-        self.connection_cache.put(connection_id, (time.monotonic(), found))
+        return found
+
+    async def _find_connection(self, connection_id: str) -> StudioConnection | None:
+        found = await self.read(lambda db: get_connection(db, connection_id))
+        if found is not None:
+            self.connection_cache.put(connection_id, (time.monotonic(), found))
         return found
 
     async def check_secret(
         self, request: Request, secret: str | None
-    ) -> tuple[StudioConnection, bool]:
-        """The connection that the path names, and whether `secret` is its own.
+    ) -> tuple[StudioConnection | None, bool]:
+        """The connection that the path names, None if unknown, and whether `secret` is its own.
 
-        A new secret is accepted at once, a replaced one for CONNECTION_SECONDS more, or as long as
-        the database can't be read.
-
-        Raises:
-            RequestError: 404, there is no such connection.
+        A new secret is accepted at once, a replaced one for CONNECTION_SECONDS more.
         """
-        read_at, cached = self.connection_cache.get(connection_id_of(request)) or (0.0, None)
+        connection_id = connection_id_of(request)
+        read_at, cached = self.connection_cache.get(connection_id) or (0.0, None)
         fresh = time.monotonic() - read_at < CONNECTION_SECONDS
         if cached is None or not fresh or not same_secret(secret, cached.secret):
-            try:
-                cached = await self.read_connection(request)
-            except SQLAlchemyError:
-                if cached is None or not same_secret(secret, cached.secret):
-                    raise
-        return cached, same_secret(secret, cached.secret)
+            cached = await self._find_connection(connection_id)
+        return cached, cached is not None and same_secret(secret, cached.secret)
 
     async def require_connection(self, request: Request) -> str:
         """The id of the connection that the path names, read only if it isn't in memory.

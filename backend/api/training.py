@@ -76,7 +76,7 @@ async def backbone(
     """Move to another pretrained backbone, in the background."""
     try:
         name = await app_state.page_pool.run(
-            check_backbone_name, app_state.settings, body.backbone or DEFAULT
+            check_backbone_name, app_state.settings, body.backbone or DEFAULT, paths=False
         )
     except WrongBackboneError as error:
         raise RequestError(400, str(error)) from None

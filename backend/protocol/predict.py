@@ -36,6 +36,7 @@ from store.versions.versions import START, get_version
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
 from studio.config import parse_label_config
+from studio.records.base import MalformedCount
 from studio.records.requests import PredictRequest
 
 log = structlog.get_logger()
@@ -115,8 +116,9 @@ def _read(app_state: AppState, connection_id: str, request: PredictRequest) -> P
         tasks, malformed = parse_tasks(request, config)
         stored = get_tasks(db, project.id, {requested.task.ls_id for requested in tasks})
         places = shortlist_scores(db, project.id, version.id)
-    for position, reason in malformed.items():
-        log.warning("malformed task", project=project.id, position=position, reason=reason)
+    if malformed.total:
+        count, reasons = malformed.total, str(malformed)
+        log.warning("malformed tasks", project=project.id, count=count, reasons=reasons)
     predictor = app_state.load_predictor(version)
     # An editor that asks gets suggestions: only those shown unasked are withheld (control group).
     share = 0.0 if request.interactive else app_state.settings.blind_share
@@ -149,6 +151,7 @@ def _add_outcomes(
     missing: Sequence[RequestedImage],
     outcomes: Sequence[Embedded | Failed],
 ) -> None:
+    unusable = MalformedCount()
     for image, outcome in zip(missing, outcomes, strict=True):
         if isinstance(outcome, Embedded):
             state.new_embeddings[image.key] = outcome
@@ -160,14 +163,16 @@ def _add_outcomes(
                 )
         elif outcome.permanent:
             state.permanent_errors[image.key] = outcome.reason
-            log.warning(
-                "image can't be used",
-                project=state.project.id,
-                task=image.requested.task.ls_id,
-                reason=outcome.reason,
-            )
+            unusable.add(outcome.reason, image.requested.task.ls_id)
         else:
             state.transient_errors[image.key] = outcome.reason
+    if unusable.total:
+        log.warning(
+            "images can't be used",
+            project=state.project.id,
+            count=unusable.total,
+            reasons=str(unusable),
+        )
     if state.transient_errors:
         log.warning(
             "images not ready",

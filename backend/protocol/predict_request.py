@@ -8,6 +8,7 @@ from services.sync.records import task_record
 from store.tasks.tasks import TaskRecord
 from store.tasks.units import UnitId, unit_of
 from studio.config import LabelConfig
+from studio.records.base import MalformedCount
 from studio.records.requests import PredictRequest
 from studio.records.tasks import TaskInfo
 
@@ -52,15 +53,18 @@ class RequestedImage(NamedTuple):
 
 def parse_tasks(
     request: PredictRequest, config: LabelConfig
-) -> tuple[list[RequestedTask], dict[int, str]]:
-    """The well-formed tasks, and {position: error} of the others."""
+) -> tuple[list[RequestedTask], MalformedCount]:
+    """The well-formed tasks, and a count of the others by reason."""
     tasks: list[RequestedTask] = []
-    malformed: dict[int, str] = {}
+    malformed = MalformedCount()
     for position, value in enumerate(request.tasks):
+        if not isinstance(value, dict):  # there may be a million
+            malformed.add("a task must be an object", position)
+            continue
         try:
             task = TaskInfo.with_data(value)
         except ValueError as error:
-            malformed[position] = str(error)
+            malformed.add(str(error), position)
         else:
             tasks.append(RequestedTask(position, task_record(config, task), task.is_annotated))
     return tasks, malformed

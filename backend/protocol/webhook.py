@@ -29,6 +29,11 @@ log = structlog.get_logger()
 
 UNTRUSTED_BODY = 2_000_000  # bytes read from a caller without the secret
 
+REFUSED = (
+    f"the header {SECRET_HEADER} is wrong or missing, or the connection is unknown: run "
+    "`apprentice connect` again, or wait a minute until the webhook is repaired"
+)
+
 
 async def apply(app_state: AppState, request: Request) -> dict[str, Any]:
     """Accept the request's event, or start training where that is its action.
@@ -40,22 +45,23 @@ async def apply(app_state: AppState, request: Request) -> dict[str, Any]:
         RequestError: 400, the body is malformed; 401, the secret or the credentials are wrong.
     """
     connection, trusted = await app_state.check_secret(request, request.headers.get(SECRET_HEADER))
+    if connection is None:
+        # The same answer as for a wrong secret: strangers are not told which connections there are.
+        log.warning("webhook refused", reason="unknown connection")
+        app_state.metrics.webhooks.labels("other", "refused").inc()
+        raise RequestError(401, REFUSED)
     limit = None if trusted else UNTRUSTED_BODY
     raw, body = await read_raw_object(request, app_state.bulk_pool, limit=limit)
     if body.get("action") == START_TRAINING:
         # Sent like /predict: with the backend's credentials, never with the webhook's header.
         if not (trusted or request.state.authenticated):
-            raise RequestError(401, "user and password are wrong or missing")
+            raise RequestError(401, REFUSED)
         ref = parse_record(ProjectPayload.of_webhook, body).ref
         return {"job": await start_training.start(app_state, connection.id, ref)}
     if not trusted:
         log.warning("webhook refused", connection=connection.id, reason="wrong or missing secret")
         app_state.metrics.webhooks.labels(_metric_action(body), "refused").inc()
-        raise RequestError(
-            401,
-            f"the header {SECRET_HEADER} is wrong or missing: run `apprentice connect` again, "
-            "or wait a minute until the webhook is repaired",
-        )
+        raise RequestError(401, REFUSED)
     if len(raw) <= INLINE_BODY:
         event = parse_record(read_event, body)
     else:

@@ -22,6 +22,7 @@ from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.client import StudioClient
 from studio.config import LabelConfig
+from studio.records.base import MalformedCount
 from studio.records.tasks import AnnotatedTaskInfo, LatestChange
 
 log = structlog.get_logger()
@@ -135,8 +136,9 @@ class ChangedTasks:
         old = [record for record in annotations if record.updated_at < told_before]
         new = [record for record in annotations if record.updated_at >= told_before]
         malformed = [entry for task in batch for entry in task.malformed]
-        for entry in malformed:
-            log.warning("malformed annotation", annotation=entry.id, reason=entry.reason)
+        if malformed:
+            count = MalformedCount.of(malformed)
+            log.warning("malformed annotations", count=count.total, reasons=str(count))
         seen = {a.ls_id for a in annotations}.union(entry.id for entry in malformed)
         unreadable = {TaskId(task.id): task.malformed[0].reason for task in batch if task.malformed}
 

@@ -21,6 +21,7 @@ from store.tasks.units import TaskId
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
 from studio.config import parse_label_config
+from studio.records.base import MalformedCount
 from studio.records.projects import ProjectPayload
 from studio.records.webhooks import WebhookAction, WebhookPayload
 
@@ -69,12 +70,13 @@ def read_event(body: dict[str, Any]) -> Event | None:
     payload = WebhookPayload.from_json(body)
     if payload is None:
         return None
-    for entry in payload.malformed:
+    if payload.malformed:
+        malformed = MalformedCount.of(payload.malformed)
         log.warning(
-            "malformed entry left out",
+            "malformed entries left out",
             action=payload.action,
-            position=entry.position,
-            reason=entry.reason,
+            count=malformed.total,
+            reasons=str(malformed),
         )
     config = parse_label_config(payload.project.label_config)
     return Event(

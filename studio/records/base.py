@@ -13,6 +13,9 @@ from studio.records.fields import reference
 
 R = TypeVar("R")
 
+REASONS = 10  # that are told apart
+PLACES = 3  # that are named for each
+
 
 class Record(BaseModel):
     """A frozen record of Label Studio's JSON; keys that it doesn't name are ignored."""
@@ -61,3 +64,36 @@ def _explain(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
+
+
+class MalformedCount:
+    """Counts malformed entries by reason, for one line of a log: a request may hold a million."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._by_reason: dict[str, tuple[int, list[int]]] = {}
+
+    @classmethod
+    def of(cls, entries: Iterable[MalformedEntry]) -> MalformedCount:
+        """Count the entries, by their ids where they have any."""
+        counted = cls()
+        for entry in entries:
+            counted.add(entry.reason, entry.position if entry.id is None else entry.id)
+        return counted
+
+    def add(self, reason: str, place: int | None) -> None:
+        """Count an entry; `place` is its position or id, if it has one."""
+        self.total += 1
+        if reason not in self._by_reason and len(self._by_reason) >= REASONS:
+            reason = "other reasons"
+        count, places = self._by_reason.setdefault(reason, (0, []))
+        if place is not None and len(places) < PLACES:
+            places.append(place)
+        self._by_reason[reason] = (count + 1, places)
+
+    def __str__(self) -> str:
+        """Reasons with their counts and first places: "2 x it must be an object (0, 5)"."""
+        return "; ".join(
+            f"{count} x {reason} ({', '.join(map(str, places))})"
+            for reason, (count, places) in self._by_reason.items()
+        )

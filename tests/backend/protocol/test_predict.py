@@ -277,6 +277,19 @@ def test_ten_thousand_tasks_are_answered_in_one_request(web, project):
     assert len(given(web)) == len(tasks)
 
 
+def test_many_malformed_tasks_are_one_line_of_the_log(web, served, capfd):
+    odd = [None, {}, [], "x", 1, {"id": 1}, {"id": -1, "data": {}}]
+    answer = web.post("/predict", predict_body([task_payload(2), *odd * 10_000]))
+    results = answer.json()["results"]
+    assert len(results) == 1 + len(odd) * 10_000
+    assert choice(results[0]) == "cat"
+    assert all(entry["result"] == [] for entry in results[1:])
+    lines = [line for line in capfd.readouterr().out.splitlines() if "malformed task" in line]
+    assert len(lines) == 1
+    assert "count=70000" in lines[0] or '"count": 70000' in lines[0]
+    assert len(lines[0]) < 2_000
+
+
 def test_bodies_and_secrets_are_not_in_the_log(web, served, capfd):
     marked = task_payload(2) | {"data": {"image": uri_of(2), "note": "private words"}}
     web.post("/predict", predict_body([marked, None]) | {"params": {"password": "hunter2"}})

@@ -139,3 +139,25 @@ def test_a_typo_in_a_backbone_is_told_at_once_with_what_is_near(web, project, ru
     )
     assert result.exit_code != 0
     assert "bundled:lite0" in str(result.exception)
+
+
+def test_the_api_does_not_tell_which_files_there_are(web, project, tmp_path):
+    there = tmp_path / "there.safetensors"
+    there.write_bytes(b"")
+    answers = set()
+    for path in (there, tmp_path / "not.safetensors", tmp_path, "/etc/passwd", "/nowhere"):
+        for name in (
+            f"file:{path}?model=timm:resnet18",
+            f"keras:{path}",
+            f"tensorflow:{path}",
+            f"timm:{path}",
+            f"tuned:../..{path}",
+        ):
+            answer = web.http.put(
+                f"/api/v1/projects/{project.id}/backbone", json={"backbone": name}
+            )
+            answers.add((answer.status_code, answer.text))
+    assert len(answers) == 1
+    status, text = answers.pop()
+    assert status == 400
+    assert "apprentice train" in text

@@ -156,10 +156,16 @@ def test_the_secret_of_another_connection_is_no_secret(web, project):
     assert stored(web) == before
 
 
-def test_an_unknown_connection_is_not_found(web):
-    answer = web.http.post("/c/nobody/webhook", json=recorded("project_updated"))
-    assert answer.status_code == 404
-    assert "apprentice connect" in answer.json()["error"]
+def test_strangers_are_not_told_which_connections_there_are(web):
+    for body in (recorded("project_updated"), recorded("annotation_created"), {"action": "x"}, {}):
+        for headers in ({}, {"X-Apprentice-Secret": "wrong"}):
+            known, unknown = (
+                web.http.post(f"/c/{name}/webhook", json=body, headers=headers)
+                for name in ("default", "nobody")
+            )
+            assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
+    assert unknown.status_code == 401
+    assert "apprentice connect" in unknown.json()["error"]
 
 
 def test_a_project_never_seen_is_created_from_the_event(web):
