@@ -1,5 +1,6 @@
 """Finds or downloads files of pretrained weights, and reads them without unpickling."""
 
+import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,12 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch's own message advises to load it all the same.
+        raise BackboneUnavailableError(
+            f"{path} can't be read as a state dict: it holds other Python objects, which could run "
+            "code and are never loaded; save it with torch.save(model.state_dict(), path)"
+        ) from error
     except Exception as error:  # what a damaged file raises is not documented
         raise BackboneUnavailableError(
             f"{path} can't be read as a state dict: {_reason(error)}"

@@ -122,7 +122,8 @@ def add_project(store: Store, label_config: str = CONFIG) -> Project:
             db, DEFAULT, LS_ID, LS_CREATED, title="capture", label_config=label_config
         )
         now = time.time()  # the scheduler has no reason to reconcile
-        change_project(db, project.id, connected_at=now, reconciled_at=now, embedding_space=SPACE)
+        later = now + 3_600  # also when the scheduler takes over only now
+        change_project(db, project.id, connected_at=now, reconciled_at=later, embedding_space=SPACE)
         EMBEDDING_SPACE.set(db, SPACE)
         return project
 

@@ -3,7 +3,7 @@ import json
 
 from sqlalchemy import func, select
 
-from store.database.schema import annotation, connection, project, runtime, task, work
+from store.database.schema import annotation, connection, project, task, work
 from store.projects.connections import save_connection
 from store.projects.projects import change_project, find_project, get_project, list_projects
 from store.tasks.annotations import current_annotations
@@ -31,7 +31,7 @@ def stored(web: Running) -> tuple[int, ...]:
     with web.store.database.read() as db:
         return tuple(
             db.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in (connection, project, task, annotation, work, runtime)
+            for table in (connection, project, task, annotation, work)
         )
 
 

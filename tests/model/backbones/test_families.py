@@ -230,8 +230,10 @@ def test_a_pickle_that_would_run_code_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"state_dict": Evil()}, path)
 
-    with pytest.raises(BackboneUnavailableError, match="can't be read as a state dict"):
+    with pytest.raises(BackboneUnavailableError, match="can't be read as a state dict") as refused:
         WeightFile().inspect(f"{path}?model=timm:test_resnet")
+    assert "weights_only" not in str(refused.value)
+    assert "likely succeed" not in str(refused.value)
     assert not (tmp_path / "touched").exists()
 
 
