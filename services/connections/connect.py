@@ -133,7 +133,8 @@ def _find_aliases(store: Store, studio: StudioClient, project: Project, tell: Te
     config = parse_label_config(project.label_config)
     tasks = studio.first_tasks(project.ls_id, SAMPLE)
     images = [(task.id, uri) for task in tasks for uri in config.images(task.data) if uri]
-    for alias in AliasFinder(store, studio, project.connection_id).look(images):
+    finder = AliasFinder(store, studio, project.connection_id, again=True)
+    for alias in finder.look(images):
         tell(f"its tasks name it {alias}; their images are read from {studio.url}")
 
 

@@ -32,6 +32,11 @@ def connection_aliases(connection_id: str) -> Key[list[str]]:
     return Key(f"aliases:{connection_id}")
 
 
+def other_addresses(connection_id: str) -> Key[list[str]]:
+    """The key of addresses that look like aliases and are none."""
+    return Key(f"other_addresses:{connection_id}")
+
+
 def _record(db: Connection, row: Row[Any]) -> StudioConnection:
     aliases = connection_aliases(row.id).get(db) or ()
     token = read_token(db, row.id, row.url, row.token)
@@ -69,7 +74,8 @@ def save_connection(db: Connection, connection_id: str, url: str, token: str) ->
         )
         retry_now(db, connection_id)
     if existing.url != url:
-        connection_aliases(connection_id).delete(db)
+        for key in (connection_aliases(connection_id), other_addresses(connection_id)):
+            key.delete(db)
         existing = replace(existing, aliases=())
     return replace(existing, url=url, token=token)
 

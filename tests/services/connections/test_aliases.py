@@ -69,6 +69,19 @@ def test_an_address_that_works_or_leads_nowhere_is_none(
     found = finder(workbench).look([(1, "/foo" + UPLOAD), (2, "http://localhost:9" + nowhere)])
     assert found == []
     assert known_aliases(workbench) == ()
+    server.requests.clear()
+    assert finder(workbench).look([(1, "/foo" + UPLOAD)]) == []
+    assert server.requests == []  # it was tried before
+    del server.routes["/foo" + UPLOAD]
+    again = AliasFinder(workbench.store, studio_for(workbench.store, DEFAULT), DEFAULT, again=True)
+    assert again.look([(1, "/foo" + UPLOAD)]) == ["/foo"]
+
+
+def test_a_fault_that_passes_settles_nothing(workbench: Workbench, server: ScriptedServer) -> None:
+    server.on(UPLOAD, Reply(503))
+    assert finder(workbench).look([(1, "/foo" + UPLOAD)]) == []
+    server.on(UPLOAD, Reply(200, IMAGE))
+    assert finder(workbench).look([(1, "/foo" + UPLOAD)]) == ["/foo"]
 
 
 def test_another_server_has_other_aliases(workbench: Workbench, server: ScriptedServer) -> None:
