@@ -23,7 +23,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default=Path("~/.apprentice"),
-        description="Data folder: database, embeddings, models, logs.",
+        description="Data folder: database, inbox, embeddings, models, logs.",
     )
     host: str = Field(
         default="127.0.0.1",
