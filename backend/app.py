@@ -26,7 +26,7 @@ from backend.poller import ChangePoller
 from backend.protocol import routes as protocol
 from backend.scheduler import Scheduler
 from backend.views.worker_monitor import WorkerMonitor
-from store.inbox.inbox import Inbox
+from store.inbox.inbox import Inbox, require_own_home
 from store.projects.connections import ensure_default
 from store.projects.key_values import WEB_STARTED
 from store.settings import Settings
@@ -119,8 +119,10 @@ def serve(settings: Settings) -> None:
 
     Raises:
         OpenBindingError: other machines could reach it without a password.
+        LogInUseError: another process serves from this home.
     """
     check_binding(settings)
+    require_own_home(settings.home)
     sys.setswitchinterval(SWITCH_INTERVAL)
     app = create_app(settings)
     gc.freeze()  # what is imported stays: each collection would look through all of it

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from store.inbox.log import RecordLog, read_files
+from store.inbox.log import RecordLog, read_files, require_unused
 
 FOLDER = "inbox"  # in the home
 GROUP_BYTES = 16_000_000  # about the most that shares one sync
@@ -202,6 +202,11 @@ class Inbox:
             self._observe(time.perf_counter() - began)
             with self._lock:
                 self._waiting_bytes -= sum(len(record) for record, _ in group)
+
+
+def require_own_home(home: Path) -> None:
+    """Raise LogInUseError when another process serves from this home."""
+    require_unused(home / FOLDER)
 
 
 def stored_id(home: Path) -> str:

@@ -165,6 +165,12 @@ class RecordLog:
         )
 
 
+def require_unused(folder: Path) -> None:
+    """Raise LogInUseError when another process has the log open."""
+    if folder.exists():
+        os.close(_locked(folder / "lock"))
+
+
 def read_files(folder: Path) -> Iterator[Frame]:
     """All whole records in a log's files; another process may append to it and delete files."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):

@@ -9,6 +9,7 @@ def serve() -> None:
     from backend import app, logs
     from backend.http.auth import OpenBindingError
     from store.files.permissions import HomeError, make_files_private, secure_folder
+    from store.inbox.log import LogInUseError
 
     settings = load_settings()
     logs.configure(settings.log_level)
@@ -16,5 +17,5 @@ def serve() -> None:
     try:
         secure_folder(settings.home)
         app.serve(settings)
-    except (HomeError, OpenBindingError) as error:
+    except (HomeError, LogInUseError, OpenBindingError) as error:
         raise CommandError(str(error), code=2) from error

@@ -14,7 +14,7 @@ import pytest
 
 from store.inbox import log as inbox_log
 from store.inbox.frames import MAGIC, Damage, Frame, decode, encode
-from store.inbox.inbox import Delivery, Inbox, InboxFullError, count_rejected
+from store.inbox.inbox import Delivery, Inbox, InboxFullError, count_rejected, require_own_home
 from store.inbox.log import LogInUseError
 
 
@@ -139,10 +139,13 @@ def test_other_users_can_read_nothing(tmp_path: Path) -> None:
 
 def test_a_home_has_one_inbox_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox_log, "LOCK_SECONDS", 0.0)
+    require_own_home(tmp_path)
     inbox = Inbox(tmp_path)
-    with pytest.raises(LogInUseError, match="APPRENTICE_HOME"):
-        Inbox(tmp_path)
+    for opening in (Inbox, require_own_home):
+        with pytest.raises(LogInUseError, match="APPRENTICE_HOME"):
+            opening(tmp_path)
     inbox.close()
+    require_own_home(tmp_path)
     Inbox(tmp_path).close()
 
 
