@@ -26,12 +26,14 @@ from backend.poller import ChangePoller
 from backend.protocol import routes as protocol
 from backend.scheduler import Scheduler
 from backend.views.worker_monitor import WorkerMonitor
+from services.guests.state import REPORT
 from store.inbox.inbox import Inbox, require_own_home
 from store.projects.connections import ensure_default
 from store.projects.key_values import WEB_STARTED
 from store.settings import Settings
 from store.store import Store
 from studio.config import parse_label_config
+from worker.guests.access import GuestAccess
 from worker.jobs.wake_up import WakeUpListener
 from worker.queues.broker import broker_address, redis_from_url
 
@@ -92,6 +94,8 @@ def create_app(settings: Settings) -> FastAPI:
 def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> AppState:
     store.database.write(lambda db: ensure_default(db, settings))
     store.database.write(lambda db: WEB_STARTED.set(db, time.time()))
+    if not settings.guests:
+        store.database.write(REPORT.delete)  # of a start that had some
     parse_label_config("<View/>")  # imports what the first webhook would have to wait for
     url = broker_address(settings)
     redis = redis_from_url(url)
@@ -111,6 +115,7 @@ def _open_state(settings: Settings, store: Store, process_metrics: Metrics) -> A
         drainer=drainer,
         inference=InferenceClient(socket_path(settings)),
         metrics=process_metrics,
+        guests=GuestAccess.open(settings),
     )
 
 

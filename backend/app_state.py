@@ -29,6 +29,7 @@ from store.projects.connections import DEFAULT, StudioConnection, get_connection
 from store.settings import Settings
 from store.store import Store
 from store.versions.versions import Version
+from worker.guests.access import GuestAccess
 from worker.jobs.wake_up import WakeUpListener
 
 log = structlog.get_logger()
@@ -77,6 +78,7 @@ class AppState:
     wake_up: WakeUpListener
     inference: InferenceClient
     metrics: Metrics = field(default_factory=Metrics)
+    guests: GuestAccess | None = None  # where the settings name guest models
     quick_pool: BoundedThreadPool = field(
         default_factory=lambda: BoundedThreadPool("web-quick", 4, waiting=500)
     )
@@ -218,6 +220,8 @@ class AppState:
         await asyncio.to_thread(self.scheduler.stop)
         for pool in (self.quick_pool, self.bulk_pool, self.page_pool):
             await asyncio.to_thread(pool.close)
+        if self.guests is not None:
+            self.guests.predictions.close()
         self.redis.close()
         self.worker_monitor.close()
 

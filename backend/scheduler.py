@@ -26,7 +26,7 @@ from store.store import Store
 from store.work import pending_work
 from store.work.jobs import add_job, change_job, get_job
 from store.work.scheduler_lease import SchedulerLease
-from store.work.work_kind import WorkKind
+from store.work.work_kind import GUEST_WORK, WorkKind
 from worker.queues.broker_errors import explain
 from worker.queues.enqueue import enqueue
 from worker.queues.job_state import job_state
@@ -125,7 +125,7 @@ class Scheduler:
         self._helpers.run()
 
     def _is_ripe(self, db: Connection, item: pending_work.Work, now: float) -> bool:
-        if item.not_before > now:
+        if item.not_before > now or (item.kind in GUEST_WORK and not self._store.settings.guests):
             return False
         if item.kind != WorkKind.LEARN:
             return True

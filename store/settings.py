@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, FilePath, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from store.guest_settings import GuestSettings
 
 HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
-class Settings(BaseSettings):
+class Settings(GuestSettings):
     """Settings from the environment, `APPRENTICE_…` unless another name is shown.
 
     The four without the prefix keep the names that users of label-studio-ml know.

@@ -111,3 +111,16 @@ def _why_nothing(skipped: list[SkippedControl]) -> str:
     if not skipped:
         return f"the label config has no tag that is learned: {', '.join(known_tags())}"
     return "nothing in the label config is learned. " + "; ".join(map(str, skipped))
+
+
+@functools.lru_cache(maxsize=64)
+def control_names(xml: str) -> frozenset[str]:
+    """The names of all control tags of a label config, learned or not, of images or not."""
+    from lxml import etree
+
+    try:
+        root = etree.fromstring(xml.encode())
+    except (etree.XMLSyntaxError, ValueError):
+        return frozenset()
+    tags = root.iter(etree.Element)
+    return frozenset(str(tag.get("name")) for tag in tags if tag.get("name") and tag.get("toName"))

@@ -21,6 +21,7 @@ from backend.cli.actions.rollback import rollback
 from backend.cli.actions.train import train
 from backend.cli.errors import CommandError
 from backend.cli.processes.demo import demo
+from backend.cli.processes.guests import guests
 from backend.cli.processes.inference import inference
 from backend.cli.processes.serve import serve
 from backend.cli.processes.up import up
@@ -39,6 +40,7 @@ COMMANDS = (  # in the order of --help
     up,
     serve,
     inference,
+    guests,
     worker,
     connect,
     disconnect,

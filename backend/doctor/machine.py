@@ -1,5 +1,6 @@
 """Checks of this machine: disk, backbone, device, database, broker and processes."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -23,6 +24,7 @@ from backend.doctor.readiness import (
     local_host,
 )
 from backend.inference.socket_path import socket_path
+from backend.views.guests import guest_in_words, guest_statuses
 from backend.views.inbox import OLD_SECONDS, inbox_in_words, inbox_status
 from model.backbones import (
     BackboneUnavailableError,
@@ -33,14 +35,18 @@ from model.backbones import (
 from model.embedding.devices import UnavailableError, preferred_precision, resolve_device
 from services.embedding.backbones import backbone_folder
 from services.embedding.stronger_backbone import find_offer
+from services.guests.specification import GuestSettingError, guest_specs
+from services.guests.state import FAILED
 from store.inbox.inbox import FOLDER, REJECTED
 from store.projects.connections import DEFAULT, StudioConnection, list_connections
 from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import list_projects
 from store.settings import Settings
 from store.store import Store
+from worker.guests.client import GuestsClient
+from worker.guests.socket_path import socket_path as guests_socket_path
 from worker.queues.broker import broker_address, broker_problem
-from worker.queues.enqueue import QUEUES
+from worker.queues.enqueue import needed_queues
 
 LOW_DISK = 5_000_000_000  # bytes
 NO_DISK = 500_000_000
@@ -60,6 +66,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield inference(settings)
     if state.level is not Level.BROKEN:
         yield inbox(settings)
+        yield from guests(settings)
         yield from connections(settings)
 
 
@@ -157,7 +164,7 @@ def workers(settings: Settings) -> Iterator[Check]:
     if alive is None:
         yield broken("workers", "unknown while the broker is away", "see the broker's line")
         return
-    for queue in QUEUES:
+    for queue in needed_queues(settings):
         here = [worker for worker in alive if worker.queue == queue]
         if here:
             busy = f", {sum(worker.busy for worker in here)} busy" if here[0].busy else ""
@@ -206,6 +213,34 @@ def inbox(settings: Settings) -> Check:
         advice = f"read {folder} for the reasons, report them, and delete the files"
         return warning("inbox", words, advice)
     return ok("inbox", words)
+
+
+def guests(settings: Settings) -> Iterator[Check]:
+    """Check each guest model: whether its process runs, and its last fault."""
+    try:
+        specs = guest_specs(settings)
+    except GuestSettingError as error:
+        yield broken("guests", str(error), "mend APPRENTICE_GUESTS or APPRENTICE_GUEST_PYTHON")
+        return
+    if specs and not asyncio.run(GuestsClient(guests_socket_path(settings)).health()):
+        advice = "start `apprentice up` (or `guests`): until then guests suggest nothing new"
+        yield broken("guests", "their process doesn't answer", advice)
+    store = Store.open(settings)
+    try:
+        with store.database.read() as db:
+            statuses = guest_statuses(db)
+    except SQLAlchemyError:
+        return  # the database's own line says it
+    finally:
+        store.close()
+    for status in statuses:
+        words, log = guest_in_words(status), f"see logs/guest-{status.name}.log in APPRENTICE_HOME"
+        if status.state == FAILED:
+            yield broken(f"guest {status.name}", words, log)
+        elif status.reason is not None:
+            yield warning(f"guest {status.name}", words, log)
+        else:
+            yield ok(f"guest {status.name}", words)
 
 
 def connections(settings: Settings) -> Iterator[Check]:

@@ -14,7 +14,7 @@ import redis
 from backend.inference.socket_path import socket_path
 from store.settings import Settings
 from worker.queues.broker import broker_address, redis_from_url
-from worker.queues.enqueue import QUEUES
+from worker.queues.enqueue import needed_queues
 from worker.queues.worker_registry import WorkerInfo, live_workers
 
 ANSWER_SECONDS = 1.0
@@ -102,4 +102,4 @@ def not_ready(settings: Settings) -> list[str]:
     if workers is None:
         return ["broker", *missing]
     served = {worker.queue for worker in workers}
-    return missing + [f"worker {queue}" for queue in QUEUES if queue not in served]
+    return missing + [f"worker {queue}" for queue in needed_queues(settings) if queue not in served]

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backend.dependencies import AppStateDep, ConnectionInPath
 from backend.http.health import health_response
+from backend.views.guests import guest_in_words
 from services.reports.ledger_summary import suggestions_in_words
 
 router = APIRouter(include_in_schema=False)
@@ -54,6 +55,7 @@ def render_status(**values: Any) -> str:
     return page.render(
         ago=lambda then: ago(then, now),
         suggestions_in_words=suggestions_in_words,
+        guest_in_words=guest_in_words,
         refresh=REFRESH_SECONDS,
         **values,
     )

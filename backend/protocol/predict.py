@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from backend.app_state import AppState
 from backend.http.request_bodies import RequestError
 from backend.inference.client import Embedded, Failed, Wanted
+from backend.protocol import predict_guests
 from backend.protocol.predict_answer import (
     answer_given_before,
     join_entries,
@@ -32,7 +33,7 @@ from store.projects.embedding_spaces import backbone_of
 from store.projects.projects import find_project
 from store.tasks.tasks import get_tasks, mark_broken, mark_embedded, save_tasks
 from store.tasks.units import UnitId
-from store.versions.versions import START, get_version
+from store.versions.versions import get_version
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
 from studio.config import parse_label_config
@@ -57,6 +58,10 @@ async def predict(app_state: AppState, connection_id: str, request: PredictReque
         RequestError: 503, no task can be predicted now; the message says why.
     """
     deadline = time.monotonic() + app_state.settings.predict_seconds
+    if app_state.guests is not None:
+        answer = await predict_guests.answer_alone(app_state, connection_id, request, deadline)
+        if answer is not None:
+            return answer
     pool = app_state.bulk_pool if len(request.tasks) >= BULK else app_state.quick_pool
     try:
         state = await pool.run(_read, app_state, connection_id, request)
@@ -86,6 +91,8 @@ async def predict(app_state: AppState, connection_id: str, request: PredictReque
         items, entries = await pool.run(serialise, state)
     else:
         items, entries = serialise(state)
+    if app_state.guests is not None:
+        items, entries = await predict_guests.add(app_state, state, items, deadline)
     if not request.interactive:
         await _save_answers(app_state, state, items, entries)
     _count_outcomes(app_state, state)
@@ -103,12 +110,11 @@ def _read(app_state: AppState, connection_id: str, request: PredictRequest) -> P
         project = find_project(db, connection_id, ref.ls_id, ref.ls_created)
         if project is None:
             raise UnknownProjectError
-        if not request.interactive and (
-            given := answer_given_before(app_state, db, project, request)
-        ):
+        is_kept = app_state.guests is None and not request.interactive
+        if is_kept and (given := answer_given_before(app_state, db, project, request)):
             return given
         version = get_version(db, project.served_version_id) if project.served_version_id else None
-        if version is None or version.kind == START:
+        if version is None or version.artifact is None:
             reason = find_problems(db, project).blocking or project.reason
             reason = reason or "nothing is learned yet"
             raise RequestError(503, f"no suggestion: {reason}", retry_after=RETRY_AFTER)

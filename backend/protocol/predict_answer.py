@@ -1,7 +1,7 @@
 """Serialises answers to /predict, and keeps them for the next request of the same tasks."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,11 +19,16 @@ from studio.records.requests import PredictRequest
 
 def serialise(state: PredictState) -> tuple[dict[int, PredictionItem], list[bytes]]:
     """{position: prediction}, and the answer's entries as JSON."""
-    name, items = state.version.name, state.prediction_items()
+    items = state.prediction_items()
+    return items, entries_of(items, state.version.name, len(state.request.tasks))
+
+
+def entries_of(items: Mapping[int, PredictionItem], name: str, count: int) -> list[bytes]:
+    """The entries of an answer with `count` tasks as JSON: empty ones where there is no item."""
     nothing = _entry([], 1.0, name)
-    return items, [
+    return [
         _entry(item.result, item.score, name) if (item := items.get(position)) else nothing
-        for position in range(len(state.request.tasks))
+        for position in range(count)
     ]
 
 

@@ -7,13 +7,16 @@ from sqlalchemy import Connection
 from backend.app_state import AppState
 from backend.http.request_bodies import RequestError
 from services.finetuning.policy import LEAST_ASKED, is_possible
+from services.guests.project_guests import guests_serve
+from services.guests.state import ASKED_FOR
 from services.versions.training_requests import TrainingKind, next_job, request_training
 from store.projects.projects import Project, find_project
 from store.tasks.annotations import annotated_tasks
 from store.work.jobs import get_job
-from store.work.pending_work import get_work
+from store.work.pending_work import get_work, want
 from store.work.work_kind import WorkKind
 from studio.records.projects import ProjectRef
+from studio.records.webhooks import START_TRAINING
 
 JOB_ID = re.compile(r"(learn|finetune)-(\d{1,9})-g(\d{1,9})")
 STATES = {"lost": "failed", "cancelled": "failed"}  # {our state: Label Studio's}, where they differ
@@ -42,6 +45,9 @@ async def start(app_state: AppState, connection_id: str, ref: ProjectRef) -> str
         job = request_training(db, found.id, TrainingKind.HEAD).job
         if _finetunes(db, found):
             request_training(db, found.id, TrainingKind.FINETUNE)
+        if guests_serve(app_state.settings, found.label_config):
+            ASKED_FOR.of(found.id).set(db, START_TRAINING)
+            want(db, found.id, WorkKind.GUEST)
         return job
 
     if app_state.training_throttle.passes(found.id):

@@ -6,10 +6,12 @@ from sqlalchemy import Connection
 
 from backend.views.advice import advice_status
 from backend.views.connectivity import ConnectivityStatus, connectivity_status
+from backend.views.guests import ProjectGuest, guest_statuses, project_guests
 from backend.views.inbox import InboxStatus, inbox_status
 from backend.views.jobs import ErrorStatus, JobStatus, WaitingStatus, project_work
 from backend.views.worker_monitor import KnownWorkers, read_workers
 from model.statistics.intervals import Estimate
+from services.guests.state import GuestStatus
 from services.labels.project_config import label_config_of
 from services.reports.ledger_summary import Summary, stored_summary
 from services.reports.problems import Problem, Problems, find_problems
@@ -20,6 +22,7 @@ from store.projects.embedding_spaces import backbone_of
 from store.projects.key_values import EMBEDDING_SPACE
 from store.projects.projects import Project, list_projects
 from store.store import Store
+from store.tasks.annotations import annotated_tasks
 from store.tasks.space_role import SpaceRole
 from store.tasks.tasks import count_tasks
 from store.versions.versions import Version, get_version, list_versions
@@ -84,6 +87,7 @@ class Status:
     problems: tuple[Problem, ...]  # why images and labels can't be used, and what to do
     advice: tuple[str, ...]  # how good suggestions are, what more labels bring: for people
     suggestions: Summary | None  # what became of them; null while nothing was suggested
+    guests: tuple[ProjectGuest, ...]  # models that suggest beside ours, or in place of them
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class SystemStatus:
     embedding_space: str | None
     job_counts: dict[tuple[str, str], int]  # {(kind, state): how many}
     inbox: InboxStatus
+    guests: tuple[GuestStatus, ...] = ()
 
 
 def system_status(store: Store, known: KnownWorkers | None = None) -> SystemStatus:
@@ -126,6 +131,7 @@ def system_status(store: Store, known: KnownWorkers | None = None) -> SystemStat
             for item in list_connections(db)
         )
         counts = count_jobs(db)
+        guests = guest_statuses(db)
     return SystemStatus(
         connections,
         statuses,
@@ -135,6 +141,7 @@ def system_status(store: Store, known: KnownWorkers | None = None) -> SystemStat
         space,
         counts,
         inbox_status(store),
+        guests,
     )
 
 
@@ -152,6 +159,8 @@ def _project_status(
     problems = find_problems(db, project)
     served = get_version(db, project.served_version_id) if project.served_version_id else None
     now = project_work(db, project.id)
+    guests = project_guests(db, project)
+    alone = bool(guests) and not parse_label_config(project.label_config).controls
     return Status(
         id=project.id,
         connection=project.connection_id,
@@ -161,8 +170,8 @@ def _project_status(
         tasks=counts.tasks,
         images=counts.images,
         embedded=counts.embedded,
-        broken=counts.broken,
-        labels=problems.labelled,
+        broken=0 if alone else counts.broken,
+        labels=len(annotated_tasks(db, project.id)) if alone else problems.labelled,
         shortlist=count_open_choices(db, project.id),
         owed=len(tasks_with_pending_answer(db, project.id)),
         version=served.name if served else None,
@@ -179,16 +188,20 @@ def _project_status(
         backbone=backbone_of(project.embedding_space) if project.embedding_space else None,
         moving=_moving(db, project),
         held=project.held_at is not None,
-        not_learned=_not_learned(project),
-        problems=problems.all,
+        not_learned=_not_learned(project, guests),
+        problems=() if alone else problems.all,
         advice=advice_status(db, project).sentences,
         suggestions=stored_summary(db, project.id),
+        guests=guests,
     )
 
 
-def _not_learned(project: Project) -> tuple[str, ...]:
+def _not_learned(project: Project, guests: tuple[ProjectGuest, ...]) -> tuple[str, ...]:
     config = parse_label_config(project.label_config)
-    return tuple(map(str, config.skipped)) if config.controls else ()  # without any: the reason
+    if not config.controls:
+        return ()  # the reason says it, or guests serve all of it
+    answered = {control for guest in guests for control in guest.controls}
+    return tuple(str(left_out) for left_out in config.skipped if left_out.name not in answered)
 
 
 def _moving(db: Connection, project: Project) -> MoveStatus | None:

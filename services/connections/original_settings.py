@@ -14,7 +14,7 @@ from studio.errors import StudioRejected
 from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo
 
-OUR_VERSION = re.compile(r"apprentice v\d+")
+OUR_VERSION = re.compile(r"apprentice v\d+( \+ .+)?")  # with the names of guest models
 
 
 @dataclass(frozen=True)

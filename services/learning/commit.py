@@ -4,6 +4,7 @@ from sqlalchemy import Connection
 
 from services.advice import MEASUREMENT_DUE, DueMeasurement, save_advice
 from services.finetuning.policy import request_finetuning_if_it_may_pay
+from services.guests.version_names import name_guests
 from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, Publish, Refill
 from services.learning.start_version import start_version
@@ -17,7 +18,8 @@ from store.projects.projects import change_project, is_pinned
 from store.settings import Settings
 from store.tasks.tasks import assign_holdout
 from store.versions.label_reviews import save_review
-from store.versions.versions import START, Version, change_version
+from store.versions.version_metrics import VersionMetrics
+from store.versions.versions import START, Version, change_version, get_version
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 
@@ -39,11 +41,11 @@ def commit(context: JobContext, decision: LearnDecision) -> None:
             assign_holdout(db, project_id, decision.holdout)
         if decision.ledger is not None:
             save_summary(db, project_id, decision.ledger)
-        version = _add_version(db, decision)
+        version = _add_version(db, settings, decision)
         if decision.served_advice is not None and decision.snapshot.served is not None:
             save_advice(db, project_id, decision.snapshot.served.id, decision.served_advice)
         if decision.push is not None:
-            _push(db, decision, version)
+            _push(db, settings, decision, version)
             # Learning itself has waited until our share of Label Studio's time allows it.
             pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=0.0)
         change_project(db, project_id, reason=decision.reason)
@@ -52,7 +54,7 @@ def commit(context: JobContext, decision: LearnDecision) -> None:
     context.store.database.write(write)
 
 
-def _add_version(db: Connection, decision: LearnDecision) -> Version | None:
+def _add_version(db: Connection, settings: Settings, decision: LearnDecision) -> Version | None:
     """Add the trained version with its advice and its review of the labels."""
     new, project_id = decision.version, decision.project.id
     if new is None:
@@ -60,6 +62,7 @@ def _add_version(db: Connection, decision: LearnDecision) -> Version | None:
     if decision.move is not Move.CANCEL:
         save_review(db, project_id, new.candidate.review)
     version = new.candidate.add(db, project_id, new.artifact)
+    name_guests(db, settings, decision.project, version)
     if new.advice is not None:
         save_advice(db, project_id, version.id, new.advice)
         due = MEASUREMENT_DUE.of(project_id)
@@ -69,12 +72,14 @@ def _add_version(db: Connection, decision: LearnDecision) -> Version | None:
     return version
 
 
-def _push(db: Connection, decision: LearnDecision, added: Version | None) -> None:
+def _push(
+    db: Connection, settings: Settings, decision: LearnDecision, added: Version | None
+) -> None:
     if isinstance(decision.push, Publish):
         assert added is not None, "only a version that was trained is published"
         _publish(db, decision.push, added)
     elif isinstance(decision.push, Refill):
-        _refill(db, decision.push, decision)
+        _refill(db, settings, decision.push, decision)
 
 
 def _publish(db: Connection, publish: Publish, version: Version) -> None:
@@ -91,13 +96,19 @@ def _publish(db: Connection, publish: Publish, version: Version) -> None:
     set_shortlist(db, project_id, version.id, publish.shortlist)
 
 
-def _refill(db: Connection, refill: Refill, decision: LearnDecision) -> None:
+def _refill(db: Connection, settings: Settings, refill: Refill, decision: LearnDecision) -> None:
     if not refill.items:
         return
     project_id = decision.project.id
-    version = refill.version or start_version(db, project_id, decision.snapshot.space)
+    version = refill.version
+    if version is None:
+        version = start_version(db, project_id, decision.snapshot.space)
+        if not version.metrics:  # it was made just now
+            name_guests(db, settings, decision.project, version)
     if version.kind == START:
-        change_version(db, version.id, metrics={"pool": refill.open_tasks})
+        version = get_version(db, version.id) or version
+        metrics: VersionMetrics = {**version.metrics, "pool": refill.open_tasks}
+        change_version(db, version.id, metrics=metrics)
     reason = PublicationReason.REFILL if refill.version else PublicationReason.VERSION
     add_publication(db, project_id, version.id, reason, refill.items)
     set_shortlist(db, project_id, version.id, refill.shortlist)

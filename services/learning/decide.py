@@ -8,6 +8,7 @@ from model.active_learning.advice import Advice
 from model.evaluation.paired_tests import Verdict
 from model.registry import UnknownNameError
 from services.advice import MEASUREMENT_DUE, advice_of_version
+from services.guests.version_names import guests_title, with_guests
 from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, NewVersion, Publish, Refill
 from services.learning.start_version import pool_has_grown
@@ -73,6 +74,8 @@ class _Learning:
         self.before = before
         self.snapshot, self.move = self._after_move()
         self.holdout: frozenset[TaskId] = frozenset()
+        with self.store.database.read() as db:
+            self.guests = guests_title(db, self.store.settings, before.project)
 
     def decide(self) -> LearnDecision:
         snapshot = self.snapshot
@@ -80,7 +83,7 @@ class _Learning:
             return self._decision(reason=snapshot.config.reason)
         with self.context.step("read"):
             data, tuned = self._training_set()
-        digest = data.digest(snapshot.config)
+        digest = with_guests(data.digest(snapshot.config), self.guests)
         served = self._load(snapshot.served)
         versions = (snapshot.newest, snapshot.served)
         if digest in {version.labels_digest for version in versions if version}:

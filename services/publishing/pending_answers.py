@@ -2,15 +2,18 @@
 
 from sqlalchemy import Connection
 
+from services.guests.stored_guests import StoredGuests
 from services.job_context import JobContext
 from services.labels.multi_image import learned_rows, not_embedded
 from services.suggestions.prediction_items import rest_items
 from services.suggestions.predictor import Predictor
+from services.suggestions.queue_order import rest_score
 from services.suggestions.suggest import suggest
 from store.predictions.pending_answers import mark_answered, tasks_with_pending_answer
 from store.predictions.publication_reason import PublicationReason
-from store.predictions.publications import add_publication, pending_publications
+from store.predictions.publications import PredictionItem, add_publication, pending_publications
 from store.tasks.tasks import Task, get_tasks
+from store.tasks.units import TaskId
 from store.versions.versions import START, Version, get_version
 from studio.config import LabelConfig, parse_label_config
 
@@ -31,6 +34,9 @@ def publish_pending_answers(context: JobContext) -> None:
     if version is None or version.kind == START:
         return
     config = parse_label_config(project.label_config)
+    if version.artifact is None:  # of guests alone: the push adds their regions
+        _publish_empty(context, version, pending)
+        return
     predictor = Predictor.load(store, version)
     without_image = pending - {image.ls_id for image in images if image.usable}
     ready = _ready(images, config, version)
@@ -44,6 +50,18 @@ def publish_pending_answers(context: JobContext) -> None:
             add_publication(db, project.id, version.id, reason, items)
 
     store.database.write(write)
+
+
+def _publish_empty(context: JobContext, version: Version, pending: set[TaskId]) -> None:
+    """Add a publication of the tasks that guests alone have answered by now."""
+    guests = StoredGuests.open(context.store, context.project)
+    ready = guests.answered(pending) if guests is not None else set()
+    items = [PredictionItem(task, rest_score(1.0), []) for task in sorted(ready)]
+    reason, project_id = PublicationReason.PENDING_ANSWER, context.project.id
+    if items:
+        context.store.database.write(
+            lambda db: add_publication(db, project_id, version.id, reason, items)
+        )
 
 
 def _ready(images: list[Task], config: LabelConfig, version: Version) -> list[Task]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import Connection
 
+from services.guests.stored_guests import StoredGuests
 from services.job_context import TIME_BOX, JobContext
 from services.publishing.duplicates import suspect_duplicates
 from services.publishing.model_version import show_version
@@ -65,6 +66,8 @@ class Pusher:
         self.project = context.project
         self.studio = studio
         self.config = parse_label_config(self.project.label_config)
+        self.guests = StoredGuests.open(self.store, self.project)
+        self.waits_for_guests = False
 
     def push_all(self) -> bool:
         """Push pending publications in order, refreshing last. Returns whether any is left."""
@@ -92,6 +95,9 @@ class Pusher:
                 is_low_priority(publication) and not self._may_push_low_priority()
             ):
                 return False
+            if self.guests is not None and self.guests.await_answers(chunk, publication):
+                self.waits_for_guests = True
+                return False
             self._push_chunk(publication, version, chunk)
         self._complete(publication, version)
         return True
@@ -118,6 +124,8 @@ class Pusher:
             items = self._missing(items, version, replace_empty=_replaces_empty(publication))
         elif publication.reason is not PublicationReason.VERSION:
             items = self._not_answered(items, version)
+        if self.guests is not None:
+            items = self.guests.merge(items)
         new = {item.task for item in items}
         existing = [item for item in chunk.items if item.task not in new]
         try:

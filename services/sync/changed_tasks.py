@@ -164,6 +164,8 @@ class ChangedTasks:
     def _want(self, db: Connection) -> None:
         if self.changes.annotations:
             pending_work.want(db, self._project.id, WorkKind.LEARN)
+        if self.changes.tasks and self._context.store.settings.guests:
+            pending_work.want(db, self._project.id, WorkKind.PREDICT)
         space = self._project.embedding_space or ""
         if self.changes.tasks or any_to_embed(db, self._project.id, space):
             pending_work.want(db, self._project.id, WorkKind.EMBED)

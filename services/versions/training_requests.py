@@ -115,6 +115,15 @@ def _move_under_way(db: Connection, request: TrainingRequest) -> Outcome | None:
 
 
 def cancel(db: Connection, project_id: int) -> list[str]:
+    """Stop fine-tuning, and the training of guest models. Returns the stopped jobs, in words."""
+    stopped = _cancel_finetuning(db, project_id)
+    if pending_work.cancel(db, project_id, WorkKind.GUEST):
+        cancel_jobs(db, project_id, WorkKind.GUEST)
+        stopped.append("the training of its guest models")
+    return stopped
+
+
+def _cancel_finetuning(db: Connection, project_id: int) -> list[str]:
     """Stop the fine-tuning and the move to its result. Returns the stopped jobs, in words."""
     stopped = []
     if pending_work.cancel(db, project_id, WorkKind.FINETUNE):
@@ -129,6 +138,6 @@ def cancel(db: Connection, project_id: int) -> list[str]:
 
 def change_backbone(db: Connection, project_id: int, backbone: str | None) -> None:
     """Choose another pretrained backbone (None: the settings'), used once all is embedded."""
-    cancel(db, project_id)
+    _cancel_finetuning(db, project_id)
     choose_backbone(db, project_id, backbone)
     pending_work.want(db, project_id, WorkKind.EMBED)

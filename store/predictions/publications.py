@@ -41,6 +41,7 @@ class Publication:
     reason: PublicationReason
     state: str
     seconds: float
+    created_at: float
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def pending_publications(db: Connection, project_id: int) -> list[Publication]:
             reason=PublicationReason(row.reason),
             state=row.state,
             seconds=row.seconds,
+            created_at=row.created_at,
         )
         for row in db.execute(query.order_by(publication.c.id))
     ]

@@ -35,4 +35,5 @@ class VersionMetrics(TypedDict, total=False):
     untrained: dict[str, str]  # {control: why it has no head}
     notes: list[str]  # for people, on the labels
     finetune: dict[str, Any]  # how its backbone was tuned
+    guests: str  # the guest models that suggest beside it, and their versions
     pool: int  # embedded images when an order was chosen, before the first label

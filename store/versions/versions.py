@@ -12,6 +12,7 @@ from store.versions.version_metrics import VersionMetrics
 CANDIDATE, SERVED, RETIRED, REFUSED = "candidate", "served", "retired", "refused"
 # Kinds: an order before the first label; fitted heads; the first heads on a fine-tuned backbone.
 START, HEAD, FINETUNE = "start", "head", "finetune"
+GUEST = "guest"  # the suggestions of guest models alone
 
 
 def version_name(number: int) -> str:
@@ -42,7 +43,8 @@ class Version:
     @property
     def name(self) -> str:
         """The name that people and Label Studio see."""
-        return version_name(self.number)
+        guests = self.metrics.get("guests")
+        return version_name(self.number) + (f" + {guests}" if guests else "")
 
 
 def add_version(

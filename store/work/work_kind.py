@@ -11,3 +11,8 @@ class WorkKind(StrEnum):
     LEARN = "learn"  # fit heads and choose what is labelled next
     PUBLISH = "publish"  # carry predictions to Label Studio
     FINETUNE = "finetune"  # tune the backbone
+    PREDICT = "predict"  # ask guest models for suggestions, before anybody needs them
+    GUEST = "guest"  # train guest models
+
+
+GUEST_WORK = frozenset({WorkKind.PREDICT, WorkKind.GUEST})  # done only where there are guests

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from studio.errors import StudioNonsense
@@ -35,6 +36,7 @@ class PredictRequest:
     label_config: str  # empty when the request has none
     tasks: list[Any]
     interactive: bool  # the annotator's editor asks: Label Studio doesn't keep the answer
+    params: Mapping[str, Any] = field(default_factory=dict)  # `context`, credentials of the data
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> PredictRequest:
@@ -43,6 +45,7 @@ class PredictRequest:
         if not isinstance(tasks, list):
             raise StudioNonsense('"tasks" must be a list')
         params = body.get("params")
-        interactive = isinstance(params, dict) and params.get("context") is not None
+        params = params if isinstance(params, dict) else {}
+        interactive = params.get("context") is not None
         project = ProjectRef.of_request(body)
-        return cls(project, text(body.get("label_config")), tasks, interactive)
+        return cls(project, text(body.get("label_config")), tasks, interactive, params)

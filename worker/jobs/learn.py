@@ -13,6 +13,7 @@ from services.labels.labelled_tasks import mark_labelled_tasks
 from services.learning.commit import commit
 from services.learning.decide import decide
 from services.learning.follow_up import follow_up
+from services.learning.guest_work import request_guest_work, serve_guests_alone
 from store.work.work_kind import WorkKind
 from worker.jobs.runner import running
 
@@ -31,7 +32,10 @@ def run(project_id: int, generation: int) -> None:
     """Learn from today's labels, or refill the shortlist when they are the same as before."""
     with running(WorkKind.LEARN, project_id, generation) as context:
         mark_labelled_tasks(context.store, project_id)
+        if serve_guests_alone(context):
+            return
         decision = decide(context)
         commit(context, decision)
+        request_guest_work(context)
         context.announce()
         follow_up(context, decision)

@@ -1,5 +1,7 @@
 """The job publish: pushes predictions within our share of Label Studio's time."""
 
+import time
+
 from sqlalchemy import Connection
 
 from services.job_context import TIME_BOX, JobContext
@@ -16,25 +18,29 @@ from store.work.work_kind import WorkKind
 from studio.client import StudioClient
 from worker.jobs.runner import running
 
+GUEST_WAIT = 0.5  # seconds until a push looks again whether guest models have answered
+
 
 def run(project_id: int, generation: int) -> None:
     """Push pending publications, for at most a time box; then rest for our share of the time."""
     with running(WorkKind.PUBLISH, project_id, generation) as context:
         studio = context.open_studio()
         try:
-            more = _push(context, studio)
+            pusher = Pusher(context, studio)
+            more = _push(context, studio, pusher)
             with context.step("duplicates"):
                 look_at = delete_duplicates(context, studio)
-            _rest(context, studio, more, look_at)
+            wait = GUEST_WAIT if pusher.waits_for_guests else 0.0
+            _rest(context, studio, more, look_at, wait=wait)
         finally:
             studio.close()
 
 
-def _push(context: JobContext, studio: StudioClient) -> bool:
+def _push(context: JobContext, studio: StudioClient, pusher: Pusher) -> bool:
     """Push by urgency, until the time box is used up. Returns whether more waits."""
     publish_pending_answers(context)
     with context.step("push"):
-        more = Pusher(context, studio).push_all()
+        more = pusher.push_all()
     if not more and context.seconds < TIME_BOX:
         with context.step("accepted"):
             more = write_accepted(context, studio)
@@ -46,11 +52,14 @@ def _push(context: JobContext, studio: StudioClient) -> bool:
     return more
 
 
-def _rest(context: JobContext, studio: StudioClient, more: bool, look_at: float | None) -> None:
+def _rest(
+    context: JobContext, studio: StudioClient, more: bool, look_at: float | None, *, wait: float
+) -> None:
     """End the job; the next one, and the next version, wait until our share allows them.
 
     Args:
         look_at: when to look for second predictions.
+        wait: seconds that the next job waits at least.
     """
     project_id = context.project.id
     spent, share = studio.seconds_spent, context.store.settings.studio_share
@@ -63,6 +72,7 @@ def _rest(context: JobContext, studio: StudioClient, more: bool, look_at: float 
             leisure = low_priority_time(db, project_id, share)
             only_refreshing = all(map(is_low_priority, pending_publications(db, project_id)))
             until = max(rested, leisure) if only_refreshing else rested
+            until = max(until, time.time() + wait) if wait else until
             pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=until)
         elif look_at is not None:
             pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=max(rested, look_at))

@@ -9,6 +9,7 @@ from services.connections.probe import check_arrival
 from services.connections.reach import REACH, RECHECK, read_connectivity
 from services.connections.repair import repair
 from services.finetuning.cleanup import delete_unused_backbones
+from services.guests.project_guests import guests_serve
 from services.job_context import TIME_BOX, JobContext
 from services.publishing.rate_limit import draw_polling
 from services.sync.changed_tasks import OVERLAP, POSITION, ChangedTasks
@@ -140,6 +141,8 @@ class _Sync:
         """Take over the label config; return it, and from when on changes are to be read."""
         config = parse_label_config(info.label_config)
         changed = info.label_config != self.project.label_config
+        has_guests = guests_serve(self.store.settings, info.label_config)
+        reason = None if has_guests else config.reason
 
         def write(db: Connection) -> None:
             save_project(
@@ -150,14 +153,14 @@ class _Sync:
                 title=info.title,
                 label_config=info.label_config,
             )
-            if config.reason is not None:
-                change_project(db, self.project.id, reason=config.reason)
+            if reason is not None:
+                change_project(db, self.project.id, reason=reason)
             if changed:  # the image may be another field, the labels may read differently
                 change_project(db, self.project.id, tasks_cursor=None)
                 POSITION.of(self.project.id).delete(db)
                 pending_work.want(db, self.project.id, WorkKind.LEARN)
 
-        if changed or config.reason != self.project.reason:
+        if changed or reason != self.project.reason:
             self.database.write(write)
         return config, None if changed else self.project.tasks_cursor
 

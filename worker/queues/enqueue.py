@@ -17,11 +17,18 @@ from rq.exceptions import DuplicateJobError
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
+from store.settings import Settings
 from store.work.jobs import job_id
-from store.work.work_kind import WorkKind
+from store.work.work_kind import GUEST_WORK, WorkKind
 from worker.queues.job_types import AllowedJob, get_kind
 
 QUEUES = tuple(WorkKind)
+
+
+def needed_queues(settings: Settings) -> tuple[WorkKind, ...]:
+    """The queues that need a worker: those of guest models only where there are some."""
+    return tuple(kind for kind in QUEUES if settings.guests or kind not in GUEST_WORK)
+
 
 RESULT_SECONDS = 60  # after which Redis drops a finished job
 FAILURE_SECONDS = 300  # and a failed one

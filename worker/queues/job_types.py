@@ -97,6 +97,8 @@ SHARDS = register_kind(
 LEARN = _register(WorkKind.LEARN, timeout=120)
 PUBLISH = _register(WorkKind.PUBLISH, timeout=120)
 FINETUNE = _register(WorkKind.FINETUNE, timeout=7 * 86_400)
+PREDICT = _register(WorkKind.PREDICT, timeout=3_600)
+GUEST = _register(WorkKind.GUEST, timeout=7 * 86_400)
 
 
 class AllowedJob(Job):

@@ -9,7 +9,7 @@ from backend.cli.store_access import open_project
 
 
 def cancel(project: Project, connection: Connection = "default", as_json: AsJson = False) -> None:
-    """Stop a fine-tuning that waits or runs."""
+    """Stop a fine-tuning, or a training of guest models, that waits or runs."""
     from services.versions import training_requests
 
     with open_project(connection, project) as (store, connected):
@@ -19,4 +19,4 @@ def cancel(project: Project, connection: Connection = "default", as_json: AsJson
     elif stopped:
         typer.echo(f"Stopped {' and '.join(stopped)} of project {project}.")
     else:
-        typer.echo(f"Project {project} isn't being fine-tuned.")
+        typer.echo(f"Project {project} isn't being fine-tuned, nor are its guest models trained.")

@@ -1,5 +1,6 @@
 """The processes of `apprentice up`, and when each is ready."""
 
+import asyncio
 import json
 import sys
 import time
@@ -22,11 +23,14 @@ from model.backbones import BackboneUnavailableError, UnknownBackboneError, get_
 from model.embedding.devices import UnavailableError, resolve_device
 from model.embedding.openvino_export import ExportError, exported_model
 from services.embedding.backbones import backbone_folder
+from services.guests.specification import guest_specs
 from store.settings import Settings
 from store.work.work_kind import WorkKind
+from worker.guests.client import GuestsClient
+from worker.guests.socket_path import socket_path
 from worker.queues.broker import broker_address, broker_command, redis_from_url
 from worker.queues.dead_workers import remove_dead_workers
-from worker.queues.enqueue import QUEUES
+from worker.queues.enqueue import needed_queues
 from worker.supervision.supervisor import ProcessSpec
 
 READY_SECONDS = 120.0  # for each process; a busy machine imports slowly
@@ -39,6 +43,7 @@ def process_specs(settings: Settings) -> list[ProcessSpec]:
     """Every process, in the order in which they start."""
     depends_on = () if settings.redis_url else ("broker",)
     served = _ServedQueues(settings)
+    guests = guest_specs(settings)
 
     def ours(
         name: str, ready: Callable[[], bool], *arguments: str, grace: float = GRACE_SECONDS
@@ -60,6 +65,7 @@ def process_specs(settings: Settings) -> list[ProcessSpec]:
     return [
         *([] if settings.redis_url else [broker]),
         ours("inference", partial(inference_is_ready, settings), "inference"),
+        *([ours("guests", partial(guests_are_ready, settings), "guests")] if guests else []),
         ours("web", partial(web_is_ready, settings), "serve"),
         *(
             ours(
@@ -67,11 +73,18 @@ def process_specs(settings: Settings) -> list[ProcessSpec]:
                 partial(served.includes, queue),
                 "worker",
                 queue,
-                grace=FINETUNE_GRACE if queue == WorkKind.FINETUNE else GRACE_SECONDS,
+                grace=FINETUNE_GRACE
+                if queue in (WorkKind.FINETUNE, WorkKind.GUEST)
+                else GRACE_SECONDS,
             )
-            for queue in QUEUES
+            for queue in needed_queues(settings)
         ),
     ]
+
+
+def guests_are_ready(settings: Settings) -> bool:
+    """Whether the guests' process answers; its guests may still be loading."""
+    return asyncio.run(GuestsClient(socket_path(settings)).health())
 
 
 def broker_is_ready(settings: Settings) -> bool:

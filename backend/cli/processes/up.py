@@ -6,8 +6,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 
 from backend.cli.errors import CommandError
@@ -17,8 +18,25 @@ if TYPE_CHECKING:
     from store.settings import Settings
 
 
-def up() -> None:
+Guests = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--guest",
+        help="A guest model, path/to/model.py:ClassName or path/to/model.py:ClassName@control; "
+        "several times for several.",
+    ),
+]
+GuestPythons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--guest-python", help="The guests' Python: once for all, or once for each --guest."
+    ),
+]
+
+
+def up(guest: Guests = None, guest_python: GuestPythons = None) -> None:
     """Start everything on this machine; Ctrl-C stops it."""
+    _name_guests(guest, guest_python)
     from backend import logs
     from backend.cli.processes.process_specs import (
         export_backbone,
@@ -26,6 +44,7 @@ def up() -> None:
         process_specs,
     )
     from backend.http.auth import OpenBindingError, check_binding
+    from services.guests.specification import GuestSettingError, guest_specs
     from store.files.permissions import make_files_private
     from worker.supervision.supervisor import StartFailedError, Supervisor
 
@@ -36,7 +55,8 @@ def up() -> None:
     logs.configure("debug" if settings.log_level == "debug" else "warning")
     try:
         check_binding(settings)
-    except OpenBindingError as error:
+        guest_specs(settings)
+    except (OpenBindingError, GuestSettingError) as error:
         raise CommandError(str(error), code=2) from error
     with _lock_home(settings):
         _require_port(settings)
@@ -68,6 +88,13 @@ def _require_redis(settings: "Settings") -> None:
     if (problem := broker_problem(broker_address(settings))) is not None:
         raise CommandError(f"the broker that APPRENTICE_REDIS_URL names can't be used: {problem}")
     broker_is_ready(settings)
+
+
+def _name_guests(guests: list[str] | None, pythons: list[str] | None) -> None:
+    """Pass the guests on to every process, by the environment."""
+    for name, values in (("APPRENTICE_GUESTS", guests), ("APPRENTICE_GUEST_PYTHON", pythons)):
+        if values:
+            os.environ[name] = "; ".join(values)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from store.work.work_kind import WorkKind
 
 # Requests go before everything, then the jobs that take seconds. Embedding takes every core that it
 # gets, and fine-tuning takes minutes and can wait for all others.
-NICENESS = {WorkKind.EMBED: 10, WorkKind.FINETUNE: 19}
+NICENESS = {WorkKind.EMBED: 10, WorkKind.FINETUNE: 19, WorkKind.GUEST: 19}
 SHORT_JOBS = 5
 
 

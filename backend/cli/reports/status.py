@@ -16,11 +16,13 @@ from backend.cli.store_access import (
     require_database,
     require_project,
 )
-from store.work.work_kind import WorkKind
+from store.work.work_kind import GUEST_WORK, WorkKind
 
 if TYPE_CHECKING:
+    from backend.views.guests import ProjectGuest
     from backend.views.status import MoveStatus, Status, SystemStatus
     from model.statistics.intervals import Estimate
+    from services.guests.state import GuestStatus
     from worker.queues.worker_registry import WorkerInfo
 
 OneProject = Annotated[
@@ -80,7 +82,16 @@ def _show_system(system: "SystemStatus") -> None:
         console.print("The broker doesn't answer: is `apprentice up` running?", style="bold red")
     if system.inbox.oldest_seconds > OLD_SECONDS or system.inbox.rejected:
         console.print(inbox_in_words(system.inbox), style="bold red")
+    _show_guests(console, system.guests)
     _show_workers(console, system.workers)
+
+
+def _show_guests(console: Console, guests: "tuple[GuestStatus, ...]") -> None:
+    from backend.views.guests import guest_in_words
+
+    for guest in guests:
+        line = f"Guest {guest.name}: {guest_in_words(guest)}"
+        console.print(line, style="yellow" if guest.reason else None, markup=False, soft_wrap=True)
 
 
 def _show_project(console: Console, status: "Status") -> None:
@@ -106,6 +117,8 @@ def _show_project(console: Console, status: "Status") -> None:
         lines.add_row("  no suggestion", f"[yellow]because {escape_markup(status.reason)}[/]")
     for problem in status.problems:
         lines.add_row(f"  {problem.subject}", f"[yellow]{escape_markup(problem.sentence)}[/]")
+    for guest in status.guests:
+        lines.add_row("  guest", escape_markup(_guest(guest)))
     for left_out in status.not_learned:
         lines.add_row("  not learned", escape_markup(left_out))
     lines.add_row("  chosen next", f"{status.shortlist} tasks")
@@ -153,9 +166,18 @@ def _show_workers(console: Console, workers: "tuple[WorkerInfo, ...]") -> None:
     by_queue = []
     for queue in WorkKind:
         here = [worker for worker in workers if worker.queue == queue]
+        if queue in GUEST_WORK and not here:
+            continue
         busy = sum(worker.busy for worker in here)
         by_queue.append(f"{queue} {len(here)}" + (f" ({busy} busy)" if busy else ""))
     console.print("Workers: " + ", ".join(by_queue))
+
+
+def _guest(guest: "ProjectGuest") -> str:
+    version = f" {guest.version}" if guest.version else ", being loaded"
+    controls = f", for {', '.join(guest.controls)}" if guest.controls else ""
+    ago = f", trained {time.time() - guest.trained_at:.0f} s ago" if guest.trained_at else ""
+    return f"{guest.name}{version}{controls}{ago}"
 
 
 def _accuracy(accuracy: "Estimate | None") -> str:

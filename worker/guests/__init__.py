@@ -1,0 +1,1 @@
+"""Guests: model classes written for label-studio-ml, each in a process of its own."""
