@@ -1,12 +1,15 @@
 """The words for what is wrong with images and labels, and for what to do about it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from services.labels.label_faults import FaultKind, name_of_path
 from studio.config import LabelConfig
+from studio.task_values import read_value
 
 NAMES = 5  # of classes that are listed
+FIELDS = 10  # of a task's data
 
 OPEN = (
     "open one of these tasks in Label Studio: what the browser doesn't show either is to be mended"
@@ -42,6 +45,22 @@ def image_advice(kind: str, project: int) -> str:
         if part in kind:
             return advice.format(project=project)
     return OPEN
+
+
+def missing_image_advice(config: LabelConfig, data: Mapping[str, Any]) -> str:
+    """What the data of a task hold in place of an image."""
+    control = config.controls[0] if config.controls else None
+    if control is not None and not control.multi_image:
+        value = read_value(control.image_value, data)
+        if isinstance(value, list):
+            return "there is a list: `valueList` in place of `value` shows all of its images"
+        if isinstance(value, str):
+            return "the text there is empty"
+        if value is not None:
+            return "what is there is no text, so no address of an image"
+    fields = ", ".join(sorted(data)[:FIELDS]) or "no field at all"
+    attribute = "valueList" if control is not None and control.multi_image else "value"
+    return f"the task has {fields}: `{attribute}` in the label config must name the image"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from services.labels.label_faults import FaultKind
 from services.labels.labelled_tasks import FaultyTasks, LabelCounts, count_labels
 from services.labels.project_config import label_config_of
-from services.reports.problem_words import image_advice, label_words
+from services.reports.problem_words import image_advice, label_words, missing_image_advice
 from services.sync.unreadable import unreadable_annotations
 from store.projects.projects import Project
 from store.tasks.image_problems import (
@@ -117,9 +117,8 @@ def _of_images(db: Connection, project: Project, config: LabelConfig) -> Iterabl
     for found in shown:
         advice = image_advice(found.kind, project.ls_id)
         if found.state is ImageState.MISSING:
-            fields = sorted(task_data(db, project.id, found.tasks[:1]).get(found.tasks[0], {}))
-            known = ", ".join(fields[:10]) or "no data at all"
-            advice = f"the task has {known}: `value` in the label config must name the image"
+            data = task_data(db, project.id, found.tasks[:1]).get(found.tasks[0], {})
+            advice = missing_image_advice(config, data)
         yield _of_image(found, advice)
 
 

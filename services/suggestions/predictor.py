@@ -73,7 +73,8 @@ class Predictor:
             arrays = {
                 name.removeprefix(prefix): array
                 for name, array in artifact.arrays.items()
-                if name.startswith(prefix)
+                # A control's name may itself have slashes, those of arrays have none.
+                if name.startswith(prefix) and "/" not in name.removeprefix(prefix)
             }
             kind = get_kind(entry.get("form", "single"))
             head = kind.load_head(entry["kind"], tuple(entry["classes"]), arrays)

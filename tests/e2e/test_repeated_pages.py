@@ -95,8 +95,8 @@ def test_labels_of_pages_give_suggestions_for_pages(scans: Scans) -> None:
     expected = [(f"k_{number}", f"p_{number}") for number in range(PAGES)]
 
     def suggested() -> bool:
-        held = scans.held()
-        return bool(held) and all(places(one) == expected for one in held)
+        held = [one for one in scans.held() if one.task not in labelled]
+        return len(held) >= 10 and all(places(one) == expected for one in held)
 
     wait_until(suggested, "tasks have suggestions for each page")
     assert scans.status.images == PAGES * scans.status.tasks
@@ -106,7 +106,6 @@ def test_labels_of_pages_give_suggestions_for_pages(scans: Scans) -> None:
         for one in held
         for number, region in enumerate(one.result)
     ]
-    assert len(right) >= 10 * PAGES
     assert sum(right) / len(right) > 0.45  # of three classes, chance is right on a third
 
 

@@ -74,6 +74,23 @@ def test_a_missing_field_is_named_with_those_that_are_there(workbench: Workbench
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (["/1"], "there is a list: `valueList`"),
+        (" ", "the text there is empty"),
+        ({"url": "/1"}, "what is there is no text"),
+    ],
+)
+def test_what_is_there_in_place_of_an_image_is_said(
+    workbench: Workbench, value: object, why: str
+) -> None:
+    shown = TaskRecord(300, {"image": value}, None, 1.0)
+    workbench.store.database.write(lambda db: save_tasks(db, workbench.project_id, [shown]))
+    (sentence,) = sentences(workbench)
+    assert why in sentence
+
+
 @pytest.mark.parametrize("labelled", [0, 12])
 def test_where_no_image_can_be_used_nobody_is_told_to_label(
     workbench: Workbench, labelled: int
