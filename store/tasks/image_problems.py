@@ -68,13 +68,15 @@ def image_problems(db: Connection, project_id: int) -> list[ImageProblem]:
     """The problems of a project's images, those of most images first."""
     of_project = and_(task.c.project_id == project_id, task.c.deleted_at.is_(None), _ANY)
     groups = db.execute(
-        select(_STATE, _KIND, func.count()).where(of_project).group_by(_STATE, _KIND)
+        select(_STATE, _KIND, func.count(), func.min(task.c.ls_id))
+        .where(of_project)
+        .group_by(_STATE, _KIND)
     )
     problems = []
-    for state, kind, images in sorted(groups, key=lambda row: (-row[2], row[0], row[1])):
+    for state, kind, images, first in sorted(groups, key=lambda row: (-row[2], row[0], row[1])):
         rows = db.execute(
             select(task.c.ls_id, _MESSAGE)
-            .where(of_project, state == _STATE, kind == _KIND)
+            .where(of_project, task.c.ls_id >= first, state == _STATE, kind == _KIND)
             .order_by(task.c.ls_id, task.c.item)
             .limit(EXAMPLES)
         ).all()
