@@ -81,6 +81,7 @@ def change_name(
     Raises:
         RenameError: it makes no sense.
     """
+    project = get_project(db, project.id) or project  # as it is in this transaction
     if new is None:
         return undo_rename(db, project, old, control, tag=tag)
     if tag:
@@ -162,8 +163,7 @@ def undo_rename(
 def _save(
     db: Connection, project: Project, rename: ClassRename | ControlRename, *, undo: bool
 ) -> None:
-    current = get_project(db, project.id) or project
-    before = Renames.from_json(current.renames)
+    before = Renames.from_json(project.renames)
     renames = before.without(rename) if undo else before.added(rename)
     change_project(db, project.id, renames=renames.to_json())
     pending_work.want(db, project.id, WorkKind.LEARN)

@@ -55,7 +55,7 @@ from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.config import LabelConfig
 from studio.items import read_items
-from studio.regions import StudioRegion, regions_from_json, regions_to_json
+from studio.regions import StudioRegion, regions_to_json
 
 log = structlog.get_logger()
 
@@ -250,7 +250,7 @@ def _of_groups(store: Store, snapshot: Snapshot, groups: Sequence[str]) -> list[
     return [
         item.task
         for item in written
-        if _group(regions_from_json(item.result), snapshot.config) in groups
+        if _group(snapshot.config.regions(item.result), snapshot.config) in groups
     ]
 
 
