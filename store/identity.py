@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import IntegrityError
 
 from store.projects.key_values import IDENTITY
 from store.store import Store
@@ -46,12 +46,14 @@ def create_identity(store: Store) -> StoreIdentity:
 
 
 def read_identity(store: Store) -> StoreIdentity | None:
-    """The identity; None when the database is away, or new."""
-    try:
-        with store.database.read() as db:
-            database = IDENTITY.get(db)
-    except SQLAlchemyError:
-        return None
+    """The identity; None when the database is new.
+
+    Raises:
+        SQLAlchemyError: the database is away.
+    """
+    with store.database.read() as db:
+        is_new = not inspect(db).has_table("runtime")
+        database = None if is_new else IDENTITY.get(db)
     if database is None:
         return None
     return StoreIdentity(database, this_machine() if store.database.is_sqlite else "")

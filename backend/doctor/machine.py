@@ -37,6 +37,7 @@ from services.embedding.backbones import backbone_folder
 from services.embedding.stronger_backbone import find_offer
 from services.guests.specification import GuestSettingError, guest_specs
 from services.guests.state import FAILED
+from store.files.artifacts import Artifacts
 from store.inbox.inbox import FOLDER, REJECTED
 from store.projects.connections import DEFAULT, StudioConnection, list_connections
 from store.projects.key_values import EMBEDDING_SPACE
@@ -47,6 +48,7 @@ from worker.guests.client import GuestsClient
 from worker.guests.socket_path import socket_path as guests_socket_path
 from worker.queues.broker import broker_address, broker_problem
 from worker.queues.enqueue import needed_queues
+from worker.queues.store_claim import queues_problem
 
 LOW_DISK = 5_000_000_000  # bytes
 NO_DISK = 500_000_000
@@ -60,6 +62,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield device(settings)
     state = database(settings)
     yield state
+    if settings.storage_url:
+        yield models(settings)
     yield broker(settings)
     yield from workers(settings)
     yield web(settings)
@@ -148,10 +152,21 @@ def database(settings: Settings) -> Check:
     return ok("database", f"{shown}, schema {now}")
 
 
+def models(settings: Settings) -> Check:
+    """Check that the folder of models can be used."""
+    try:
+        count = len(Artifacts(settings.storage).digests())
+    except OSError as error:
+        return broken("models", str(error), "mend APPRENTICE_STORAGE_URL, or what it needs")
+    return ok("models", f"{count} in {settings.storage}")
+
+
 def broker(settings: Settings) -> Check:
     """Check that Redis or Valkey answers."""
     problem = broker_problem(broker_address(settings))
     if problem is None:
+        if (foreign := queues_problem(settings)) is not None:
+            return broken("broker", "it serves another Apprentice", foreign)
         return ok("broker", "external" if settings.redis_url else "embedded Valkey")
     if settings.redis_url:
         return broken("broker", problem, "start it, or mend APPRENTICE_REDIS_URL")

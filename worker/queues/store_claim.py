@@ -9,17 +9,23 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
 
+import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from store.identity import StoreIdentity, read_identity, this_machine
 from store.settings import Settings
 from store.store import Store
+from worker.queues.broker import broker_address, redis_from_url
 from worker.queues.worker_registry import as_text
 
 KEY = "apprentice:store"
 CLAIM_SECONDS = 30  # until the claim of a web process that was killed expires
 RENEW_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 class ForeignQueuesError(Exception):
@@ -74,7 +80,10 @@ class StoreCheck:
         if claimed is None:
             return None
         if claimed != self._identity or not self._has_models:
-            self._read()
+            error = self._read()
+            if error is not None:  # nobody can tell; a job will say what is wrong
+                log.warning("the store can't be read", error=error)
+                return None
         if claimed != self._identity:
             return self._other_database(claimed)
         if not self._has_models:
@@ -84,20 +93,24 @@ class StoreCheck:
             )
         return None
 
-    def _read(self) -> None:
-        """Read in a forked process: a worker holds no connection and no thread when it forks."""
+    def _read(self) -> str | None:
+        """Read the store; returns why it can't be read.
+
+        In a forked process: a worker holds no connection and no thread when it forks.
+        """
         fork = multiprocessing.get_context("fork")
         receiver, sender = fork.Pipe(duplex=False)
         process = fork.Process(target=_send_identity, args=(self._settings, sender))
         process.start()
         sender.close()
         try:
-            self._identity, self._has_models = receiver.recv()
+            self._identity, self._has_models, error = receiver.recv()
         except EOFError:
-            raise RuntimeError("the store can't be read; the log says why") from None
+            return "its reader was killed"
         finally:
             process.join()
             receiver.close()
+        return str(error) if error else None
 
     @property
     def _is_sqlite(self) -> bool:
@@ -116,23 +129,40 @@ class StoreCheck:
             f"{' on another machine' if elsewhere else ''}, this process with {shown}. SQLite "
             "serves the processes of one machine. For several, set APPRENTICE_DATABASE_URL to one "
             "PostgreSQL (postgresql+psycopg://USER@HOST/NAME) and APPRENTICE_STORAGE_URL to one "
-            "folder (s3://BUCKET/FOLDER) on all of them; on one machine, use one APPRENTICE_HOME"
+            "folder (s3://BUCKET/FOLDER) on all of them; on one machine, use one APPRENTICE_HOME. "
+            "If they have nothing to do with each other, give each its own database number at the "
+            "end of APPRENTICE_REDIS_URL (redis://HOST:6379/1)"
         )
 
 
 def _send_identity(settings: Settings, sender: "Connection[object, object]") -> None:
-    """Send the store's identity, None without one, and whether its models are where ours are."""
+    """Send the store's identity, None without one; whether its models are here; and an error."""
     url = make_url(settings.database)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        sender.send((None, False))  # opening it would make an empty one
+        sender.send((None, False, None))  # opening it would make an empty one
         return
-    store = Store.open(settings)
     try:
-        identity = read_identity(store)
-        has_models = identity is not None and store.artifacts.is_marked(identity.database)
+        store = Store.open(settings)
+        try:
+            identity = read_identity(store)
+            has_models = identity is not None and store.artifacts.is_marked(identity.database)
+        finally:
+            store.close()
+    except (SQLAlchemyError, OSError) as error:
+        sender.send((None, False, (str(error).splitlines() or [repr(error)])[0]))
+    else:
+        sender.send((identity, has_models, None))
+
+
+def queues_problem(settings: Settings) -> str | None:
+    """Why the settings' store mustn't use their queues; None also while nobody can tell."""
+    client = redis_from_url(broker_address(settings), retries=0)
+    try:
+        return StoreCheck(settings).problem(client)
+    except RedisError:
+        return None
     finally:
-        store.close()
-    sender.send((identity, has_models))
+        client.close()
 
 
 def _text(identity: StoreIdentity) -> str:

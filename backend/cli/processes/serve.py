@@ -10,10 +10,13 @@ def serve() -> None:
     from backend.http.auth import OpenBindingError
     from store.files.permissions import HomeError, make_files_private, secure_folder
     from store.inbox.log import LogInUseError
+    from worker.queues.store_claim import queues_problem
 
     settings = load_settings()
     logs.configure(settings.log_level)
     make_files_private()
+    if settings.redis_url and (problem := queues_problem(settings)) is not None:
+        raise CommandError(problem, code=2)
     try:
         secure_folder(settings.home)
         app.serve(settings)

@@ -84,9 +84,12 @@ def _require_redis(settings: "Settings") -> None:
     """Raise CommandError unless the Redis of the settings can be used."""
     from backend.cli.processes.process_specs import broker_is_ready
     from worker.queues.broker import broker_address, broker_problem
+    from worker.queues.store_claim import queues_problem
 
     if (problem := broker_problem(broker_address(settings))) is not None:
         raise CommandError(f"the broker that APPRENTICE_REDIS_URL names can't be used: {problem}")
+    if (problem := queues_problem(settings)) is not None:
+        raise CommandError(problem, code=2)
     broker_is_ready(settings)
 
 

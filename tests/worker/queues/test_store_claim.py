@@ -13,8 +13,15 @@ from store.identity import StoreIdentity, create_identity
 from store.settings import Settings
 from store.store import Store
 from tests.support.workshop import Workshop
+from worker.queues import store_claim
 from worker.queues.enqueue import enqueue, open_queue
-from worker.queues.store_claim import ForeignQueuesError, StoreCheck, claim_queues, release_queues
+from worker.queues.store_claim import (
+    ForeignQueuesError,
+    StoreCheck,
+    claim_queues,
+    queues_problem,
+    release_queues,
+)
 
 
 @pytest.fixture
@@ -55,7 +62,7 @@ def test_another_sqlite_is_refused_and_told_what_to_do(
         assert name in str(problem)
     own = Settings(home=tmp_path / "own")
     identity_of(own)
-    assert StoreCheck(own).problem(redis) == str(problem).replace("nothing", "own")
+    assert StoreCheck(own).problem(redis) == str(problem).replace(str(nothing.home), str(own.home))
 
 
 def test_one_sqlite_file_on_two_machines_is_refused(store: Store, redis: Redis) -> None:
@@ -86,14 +93,30 @@ def test_another_web_process_leaves_claimed_queues_alone(redis: Redis) -> None:
     claim_queues(redis, second)
 
 
-def test_a_refused_worker_puts_the_job_back_and_ends(
-    store: Store, workshop: Workshop, tmp_path: Path
+def test_nobody_is_refused_while_nobody_can_tell(
+    store: Store, redis: Redis, workshop: Workshop, tmp_path: Path
+) -> None:
+    away = Settings(
+        home=tmp_path, database_url="postgresql+psycopg://nobody@127.0.0.1:1/x?connect_timeout=1"
+    )
+    claim_queues(redis, create_identity(store))
+    assert StoreCheck(away).problem(redis) is None
+    assert queues_problem(away.model_copy(update={"redis_url": "redis://127.0.0.1:1"})) is None
+    other = Settings(home=tmp_path / "other", redis_url=workshop.url)
+    assert "database number" in str(queues_problem(other))
+    assert queues_problem(store.settings.model_copy(update={"redis_url": workshop.url})) is None
+
+
+@pytest.mark.parametrize("command", ["worker sync", "serve"])
+def test_a_refused_process_ends_and_leaves_the_job(
+    store: Store, workshop: Workshop, tmp_path: Path, command: str
 ) -> None:
     claim_queues(workshop.connection, create_identity(store))
+    workshop.connection.persist(store_claim.KEY)  # however long the start takes
     job = enqueue(workshop.connection, "sync", 1, 1)
     environment = {"APPRENTICE_HOME": str(tmp_path / "other"), "APPRENTICE_REDIS_URL": workshop.url}
     ended = subprocess.run(
-        [sys.executable, "-m", "backend.cli", "worker", "sync"],
+        [sys.executable, "-m", "backend.cli", *command.split()],
         env=os.environ | environment,
         capture_output=True,
         text=True,
