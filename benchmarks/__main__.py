@@ -19,6 +19,7 @@ BENCHMARKS = {
     "burst": ("system.burst", "run"),
     "cluster": ("system.cluster", "run"),
     "connect": ("system.connect", "run"),
+    "inbox-kills": ("system.inbox_kills", "run"),
     "kills": ("system.kills", "run"),
     "load": ("system.load", "run"),
     "loop": ("system.loop", "run"),
@@ -41,10 +42,10 @@ def main() -> int:
     parser.add_argument("names", nargs="+", metavar="NAME", choices=names, help=", ".join(names))
     parser.add_argument("--quick", action="store_true", help="small numbers: a try of the scripts")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the labelling in `share`")
-    parser.add_argument("--runs", type=int, default=0, help="of `load` (1) and `kills` (5)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first run of `kills`")
+    parser.add_argument("--runs", type=int, default=0, help="of `load` (1) and kills (5)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first run of kills")
     parser.add_argument(
-        "--database", choices=DATABASES, default=DATABASES[0], help="of `load` and `kills`"
+        "--database", choices=DATABASES, default=DATABASES[0], help="of `load` and kills"
     )
     parser.add_argument(
         "--outbound", action="store_true", help="`loop` and `steady` with a stock Label Studio"

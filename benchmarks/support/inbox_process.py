@@ -1,0 +1,74 @@
+"""A backend without its web server: takes webhooks into an inbox, applies them, and prints which.
+
+Run as `python -m benchmarks.support.inbox_process HOME DATABASE_URL FIRST_ID PROJECT VERSION`; it
+ends by being killed.
+"""
+
+import contextlib
+import json
+import os
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend import logs
+from backend.drainer import Drainer
+from backend.http.prometheus import Metrics
+from store.inbox.inbox import Delivery, Inbox
+from store.predictions.publications import PredictionItem, save_predictions
+from store.projects.connections import DEFAULT
+from store.settings import Settings
+from store.store import Store
+from tests.support.web import recorded
+
+SENDERS = 3
+TASKS = range(200, 260)
+
+
+def main() -> None:
+    """Send webhooks one after the other in each thread, and print each acknowledged one's id."""
+    home, url, first, project_id, version_id = sys.argv[1:]
+    logs.configure("error")
+    store = Store.open(Settings(home=Path(home), database_url=url or None))
+    inbox = Inbox(Path(home))
+    Drainer(store, inbox, Metrics(), lambda: None).start()
+    body, ids = recorded("annotation_created"), iter(range(int(first), 1 << 31))
+    lock = threading.Lock()
+
+    def send() -> None:
+        while True:
+            with lock:
+                number = next(ids)
+                task = TASKS[number % len(TASKS)]
+                body["annotation"] |= {"id": number, "task": task}
+                body["task"] |= {"id": task}
+                raw = json.dumps(body).encode()
+            inbox.submit(Delivery(DEFAULT, raw, time.time())).result()
+            os.write(1, b"%d\n" % number)
+            time.sleep(0.005)
+
+    def save(db: Connection) -> None:
+        items = [PredictionItem(task, 0.5, []) for task in random.sample(TASKS, 5)]
+        save_predictions(db, int(project_id), int(version_id), items, "answered")
+
+    def predict() -> None:
+        while True:
+            with contextlib.suppress(SQLAlchemyError):  # the database is killed, too
+                store.database.write(save)
+            time.sleep(0.01)
+
+    threads = [threading.Thread(target=send, daemon=True) for _ in range(SENDERS)]
+    threads.append(threading.Thread(target=predict, daemon=True))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
