@@ -59,9 +59,8 @@ def run(options: Options) -> Outcome:
             tempfile.TemporaryDirectory(prefix="apprentice-kills-") as folder,
             external(options.database) as servers,
         ):
-            counts.append(
-                _run(Path(folder), servers, random.Random(seed), options.count(ROUNDS, 3))
-            )
+            rounds = options.count(ROUNDS, 3)
+            counts.append(_run(Path(folder), servers, random.Random(seed), rounds))
         print(seed, counts[-1], flush=True)
     kills = sum((count.kills for count in counts), Counter[str]())
 
