@@ -1,16 +1,11 @@
-"""A backend without its web server: takes webhooks into an inbox, applies them, and prints which.
-
-Run as `python -m benchmarks.support.inbox_process HOME DATABASE_URL FIRST_ID PROJECT VERSION`; it
-ends by being killed.
-"""
+"""A backend without its web server: takes webhooks into an inbox, and applies them."""
 
 import contextlib
 import json
-import os
 import random
-import sys
 import threading
 import time
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -30,14 +25,20 @@ SENDERS = 3
 TASKS = range(200, 260)
 
 
-def main() -> None:
-    """Send webhooks one after the other in each thread, and print each acknowledged one's id."""
-    home, url, first, project_id, version_id = sys.argv[1:]
+def run(
+    home: Path, url: str, first: int, project_id: int, version_id: int, acknowledged: Pipe
+) -> None:
+    """Send webhooks one after the other in each thread, until the process is killed.
+
+    Args:
+        first: the first annotation's id.
+        acknowledged: is sent the id of each annotation whose webhook was acknowledged.
+    """
     logs.configure("error")
-    store = Store.open(Settings(home=Path(home), database_url=url or None))
-    inbox = Inbox(Path(home))
+    store = Store.open(Settings(home=home, database_url=url))
+    inbox = Inbox(home)
     Drainer(store, inbox, Metrics(), lambda: None).start()
-    body, ids = recorded("annotation_created"), iter(range(int(first), 1 << 31))
+    body, ids = recorded("annotation_created"), iter(range(first, 1 << 31))
     lock = threading.Lock()
 
     def send() -> None:
@@ -49,12 +50,13 @@ def main() -> None:
                 body["task"] |= {"id": task}
                 raw = json.dumps(body).encode()
             inbox.submit(Delivery(DEFAULT, raw, time.time())).result()
-            os.write(1, b"%d\n" % number)
+            with lock:
+                acknowledged.send(number)
             time.sleep(0.005)
 
     def save(db: Connection) -> None:
         items = [PredictionItem(task, 0.5, []) for task in random.sample(TASKS, 5)]
-        save_predictions(db, int(project_id), int(version_id), items, "answered")
+        save_predictions(db, project_id, version_id, items, "answered")
 
     def predict() -> None:
         while True:
@@ -68,7 +70,3 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-if __name__ == "__main__":
-    main()

@@ -4,22 +4,25 @@ Without a web server and without Label Studio, so that hundreds of kills take mi
 all the rest. Each backend takes webhooks into its inbox and applies them; both answer predictions.
 """
 
+import contextlib
+import multiprocessing
 import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.context import ForkServerProcess as Backend
 from pathlib import Path
 
 from sqlalchemy import func, select
 
 from backend.drainer import Drainer
 from backend.http.prometheus import Metrics
+from benchmarks.support import inbox_process
 from benchmarks.support.harness import Options
-from benchmarks.support.report import ROOT, Bar, Outcome
+from benchmarks.support.report import Bar, Outcome
 from benchmarks.support.servers import Servers, external
 from store.database.schema import annotation, prediction
 from store.inbox.inbox import Inbox
@@ -101,19 +104,20 @@ def _run(folder: Path, servers: Servers, chance: random.Random, rounds: int) -> 
     store.database.write(note_marks)
     homes = [folder / f"home-{number}" for number in range(BACKENDS)]
     count, acknowledged = _Count(), set[int]()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([inbox_process.__name__])  # so that a start takes no time
     for number in range(rounds):
         database = servers.by_name.get("postgres")
         threads = []
         for backend, home in enumerate(homes):
             first = (number * BACKENDS + backend + 1) * 100_000
-            command = [str(home), url, str(first), str(project.id), str(version.id)]
-            process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.support.inbox_process", *command],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-            )
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (home, url, first, project.id, version.id, sender)
+            process = context.Process(target=inbox_process.run, args=arguments)
+            process.start()
+            sender.close()
             seconds = chance.uniform(0.0, LONGEST)
-            thread = threading.Thread(target=_end, args=(process, seconds, acknowledged))
+            thread = threading.Thread(target=_end, args=(process, receiver, seconds, acknowledged))
             thread.start()
             threads.append(thread)
             count.kills["backend"] += 1
@@ -137,16 +141,17 @@ def _run(folder: Path, servers: Servers, chance: random.Random, rounds: int) -> 
     return count
 
 
-def _end(process: "subprocess.Popen[bytes]", seconds: float, acknowledged: set[int]) -> None:
+def _end(process: Backend, receiver: Pipe, seconds: float, acknowledged: set[int]) -> None:
     """Kill a backend so long after its first acknowledged webhook; collect all of these."""
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    time.sleep(seconds)
+    with contextlib.suppress(EOFError, OSError):  # it was killed within a message
+        acknowledged.add(receiver.recv())
+        time.sleep(seconds)
+        process.kill()
+        while True:
+            acknowledged.add(receiver.recv())
     process.kill()
-    lines = [first, *process.stdout]
-    acknowledged.update(int(line) for line in lines if line.endswith(b"\n"))
-    process.stdout.close()
-    process.wait()
+    process.join()
+    receiver.close()
 
 
 def _check(store: Store, project_id: int, acknowledged: set[int], count: _Count) -> None:
