@@ -37,7 +37,11 @@ def run(
     logs.configure("error")
     store = Store.open(Settings(home=home, database_url=url))
     inbox = Inbox(home)
-    Drainer(store, inbox, Metrics(), lambda: None).start()
+    while True:
+        with contextlib.suppress(SQLAlchemyError):  # the database was killed, too
+            Drainer(store, inbox, Metrics(), lambda: None).start()
+            break
+        time.sleep(0.05)
     body, ids = recorded("annotation_created"), iter(range(first, 1 << 31))
     lock = threading.Lock()
 
