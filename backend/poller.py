@@ -77,6 +77,7 @@ class ChangePoller:
         self._scheduler = scheduler
         self._started_at = time.time()
         self._servers: dict[str, _Server] = {}
+        self._unusable: dict[str, StudioConnection] = {}
         self._modes: dict[int, Mode] = {}
         self._pool = ThreadPoolExecutor(SERVERS_AT_ONCE, thread_name_prefix="poll")
         self._stopped = threading.Event()
@@ -166,9 +167,22 @@ class ChangePoller:
                 self._pool.submit(server.watch.studio.close)
         for name, of_server in wanted.items():
             if name not in self._servers and name in connections:
-                self._servers[name] = _server(connections[name], self._store)
+                self._open(connections[name])
             if name in self._servers:
                 self._servers[name].projects = of_server
+
+    def _open(self, connection: StudioConnection) -> None:
+        if self._unusable.get(connection.id) == connection:
+            return
+        try:
+            studio = studio_for(self._store, connection.id)
+        except ValueError as error:  # no token, or certificates that can't be read
+            self._unusable[connection.id] = connection
+            log.warning("not polled", connection=connection.id, reason=str(error))
+            return
+        settings = self._store.settings
+        pace = PollPace(fastest=settings.poll_seconds, slowest=settings.poll_idle_seconds)
+        self._servers[connection.id] = _Server(connection, ChangeWatch(studio), pace)
 
     # Asking
 
@@ -240,12 +254,6 @@ class ChangePoller:
             server.spent, server.reported_at = 0.0, time.monotonic()
         if changed or is_back:
             self._scheduler.wake()
-
-
-def _server(connection: StudioConnection, store: Store) -> _Server:
-    settings = store.settings
-    pace = PollPace(fastest=settings.poll_seconds, slowest=settings.poll_idle_seconds)
-    return _Server(connection, ChangeWatch(studio_for(store, connection.id)), pace)
 
 
 def _is_registered(project: Project) -> bool:

@@ -11,7 +11,7 @@ from backend.poller import ChangePoller
 from services.connections.reach import REACH, RECHECK, Reach
 from services.publishing.rate_limit import BUCKET
 from store.projects.connections import DEFAULT, save_connection
-from store.projects.projects import change_project
+from store.projects.projects import change_project, save_project
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from tests.support.scripted_studio import LEGACY_TOKEN, ScriptedServer, json_reply
@@ -151,6 +151,20 @@ def test_nothing_is_asked_where_nothing_is_to_be_polled(
     poller.start()
     poller.stop()
     assert server.requests == []
+
+
+def test_a_connection_without_a_usable_token_stops_no_other(
+    workbench: Workbench, server: ScriptedServer, poll: Callable[[Leader], Leader]
+) -> None:
+    def connect(db):
+        save_connection(db, "broken", server.url, "two words")
+        other = save_project(db, "broken", 7, 1_000)
+        change_project(db, other.id, connected_at=1.0)
+        REACH.of(other.id).set(db, OUTBOUND)
+
+    workbench.store.database.write(connect)
+    poll(Leader())
+    wait_for(lambda: wanted(workbench) == 1, "the other project is polled")
 
 
 def test_a_lost_test_event_is_checked_at_once(
