@@ -22,6 +22,10 @@ DEPENDENCIES := $(VENV)/.dependencies-$(call checksum,requirements/lock.txt)
 PROJECT := $(VENV)/.project-$(call checksum,requirements/lock.txt pyproject.toml)
 LABEL_STUDIO := $(LABEL_STUDIO_VENV)/.dependencies-$(call checksum,requirements/label-studio.txt)
 
+# label-studio-ml's own server, for the test that compares its answers with ours.
+LABEL_STUDIO_ML_VENV := .venv-label-studio-ml
+LABEL_STUDIO_ML := $(LABEL_STUDIO_ML_VENV)/.dependencies-$(call checksum,requirements/label-studio-ml.txt)
+
 # An extra is tested in an environment of its own, which stands on the project's: only what the extra
 # adds is installed there.
 EXTRAS := keras tensorflow
@@ -59,6 +63,9 @@ $(PROJECT): $(DEPENDENCIES)
 $(LABEL_STUDIO):
 	$(call create_environment,$(LABEL_STUDIO_VENV),requirements/label-studio.txt,the real Label Studio)
 
+$(LABEL_STUDIO_ML):
+	$(call create_environment,$(LABEL_STUDIO_ML_VENV),requirements/label-studio-ml.txt,label-studio-ml's server)
+
 # The venv's own site-packages come before what it stands on.
 STAND_ON := import pathlib, sysconfig; here = pathlib.Path(sysconfig.get_path("purelib")); \
 	(here / "project.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})")
@@ -95,10 +102,11 @@ test: $(PROJECT) $(LABEL_STUDIO) lint types imports ## everything that CI runs
 test-fast: $(PROJECT) ## the tests that take seconds
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slow and not e2e" $(ARGS)
 
-test-extras: $(EXTRA_STAMPS) ## the optional extras, each in an environment of its own
+test-extras: $(EXTRA_STAMPS) $(LABEL_STUDIO_ML) ## the optional extras, each in an environment of its own
 	@set -e; for extra in $(EXTRAS); do \
 		".venv-$$extra/bin/python" -m pytest -W default "tests/extras/test_$$extra.py" $(ARGS); \
 	done
+	$(BIN)/python -m pytest tests/extras/test_label_studio_ml.py $(ARGS)
 
 lint: $(PROJECT) ## style, as ruff sees it
 	$(BIN)/ruff check .
@@ -148,4 +156,4 @@ clean: ## remove caches and build outputs
 	find . -name __pycache__ -not -path './.venv*' -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environments too (never your data)
-	rm -rf $(VENV) $(LABEL_STUDIO_VENV) $(addprefix .venv-,$(EXTRAS))
+	rm -rf $(VENV) $(LABEL_STUDIO_VENV) $(LABEL_STUDIO_ML_VENV) $(addprefix .venv-,$(EXTRAS))
