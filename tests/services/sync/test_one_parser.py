@@ -81,7 +81,7 @@ def asked(config: str, body: Any) -> list[TaskRecord]:
     """The task as /predict reads it; none where it is malformed."""
     request = PredictRequest.from_json({"tasks": [body], "project": UID})
     questions, malformed = parse_tasks(request, parse_label_config(config))
-    assert len(questions) + len(malformed) == 1
+    assert len(questions) + malformed.total == 1
     return [question.task for question in questions]
 
 
