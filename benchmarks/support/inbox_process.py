@@ -56,7 +56,7 @@ def run(
             inbox.submit(Delivery(DEFAULT, raw, time.time())).result()
             with lock:
                 acknowledged.send(number)
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def save(db: Connection) -> None:
         items = [PredictionItem(task, 0.5, []) for task in random.sample(TASKS, 5)]

@@ -39,7 +39,7 @@ BACKENDS = 2
 ROUNDS = 20  # of one seed: all backends are killed in each
 LONGEST = 1.5  # seconds from a backend's first acknowledged webhook to its end
 DATABASE_SHARE = 0.25  # of the rounds in which the database server is killed as well
-APPLIED_SECONDS = 120.0
+APPLIED_SECONDS = 600.0
 
 
 @dataclass
