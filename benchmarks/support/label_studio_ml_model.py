@@ -20,7 +20,7 @@ from PIL import Image
 from model.backbones.registry import build_module, get_backbone
 from model.embedding.preprocessing import prepare
 
-BACKBONE = "bundled:efficientnet-lite0"
+BACKBONE = "bundled:lite0"
 
 
 class Baseline(LabelStudioMLBase):
@@ -48,7 +48,7 @@ class Baseline(LabelStudioMLBase):
 
     def _pixels(self, uri: str) -> torch.Tensor:
         with Image.open(_local_path(uri)) as image:
-            pixels = torch.from_numpy(prepare(image.convert("RGB"), self._spec))
+            pixels = torch.tensor(prepare(image.convert("RGB"), self._spec))
         return (pixels.permute(2, 0, 1) / 255 - self._mean) / self._std
 
     def _answer(self, probabilities: torch.Tensor) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from benchmarks.support.harness import (
     served,
 )
 from benchmarks.support.report import Bar, Outcome, percentile, spread
+from benchmarks.support.stages import AnsweredLabel, stage_table
 from store.database.schema import publication
 from store.predictions.shortlists import get_shortlist
 from store.tasks.annotations import annotated_tasks
@@ -31,7 +32,8 @@ from store.work.work_kind import WorkKind
 
 PACE = 3.0  # seconds from one label of the steady annotator to the next
 PATIENCE = 60.0  # seconds
-INBOUND, OUTBOUND = (5.0, 10.0), (4.0, 8.0)  # limits of the median and of the 95th percentile
+# Limits of the median and of the 95th percentile, seconds.
+INBOUND, OUTBOUND, STEADY = (2.0, 4.0), (4.0, 8.0), (5.0, 10.0)
 LOOK = 0.03  # seconds between two looks into the store: they cost Label Studio nothing
 
 
@@ -55,16 +57,19 @@ class Answers:
 def label_by_label(session: DemoSession, labels: int) -> Answers:
     """Make labels, each after the last one was answered by a version."""
     taken: list[float] = []
+    answered: list[AnsweredLabel] = []
     refused = classless = 0
     began = time.time()
     before_all = session.labels
     for count in range(before_all + 1, before_all + labels + 1):
         before = served(session)
-        session.label(1)
-        saved = time.monotonic()
+        (labelled,) = session.label(1)
+        saved = time.time()
         outcome = _answered(session, count, before.id if before else 0)
-        if outcome == "served":
-            taken.append(time.monotonic() - saved)
+        if outcome == "served" and (version := served(session)) is not None:
+            read = time.time()
+            taken.append(read - saved)
+            answered.append(AnsweredLabel(labelled.task, saved, version, read))
         elif outcome == "refused":
             refused += 1
         else:
@@ -77,6 +82,7 @@ def label_by_label(session: DemoSession, labels: int) -> Answers:
             "labels": labels,
             "versions refused by the gate": refused,
             "labels of the first class, nothing to learn": classless,
+            **stage_table(session, answered),
             **_where_time_goes(session, began),
         },
     )
@@ -151,7 +157,7 @@ def run_steady(options: Options) -> Outcome:
             versions = list_versions(db, session.project.id)
         where = _where_time_goes(session, began)
     return Outcome(
-        bars(f"a label every {PACE:g} s → a version that knows it is readable", taken, INBOUND),
+        bars(f"a label every {PACE:g} s → a version that knows it is readable", taken, STEADY),
         {
             "seconds": spread(taken),
             "seconds, label by label": [round(value, 1) for value in taken],

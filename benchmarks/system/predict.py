@@ -23,6 +23,7 @@ def run(options: Options) -> Outcome:
         tasks = list(bodies.tasks.values())
         chance = random.Random(0)
         picks = [chance.choice(tasks) for _ in range(options.count(300, 20))]
+        first = asyncio.run(one_by_one(session, [bodies.predict(tasks)]))[0]
         one = _send(session, [bodies.predict([task]) for task in picks])
         many = _send(session, [bodies.predict(tasks) for _ in range(options.count(12, 4))])
         new = [
@@ -33,8 +34,9 @@ def run(options: Options) -> Outcome:
     name = f"/predict, {count:,} tasks in one request"
     return Outcome(
         [
-            Bar("/predict, one embedded task, p50", "most", 10, _median(one), "ms"),
-            Bar(name, "most", 1000, max(r.seconds for r in many) * 1000, "ms", "the slowest"),
+            Bar("/predict, one embedded task, p50", "most", 3, _median(one), "ms"),
+            Bar(name, "most", 150, max(r.seconds for r in many) * 1000, "ms", "the slowest"),
+            Bar(f"{name}, asked for the first time", "most", 150, first.seconds * 1000, "ms"),
             Bar("/predict, a new 640x480 JPEG, p50", "most", 150, _median(fresh), "ms"),
         ],
         {

@@ -89,7 +89,8 @@ def _publish(db: Connection, publish: Publish, version: Version) -> None:
     first, rest = publish.items[: publish.first], publish.items[publish.first :]
     add_publication(db, project_id, version.id, PublicationReason.VERSION, first)
     if rest:
-        add_publication(db, project_id, version.id, PublicationReason.REFILL, rest)
+        reason = PublicationReason.REST if publish.rest_waits else PublicationReason.REFILL
+        add_publication(db, project_id, version.id, reason, rest)
     if publish.refreshed:
         refreshed = publish.refreshed
         add_publication(db, project_id, version.id, PublicationReason.REFRESH, refreshed)

@@ -13,6 +13,7 @@ from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, NewVersion, Publish, Refill
 from services.learning.start_version import pool_has_grown
 from services.publishing.outdated import outdated
+from services.publishing.push import REST_SECONDS
 from services.reports.active_learning import (
     LabelHistory,
     advise,
@@ -26,6 +27,7 @@ from services.selection.shortlist import (
     OpenList,
     annotators_at_work,
     choose_next,
+    labels_per_second,
     strategy_of,
 )
 from services.snapshot import Snapshot, take_snapshot
@@ -48,7 +50,7 @@ from store.versions.versions import Version, hardest_control
 log = structlog.get_logger()
 
 SEED = 0  # same labels, same version
-FIRST_TASKS = 3  # for each annotator, whose suggestions don't wait for the bulk import of the rest
+FIRST_TASKS = 4  # for each annotator, whose suggestions don't wait for the bulk import of the rest
 MOST_ATTEMPTS = 3  # at a measurement: it must not keep a project from ever having learned
 WAITS = "it waits for `apprentice promote`, since a person chose what is served"
 
@@ -235,7 +237,8 @@ class _Learning:
         answers = self._suggest(predictor, {*chosen, *left, *old})
         items = shortlist_items(choices, answers) + rest_items(left, answers)
         first = FIRST_TASKS * annotators_at_work(snapshot.annotations)
-        return self._decision(push=Publish(choices, items, first, rest_items(old, answers)))
+        slow = labels_per_second(snapshot.received.values()) * REST_SECONDS < first - 1
+        return self._decision(push=Publish(choices, items, first, slow, rest_items(old, answers)))
 
     def _refill(self, predictor: Predictor | None, *, whole: bool = False) -> LearnDecision:
         """Refill the shortlist of the served version, or of the start version.

@@ -48,12 +48,14 @@ class Publish:
         shortlist: the tasks to be labelled next, in order.
         items: predictions of the shortlist, then of what is left of the last one.
         first: how many of `items` are pushed before the version is shown; the others follow.
+        rest_waits: whether the others may wait for a few seconds, since labels come slowly.
         refreshed: predictions in place of clearly worse ones of older versions.
     """
 
     shortlist: Sequence[Choice]
     items: Sequence[PredictionItem]
     first: int
+    rest_waits: bool
     refreshed: Sequence[PredictionItem]
 
 

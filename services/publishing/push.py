@@ -3,6 +3,7 @@
 A chunk that was tried before is compared with what Label Studio holds; only the difference is sent.
 """
 
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -12,7 +13,7 @@ from services.guests.stored_guests import StoredGuests
 from services.job_context import TIME_BOX, JobContext
 from services.publishing.duplicates import suspect_duplicates
 from services.publishing.model_version import show_version
-from services.publishing.rate_limit import has_half_its_time
+from services.publishing.rate_limit import has_half_its_time, low_priority_time
 from store.predictions.deletions import delete_tasks
 from store.predictions.pending_answers import mark_answered
 from store.predictions.publication_reason import PublicationReason
@@ -44,12 +45,40 @@ from studio.regions import regions_from_json
 # takes Label Studio 0.1 s with 400 and seconds with thousands; one prediction takes it 20 ms.
 FEW = 10
 
+# That the rest of a new version's shortlist waits, from when it is served. A label that is learned
+# from in the meantime makes another version, and saves Label Studio the import.
+REST_SECONDS = 3.0
+
 log = structlog.get_logger()
 
 
 def is_low_priority(publication: Publication) -> bool:
     """Whether a publication is pushed only while no other needs Label Studio's time."""
     return publication.reason in (PublicationReason.REFRESH, PublicationReason.APPLY)
+
+
+def next_publication(
+    db: Connection, project_id: int, share: float
+) -> tuple[Publication | None, float]:
+    """The publication to be pushed next, and the time (seconds since 1970) from which it may be.
+
+    In their order, but what may wait comes after what needn't, and what has low priority last.
+    """
+    first, due = None, 0.0
+    for publication in pending_publications(db, project_id):
+        at = _due_time(db, publication, share)
+        if first is None or (is_low_priority(publication), at) < (is_low_priority(first), due):
+            first, due = publication, at
+    return first, due
+
+
+def _due_time(db: Connection, publication: Publication, share: float) -> float:
+    if is_low_priority(publication):
+        return low_priority_time(db, publication.project_id, share)
+    if publication.reason is PublicationReason.REST:
+        version = get_version(db, publication.version_id)
+        return (version.published_at or 0.0) + REST_SECONDS if version else 0.0
+    return 0.0
 
 
 def _replaces_empty(publication: Publication) -> bool:
@@ -71,13 +100,13 @@ class Pusher:
 
     def push_all(self) -> bool:
         """Push pending publications in order, refreshing last. Returns whether any is left."""
+        share = self.store.settings.studio_share
         while True:
             with self.database.read() as db:
-                pending = pending_publications(db, self.project.id)
-            if not pending:
+                publication, due = next_publication(db, self.project.id, share)
+            if publication is None:
                 return False
-            publication = min(pending, key=lambda each: (is_low_priority(each), each.id))
-            if not self._push(publication):
+            if due > time.time() or not self._push(publication):
                 return True
 
     def _push(self, publication: Publication) -> bool:

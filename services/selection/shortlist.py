@@ -1,7 +1,7 @@
 """Chooses the tasks that are labelled next."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from model.active_learning.advice import Advice
@@ -19,6 +19,7 @@ from store.tasks.units import TaskId
 
 SHORTLIST_MOST = 1_000  # tasks, however fast the team is
 PACE_SECONDS = 1_800  # over which the team's speed is measured
+PACE_NOW_SECONDS = 8  # over which its speed just now is measured
 AT_WORK_SECONDS = 600  # from an annotator's last annotation
 
 
@@ -44,6 +45,12 @@ def annotators_at_work(annotations: Sequence[AnnotationRecord]) -> int:
     since = time.time() - AT_WORK_SECONDS
     people = {each.completed_by for each in annotations if each.updated_at > since}
     return max(len(people), 1)
+
+
+def labels_per_second(received: Iterable[float]) -> float:
+    """The rate of labels over the last PACE_NOW_SECONDS; `received` are seconds since 1970."""
+    since = time.time() - PACE_NOW_SECONDS
+    return sum(moment > since for moment in received) / PACE_NOW_SECONDS
 
 
 def choose(pool: TaskPool, request: ShortlistRequest) -> list[Choice]:

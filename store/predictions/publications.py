@@ -18,6 +18,7 @@ from store.predictions.publication_reason import PublicationReason
 from store.tasks.units import TaskId
 
 CHUNK_ITEMS = 200  # predictions in one request to Label Studio
+SHORTLIST_REASONS = (PublicationReason.VERSION, PublicationReason.REST, PublicationReason.REFILL)
 SWEPT = "swept"  # the source of a prediction that Label Studio holds no more
 
 
@@ -289,7 +290,7 @@ def coming_scores(db: Connection, project_id: int, version_id: int) -> dict[Task
             publication.c.project_id == project_id,
             publication.c.version_id == version_id,
             publication.c.state == "pending",
-            publication.c.reason.in_((PublicationReason.VERSION, PublicationReason.REFILL)),
+            publication.c.reason.in_(SHORTLIST_REASONS),
         )
     ).scalars()
     return {item["task"]: float(item["score"]) for items in pending for item in items}

@@ -9,10 +9,9 @@ from services.publishing.auto_accept_writer import write_accepted
 from services.publishing.duplicates import delete_duplicates
 from services.publishing.pending_answers import publish_pending_answers
 from services.publishing.prediction_cleanup import delete_old_predictions
-from services.publishing.push import Pusher, is_low_priority
-from services.publishing.rate_limit import draw, low_priority_time
+from services.publishing.push import Pusher, next_publication
+from services.publishing.rate_limit import draw
 from services.publishing.relabel_tab import update_relabel_tab
-from store.predictions.publications import pending_publications
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.client import StudioClient
@@ -69,10 +68,8 @@ def _rest(
         pending_work.finish(db, context.lease, not_before=rested)
         pending_work.postpone(db, project_id, WorkKind.LEARN, rested)
         if more:
-            leisure = low_priority_time(db, project_id, share)
-            only_refreshing = all(map(is_low_priority, pending_publications(db, project_id)))
-            until = max(rested, leisure) if only_refreshing else rested
-            until = max(until, time.time() + wait) if wait else until
+            _, due = next_publication(db, project_id, share)
+            until = max(rested, due, time.time() + wait) if wait else max(rested, due)
             pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=until)
         elif look_at is not None:
             pending_work.want(db, project_id, WorkKind.PUBLISH, not_before=max(rested, look_at))

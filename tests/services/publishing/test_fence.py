@@ -1,11 +1,9 @@
 """A worker that was cut off in the middle of a publish changes nothing once its lease is gone."""
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -23,70 +21,20 @@ from store.projects.connections import DEFAULT, save_connection
 from store.versions.versions import CANDIDATE, HEAD, add_version
 from store.work import pending_work
 from store.work.jobs import get_job, job_id
+from tests.support.predictions_studio import PredictionsStudio
 from tests.support.scripted_studio import LEGACY_TOKEN, Reply, Request, ScriptedServer, json_reply
-from tests.support.workbench import SPACE, Workbench, label_config, region
+from tests.support.workbench import SPACE, Workbench, region
 
 RESULT = [region("kind", "choices", ["cat"])]
 
 
-class Studio:
-    """A Label Studio that holds predictions, as far as publishing asks it."""
-
-    def __init__(self, server: ScriptedServer) -> None:
-        self.server = server
-        self.predictions: dict[int, dict[str, Any]] = {}
-        self.before_import = lambda: None
-        self.after_import = lambda: None
-        server.on("/api/projects/1/import/predictions", self._import)
-        server.on("/api/predictions/", self._list_or_create)
-        server.on(
-            "/api/projects/1/",
-            json_reply(
-                {
-                    "id": 1,
-                    "title": "Pets",
-                    "label_config": label_config(),
-                    "created_at": "1970-01-01T00:16:40Z",
-                }
-            ),
-        )
-
-    def _list_or_create(self, request: Request) -> Reply:
-        if request.method == "GET":
-            return json_reply(list(self.predictions.values()))
-        (created,) = self._add([json.loads(request.body)])
-        return json_reply(created, status=201)
-
-    def _import(self, request: Request) -> Reply:
-        return json_reply({"created": len(self._add(json.loads(request.body)))})
-
-    def _add(self, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        self.before_import()
-        for prediction in new:
-            key = max(self.predictions, default=0) + 1
-            self.predictions[key] = {"id": key, **prediction}
-            self.server.on(f"/api/predictions/{key}/", self._delete)
-        self.after_import()
-        return list(self.predictions.values())[-len(new) :]
-
-    def _delete(self, request: Request) -> Reply:
-        del self.predictions[int(request.path.split("/")[3])]
-        return Reply(204)
-
-    def changes(self) -> list[str]:
-        return [each.path for each in self.server.requests if each.method != "GET"]
-
-    def by_task(self) -> Counter[int]:
-        return Counter(each["task"] for each in self.predictions.values())
-
-
 @pytest.fixture
-def studio(workbench: Workbench) -> Iterator[Studio]:
+def studio(workbench: Workbench) -> Iterator[PredictionsStudio]:
     with ScriptedServer() as server:
         workbench.store.database.write(
             lambda db: save_connection(db, DEFAULT, server.url, LEGACY_TOKEN)
         )
-        yield Studio(server)
+        yield PredictionsStudio(server)
 
 
 def publish(bench: Workbench, tasks: list[int]) -> int:
@@ -120,7 +68,9 @@ def take_over(bench: Workbench) -> None:
     )
 
 
-def test_nothing_is_sent_after_the_lease_is_gone(workbench: Workbench, studio: Studio) -> None:
+def test_nothing_is_sent_after_the_lease_is_gone(
+    workbench: Workbench, studio: PredictionsStudio
+) -> None:
     version = publish(workbench, list(workbench.truth))  # two requests
     generation = workbench.prepare("publish")
     studio.after_import = lambda: take_over(workbench)
@@ -138,7 +88,7 @@ def test_nothing_is_sent_after_the_lease_is_gone(workbench: Workbench, studio: S
 
 
 def test_a_request_is_not_even_begun_after_the_lease_is_gone(
-    workbench: Workbench, studio: Studio
+    workbench: Workbench, studio: PredictionsStudio
 ) -> None:
     publish(workbench, [1, 2])
     generation = workbench.prepare("publish")
@@ -164,7 +114,7 @@ def test_a_request_is_not_even_begun_after_the_lease_is_gone(
 )
 def test_what_two_workers_pushed_at_the_same_time_is_there_once_in_the_end(
     workbench: Workbench,
-    studio: Studio,
+    studio: PredictionsStudio,
     monkeypatch: pytest.MonkeyPatch,
     tasks: list[int],
     twice: list[int],

@@ -35,7 +35,7 @@ def pushed(bench: Workbench, reason: str = "version") -> list[PredictionItem]:
     items: list[PredictionItem] = []
     with bench.store.database.read() as db:
         for publication in pending_publications(db, bench.project_id):
-            if publication.reason == reason or (items and publication.reason == "refill"):
+            if publication.reason == reason or (items and publication.reason in ("rest", "refill")):
                 chunk = next_chunk(db, publication.id)
                 items += chunk.items if chunk else ()
     return items
