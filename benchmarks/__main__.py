@@ -16,6 +16,7 @@ from benchmarks.support.servers import DATABASES
 BENCHMARKS = {
     "accuracy": ("accuracy", "run"),
     "against_label_studio_ml": ("system.against_label_studio_ml", "run"),
+    "browser": ("hostile.browser", "run"),
     "burst": ("system.burst", "run"),
     "cluster": ("system.cluster", "run"),
     "connect": ("system.connect", "run"),
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "memory": ("system.memory", "run"),
     "outbound": ("system.outbound", "run"),
     "predict": ("system.predict", "run"),
+    "requests": ("hostile.requests", "run"),
     "restart": ("system.restart", "run"),
     "share": ("system.share", "run"),
     "steady": ("system.loop", "run_steady"),

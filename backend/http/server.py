@@ -53,7 +53,10 @@ class PatientProtocol(HttpToolsProtocol):
             return
         self._header_bytes += max(0, len(data) - CHUNK_OVERHEAD * self._body_bytes)
         if self._header_bytes > HEADER_BYTES:
-            self.transport.abort()
+            if self._in_headers:
+                self.send_400_response("The headers are too large.")
+            else:
+                self.transport.abort()
         elif self._timer is None:
             self._wait(HEADER_SECONDS if self._in_headers else BODY_SECONDS)
 

@@ -1,0 +1,1 @@
+"""Attacks: what strangers can put into a task, an image, an answer or a request."""
