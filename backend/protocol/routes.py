@@ -33,7 +33,9 @@ async def setup(
 ) -> JSONResponse:
     """Save the project, request a check of its registration, and answer the served version."""
     body = parse_record(SetupRequest.from_json, await read_object(request, app_state.quick_pool))
-    return JSONResponse({"model_version": await set_up(app_state, connection_id, body)})
+    called_as = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
+    version = await set_up(app_state, connection_id, body, called_as)
+    return JSONResponse({"model_version": version})
 
 
 # FastAPI resolves two dependencies in a thirtieth of the time of a /predict: the routes that are

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.app_state import AppState, CachedProject, ProjectKey
 from backend.http.request_bodies import RequestError
 from backend.http.thread_pool import BusyError
-from store.projects.key_values import REPAIR
+from store.projects.key_values import CALLED_AS, REPAIR
 from store.projects.projects import Project, find_project, get_project
 from store.projects.unconfirmed import add_unconfirmed, ask_label_studio
 from store.versions.versions import get_version, version_name
@@ -26,10 +26,15 @@ RETRY_AFTER = 60  # seconds
 REVIVE_SECONDS = 10  # a call that comes sooner after a disconnect was on its way already
 
 
-async def set_up(app_state: AppState, connection_id: str, request: SetupRequest) -> str:
+async def set_up(
+    app_state: AppState, connection_id: str, request: SetupRequest, called_as: str
+) -> str:
     """Note a new project, and request a repair of its registration now and then.
 
     The request may come from anybody: it is only a reason to ask Label Studio.
+
+    Args:
+        called_as: the host and port that the request names.
 
     Returns:
         The served version's name.
@@ -41,7 +46,7 @@ async def set_up(app_state: AppState, connection_id: str, request: SetupRequest)
     key = (connection_id, ref.ls_id, ref.ls_created)
     known = app_state.project_cache.get(key)
     if known is None or (known.gone and app_state.config_throttle.passes(known.id)):
-        known = await app_state.write(lambda db: _meet(db, connection_id, ref))
+        known = await app_state.write(lambda db: _meet(db, connection_id, ref, called_as))
         app_state.project_cache.put(key, known)
         app_state.repair_throttle.passes(known.id)
         app_state.scheduler.wake()
@@ -50,7 +55,7 @@ async def set_up(app_state: AppState, connection_id: str, request: SetupRequest)
         return known.version
     project_id = known.id
     if app_state.repair_throttle.passes(project_id):
-        app_state.submit(lambda db: request_repair(db, project_id))
+        app_state.submit(lambda db: request_repair(db, project_id, called_as))
     # Where none is known yet, it is being read.
     changed = known.label_config and request.label_config not in ("", known.label_config)
     if changed and app_state.config_throttle.passes(project_id):
@@ -61,10 +66,11 @@ async def set_up(app_state: AppState, connection_id: str, request: SetupRequest)
     return await _read_version_name(app_state, key, known)
 
 
-def _meet(db: Connection, connection_id: str, ref: ProjectRef) -> CachedProject:
+def _meet(db: Connection, connection_id: str, ref: ProjectRef, called_as: str) -> CachedProject:
     project = meet_project(db, connection_id, ref)
     if project is None:
         raise RequestError(400, '"project" must say when it was created: "ID.CREATED"')
+    CALLED_AS.of(project.id).set(db, called_as)
     return _cached(db, project)
 
 
@@ -99,7 +105,7 @@ def _cached(db: Connection, project: Project) -> CachedProject:
     return CachedProject(project.id, project.label_config, name, project.gone_at is not None)
 
 
-def request_repair(db: Connection, project_id: int) -> None:
+def request_repair(db: Connection, project_id: int, called_as: str = "") -> None:
     """Request that the next sync repairs the webhook and the model version in Label Studio."""
     project = get_project(db, project_id)
     if project is None:
@@ -110,6 +116,8 @@ def request_repair(db: Connection, project_id: int) -> None:
         ask_label_studio(db, project_id)  # somebody may have pasted our URL again
         return
     REPAIR.of(project_id).set(db, time.time())
+    if called_as:
+        CALLED_AS.of(project_id).set(db, called_as)
     want(db, project_id, WorkKind.SYNC)
 
 

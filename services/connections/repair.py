@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Connection
@@ -20,7 +21,7 @@ from services.connections.reach import (
     recheck_is_due,
 )
 from services.connections.registration import Registration, backend_url
-from store.projects.key_values import REPAIR
+from store.projects.key_values import CALLED_AS, REPAIR
 from store.projects.projects import Project, change_project
 from store.store import Store
 from studio.client import StudioClient
@@ -49,13 +50,13 @@ def repair(store: Store, studio: StudioClient, project: Project, public_url: str
     registration = Registration(studio, connection, project, store.settings, url, _log)
     now = time.time()
     with store.database.read() as db:
-        is_called = REPAIR.of(project.id).get(db) is not None
+        called_as = CALLED_AS.of(project.id).get(db)
         is_asked = RECHECK.of(project.id).get(db) is not None
         before = REACH.of(project.id).get(db) or Reach()
         found = connectivity(before, HEARD.of(project.id).get(db), now)
     is_check = not before.checked_at or is_asked or recheck_is_due(before, found, now)
     try:
-        backend, no_backend = _backend(registration, before, is_called, is_check=is_check)
+        backend, no_backend = _backend(registration, before, called_as, is_check=is_check)
         reach = replace(before, backend=no_backend)
         webhook, reach = _webhook(store, registration, backend, reach, found, is_check=is_check)
     except (StudioRejected, StudioNotFound) as error:  # this token may not see registrations
@@ -89,13 +90,20 @@ def _log(line: str) -> None:
     log.info("connecting", change=line)
 
 
+def _has_host(url: str, authority: str) -> bool:
+    """Whether the URL has that host and port; a default port counts as none."""
+    plain = urlsplit(url).netloc.lower().removesuffix(":80").removesuffix(":443")
+    return plain == authority.lower().removesuffix(":80").removesuffix(":443")
+
+
 def _backend(
-    registration: Registration, before: Reach, is_called: bool, *, is_check: bool
+    registration: Registration, before: Reach, called_as: str | None, *, is_check: bool
 ) -> tuple[BackendInfo | None, str | None]:
     """Our backend, and why Label Studio doesn't reach it."""
     backend, others = registration.backends()
-    if backend is None and is_called and len(others) == 1:
-        # /setup was called for this project, so this is us, under a name that we didn't know.
+    if backend is None and called_as and len(others) == 1 and _has_host(others[0].url, called_as):
+        # /setup was called for this project by that name, so this is us. By its name alone: a
+        # webhook to a backend of somebody else would tell it our secret.
         return others[0], None
     if backend is not None:
         return backend, None if backend.is_connected else UNREACHABLE.format(url=backend.url)

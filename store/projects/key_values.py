@@ -109,6 +109,8 @@ IDENTITY: Key[str] = Key("identity")
 EMBEDDING_SPACE: Key[str] = Key("embedding_space")
 # When a project's connection to Label Studio was found to need a repair, in seconds since 1970.
 REPAIR: ProjectKey[float] = ProjectKey("repair")
+# The host and port by which Label Studio called us last for a project.
+CALLED_AS: ProjectKey[str] = ProjectKey("called_as")
 # Live workers of the queue "embed", as the scheduler counted them last.
 EMBED_WORKERS: Key[int] = Key("embed_workers")
 # The newest generation of each of the jobs that help to embed a project.

@@ -9,6 +9,7 @@ import pytest
 
 from store.database.schema import annotation as annotation_table
 from store.projects.connections import DEFAULT, save_connection
+from store.projects.key_values import CALLED_AS
 from store.projects.projects import change_project, get_project, save_project
 from store.projects.unconfirmed import UNCONFIRMED, ask_label_studio
 from store.tasks.annotations import AnnotationRecord, save_annotations, task_annotations
@@ -172,3 +173,21 @@ def test_a_disconnected_project_with_another_backend_stays_disconnected(workbenc
     named([{"id": 2, "project": 1, "url": "http://other.example", "state": "CO"}], 1.0, 5.0)
     workbench.run("sync")
     assert workbench.project.gone_at == 5.0
+
+
+@pytest.mark.parametrize(("called_as", "adopted"), [("helper.local", 7), ("other.local", None)])
+def test_a_backend_by_another_name_is_ours_if_we_were_called_by_it(
+    workbench, named, called_as, adopted
+) -> None:
+    foreign = {"id": 7, "project": 1, "url": "http://helper.local:80/", "state": "CO"}
+    named([foreign], time.time())
+
+    def unregistered(db: Any) -> None:
+        change_project(db, workbench.project_id, backend_id=None)
+        CALLED_AS.of(workbench.project_id).set(db, called_as)
+
+    workbench.store.database.write(unregistered)
+    workbench.run("sync")
+    assert workbench.project.backend_id == adopted
+    sent = [r for r in named.server.asked("/api/webhooks/") if r.method == "POST"]
+    assert bool(sent) == bool(adopted), "our secret goes to no backend of somebody else"
