@@ -147,6 +147,7 @@ def retrieve(studio: StudioClient, project: int) -> None:
 
 
 def labels(web: Running, project_id: int) -> dict[int, int]:
+    web.app.state.app_state.inbox.wait_until_applied(30)
     with web.store.database.read() as db:
         return {a.ls_id: a.task_ls_id for a in current_annotations(db, project_id)}
 
