@@ -96,7 +96,8 @@ class _Learning:
         except UnknownNameError as error:
             return replace(self._refill(served), reason=f"APPRENTICE_HEAD: {error}")
         if not trained.results:
-            return replace(self._refill(served), reason="; ".join(trained.untrained.values()))
+            reason = self._why_untrained(data, trained)
+            return replace(self._refill(served), reason=reason)
         with self.context.step("gate"):
             verdict = judge_anywhere(self.store, trained, data, served, snapshot.served)
             verdict = self._follow_people(verdict)
@@ -112,6 +113,13 @@ class _Learning:
         return self._new_version(
             Candidate(trained, data, digest, verdict, reviewed, report), served
         )
+
+    def _why_untrained(self, data: TrainingSet, trained: Trained) -> str:
+        """Why no control has a head; labels whose images are to be read yet are labels too."""
+        waiting = self.snapshot.not_embedded
+        if waiting and not len(data.tasks):
+            return f"none of the {waiting} labelled images is read yet"
+        return "; ".join(trained.untrained.values())
 
     def _decision(
         self, *, reason: str | None = None, push: Publish | Refill | None = None

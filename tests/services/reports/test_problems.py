@@ -109,6 +109,14 @@ def test_where_no_image_can_be_used_nobody_is_told_to_label(
     assert "404" not in (reason(workbench) or "")
 
 
+def test_labels_of_images_that_are_not_read_yet_are_labels(workbench: Workbench) -> None:
+    records = [TaskRecord(task, {"image": f"/{task}"}, f"/{task}", 1.0) for task in range(301, 305)]
+    workbench.store.database.write(lambda db: save_tasks(db, workbench.project_id, records))
+    workbench.annotate(dict.fromkeys(range(301, 305), "cat"))
+    workbench.run("learn")
+    assert reason(workbench) == "none of the 4 labelled images is read yet"
+
+
 @pytest.mark.parametrize("marked", [False, True])
 def test_classes_that_the_config_lost_are_named(workbench: Workbench, marked: bool) -> None:
     workbench.annotate(workbench.tasks_of("cat", 6) | workbench.tasks_of("dog", 4))
