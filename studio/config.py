@@ -31,7 +31,7 @@ class LabelConfig:
 
     def regions(self, result: Iterable[dict[str, Any]]) -> list[StudioRegion]:
         """The regions of an annotation's `result`, under the names that the config has now."""
-        return self.renames.apply(result)
+        return self.renames.apply(result, self.controls)
 
     def control(self, name: str) -> Control | None:
         """The learned control of that name."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from model.targets.schema import Path
+from studio.controls import Control
+from studio.items import owns
 from studio.regions import StudioRegion
 
 
@@ -89,24 +91,43 @@ class Renames:
         controls = tuple(each for each in self.controls if each.old != rename.old)
         return Renames(self.classes, controls)
 
-    def apply(self, result: Iterable[dict[str, Any]]) -> list[StudioRegion]:
-        """The regions of a `result`, under the names that the config has now."""
+    def apply(
+        self, result: Iterable[dict[str, Any]], controls: Sequence[Control] = ()
+    ) -> list[StudioRegion]:
+        """The regions of a `result`, under the names that the config has now.
+
+        Args:
+            controls: the config's, of which some may be repeated.
+        """
         regions = map(StudioRegion, result)
         if not self.classes and not self.controls:
             return list(regions)
-        return [self._renamed(region) for region in regions]
+        return [self._renamed(region, controls) for region in regions]
 
-    def _renamed(self, region: StudioRegion) -> StudioRegion:
-        names = {each.old: each.new for each in self.controls}
-        name = names.get(region.from_name, region.from_name)
-        if name != region.from_name:
-            region = region.renamed(name)
-        paths = {each.old: each.new for each in self.classes if each.control == name}
+    def _renamed(self, region: StudioRegion, controls: Sequence[Control]) -> StudioRegion:
+        for rename in self.controls:
+            name = _renamed_control(region.from_name, rename, controls)
+            region = region if name is None else region.renamed(name)
+        owners = (control.name for control in controls if owns(control, region))
+        owner = next(owners, region.from_name)
+        paths = {each.old: each.new for each in self.classes if each.control == owner}
         chosen = region.value.get(region.kind)
         if not paths or not isinstance(chosen, list):
             return region
         value = {**region.value, region.kind: _rename_all(chosen, paths)}
         return StudioRegion(region.json | {"value": value})
+
+
+def _renamed_control(name: str, rename: ControlRename, controls: Sequence[Control]) -> str | None:
+    """A control's new name; None for other controls. A repeated one keeps its index."""
+    if name == rename.old:
+        return rename.new
+    for control in controls:
+        if control.name == rename.new and control.repeat is not None:
+            index = control.repeat.index_of(name, rename.old)
+            if index is not None and rename.old != control.repeat.at(rename.old, index):
+                return control.repeat.at(rename.new, index)
+    return None
 
 
 def _rename_all(chosen: list[Any], paths: Mapping[Path, Path]) -> list[Any]:

@@ -1,6 +1,7 @@
 """What of annotations can't be learned, and why."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,7 +54,7 @@ def _faults_of(region: StudioRegion, config: LabelConfig) -> set[LabelFault]:
     name = region.from_name
     control = next((each for each in config.controls if owns(each, region)), None)
     if control is None:
-        skipped = any(each.name == name for each in config.skipped)
+        skipped = any(_may_be(name, each.name) for each in config.skipped)
         return {LabelFault(FaultKind.NOT_LEARNED if skipped else FaultKind.UNKNOWN_CONTROL, name)}
     if region.kind != control.kind:
         return {LabelFault(FaultKind.OTHER_TYPE, control.name, region.kind)}
@@ -68,6 +69,12 @@ def _faults_of(region: StudioRegion, config: LabelConfig) -> set[LabelFault]:
     if not read_items(control, [region]):
         return {LabelFault(FaultKind.OTHER_VALUE, control.name)}
     return set()
+
+
+def _may_be(name: str, template: str) -> bool:
+    """Whether a control that is not learned has this name, perhaps as one of a Repeater's."""
+    parts = map(re.escape, re.split(r"\{\{.*?\}\}", template))
+    return name == template or re.fullmatch(r"\d+".join(parts), name) is not None
 
 
 def name_of_path(path: Sequence[str]) -> str:

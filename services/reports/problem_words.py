@@ -49,8 +49,8 @@ def image_advice(kind: str, project: int) -> str:
 
 def missing_image_advice(config: LabelConfig, data: Mapping[str, Any]) -> str:
     """What the data of a task hold in place of an image."""
-    control = config.controls[0] if config.controls else None
-    if control is not None and not control.multi_image:
+    control = config.controls[0]
+    if not control.multi_image:
         value = read_value(control.image_value, data)
         if isinstance(value, list):
             return "there is a list: `valueList` in place of `value` shows all of its images"
@@ -59,7 +59,7 @@ def missing_image_advice(config: LabelConfig, data: Mapping[str, Any]) -> str:
         if value is not None:
             return "what is there is no text, so no address of an image"
     fields = ", ".join(sorted(data)[:FIELDS]) or "no field at all"
-    attribute = "valueList" if control is not None and control.multi_image else "value"
+    attribute = "valueList" if control.multi_image and control.repeat is None else "value"
     return f"the task has {fields}: `{attribute}` in the label config must name the image"
 
 

@@ -68,9 +68,11 @@ def find_problems(db: Connection, project: Project) -> Problems:
     """Read what is wrong with a project's images and labels."""
     config = label_config_of(project)
     counts = count_labels(db, project.id, config)
+    if not config.controls:  # the project's reason says why
+        return Problems((), (), counts.labelled, None)
     images = tuple(_of_images(db, project, config))
     labels = tuple(_of_labels(db, project, config, counts))
-    blocking = _blocking(db, project, counts, images, labels) if config.controls else None
+    blocking = _blocking(db, project, counts, images, labels)
     return Problems(images, labels, counts.labelled, blocking)
 
 
@@ -98,8 +100,7 @@ def _of_images(db: Connection, project: Project, config: LabelConfig) -> Iterabl
     for found in image_problems(db, project.id):
         kind = found.kind
         if found.state is ImageState.MISSING:
-            where = config.controls[0].image_value if config.controls else "$image"
-            kind = f"the task has no image at {where}"
+            kind = f"the task has no image at {config.controls[0].image_value}"
         before = merged.get((found.state, kind))
         merged[found.state, kind] = ImageProblem(
             found.state,

@@ -69,6 +69,35 @@ def test_renamed_names_have_no_fault() -> None:
     assert read_labels([annotation], config) == {5: {"kind": "cat"}}
 
 
+PAGES = """<View><Repeater on="$pages"><Image name="p_{{idx}}" value="$pages[{{idx}}]"/>
+<Choices name="k_{{idx}}" toName="p_{{idx}}"><Choice value="cat" alias="c"/></Choices>
+<Brush name="b_{{idx}}" toName="p_{{idx}}"/></Repeater></View>"""
+
+
+def test_classes_and_controls_of_pages_are_renamed() -> None:
+    said = [region("k_1", "choices", ["cat"]), region("old_0", "choices", ["c"])]
+    config = parse_label_config(PAGES)
+    assert faults(*said, config=config) == {
+        LabelFault(FaultKind.UNKNOWN_CLASS, "k_{{idx}}", "cat"),
+        LabelFault(FaultKind.UNKNOWN_CONTROL, "old_0"),
+    }
+    renames = (
+        Renames()
+        .added(ClassRename("k_{{idx}}", ("cat",), ("c",)))
+        .added(ControlRename("old_{{idx}}", "k_{{idx}}"))
+    )
+    config = parse_label_config(PAGES, renames)
+    assert faults(*said, config=config) == set()
+    labels = read_labels([AnnotationRecord(1, 5, 1.0, 1.0, said)], config, {5: 2})
+    assert list(labels.values()) == [{"k_{{idx}}": "c"}] * 2
+
+
+def test_a_repeated_control_that_is_not_learned_is_known() -> None:
+    config = parse_label_config(PAGES)
+    not_learned = LabelFault(FaultKind.NOT_LEARNED, "b_7")
+    assert faults(region("b_7", "brush", []), config=config) == {not_learned}
+
+
 def test_a_page_that_no_task_can_have_is_named() -> None:
     config = parse_label_config(
         '<View><Image name="image" valueList="$images"/><Choices name="kind" toName="image" '
