@@ -20,6 +20,7 @@ BENCHMARKS = {
     "burst": ("system.burst", "run"),
     "cluster": ("system.cluster", "run"),
     "connect": ("system.connect", "run"),
+    "hostile": ("hostile.images", "run"),
     "inbox-kills": ("system.inbox_kills", "run"),
     "kills": ("system.kills", "run"),
     "load": ("system.load", "run"),

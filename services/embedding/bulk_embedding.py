@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 ROUND = 128  # tasks fetched from the queue at a time: a new label waits for about a second
 FLUSH = 128  # results written at a time
+FLUSH_SECONDS = 10.0  # after which fewer are written: large images may take all of a job's time
 FIRST_POOL = 200  # embedded images from which a first, provisional shortlist is worth choosing
 LOADERS = max(4, 2 * (os.cpu_count() or 1))  # threads: loading waits for Label Studio
 
@@ -75,6 +76,7 @@ class BulkEmbedding:
         self.keys: dict[UnitId, str] = {}
         self.warnings: dict[UnitId, str] = {}
         self._results = Results()
+        self._written = context.seconds
         self.done = 0
         self.failed = 0
 
@@ -90,10 +92,12 @@ class BulkEmbedding:
     def _take(self, task: Task, outcome: Float16s | Exception) -> None:
         """Note a result, and write those that have come together."""
         self._note(self._results, task, outcome)
-        if len(self._results) >= FLUSH:
+        late = self.context.seconds - self._written > FLUSH_SECONDS
+        if len(self._results) >= FLUSH or late:
             self._end()
 
     def _end(self) -> None:
+        self._written = self.context.seconds
         results, self._results = self._results, Results()
         if len(results):
             self._write(results, lambda db: pending_work.check(db, self.context.lease))

@@ -36,6 +36,7 @@ TURNS = {
 }
 # Pictures with more pixels are shrunk where their sides allow it: a backbone sees far fewer.
 LARGE = 4_000_000
+MOST_KEPT = 16_000_000  # pixels that are handed on
 CLEANERS: Mapping[str, Callable[[bytes], Container]] = {
     "JPEG": jpeg.clean,
     "PNG": png.clean,
@@ -45,6 +46,7 @@ CLEANERS: Mapping[str, Callable[[bytes], Container]] = {
     "ICO": ico.clean,
     "JPEG2000": sizes.clean_jpeg_2000,
     "JXL": sizes.clean_jpeg_xl,
+    "PPM": sizes.clean_ppm,
 }
 # TGA has no signature, and is tried where there is none. Formats that run interpreters (EPS, PDF,
 # WMF, …) are never tried.
@@ -124,10 +126,13 @@ def _decoded(container: Container, policy: ImagePolicy) -> DecodedImage:
     return DecodedImage(turned, warning)
 
 
-def _factor(size: tuple[int, int], side: int) -> int:
-    """How often a picture's sides are divided."""
-    large = side > 0 and size[0] * size[1] > LARGE
-    return max(min(size) // side, 1) if large else 1
+def _factor(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """By what a picture's width and height are divided."""
+    if side <= 0 or size[0] * size[1] <= LARGE:
+        return 1, 1
+    both = max(min(size) // side, 1)
+    longer = -(-size[0] * size[1] // (both * both * MOST_KEPT))  # of a long, thin picture
+    return (both * longer, both) if size[0] > size[1] else (both, both * longer)
 
 
 def _memory(container: Container, size: tuple[int, int]) -> contextlib.AbstractContextManager[None]:
@@ -150,14 +155,14 @@ def _shrunk_while_decoded(
     if container.format == "JPEG" and side and min(size) >= 2 * side:
         image.draft(None, (side, side))
         return size, image.size
-    halvings = min(container.halvings, _factor(size, side).bit_length() - 1)
+    halvings = min(container.halvings, min(_factor(size, side)).bit_length() - 1)
     if halvings:
         image.reduce = halvings  # type: ignore[assignment,method-assign] # a property of JPEG 2000
         size = size[0] >> halvings, size[1] >> halvings
     return size, size
 
 
-def _rgb(image: Image.Image, format_: str, factor: int) -> Image.Image:
+def _rgb(image: Image.Image, format_: str, factor: tuple[int, int]) -> Image.Image:
     # Browsers show neither PGM nor JPEG 2000 of 16 bits, and satellites' use 12 bits of these.
     deep = image.mode in pixels.DEEP_MODES
     if deep or (image.mode.startswith("I;16") and format_ == "JPEG2000"):

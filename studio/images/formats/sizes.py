@@ -1,13 +1,23 @@
-"""Reads sizes that the decoder doesn't check before it decodes: JPEG 2000 and JPEG XL."""
+"""Reads headers that the decoder reads too late or too slowly: JPEG 2000, JPEG XL and PPM."""
 
 from __future__ import annotations
 
+import re
 import struct
 
-from studio.images.formats.container import Container, UnreadableError, boxes
+from studio.images.formats.container import (
+    Container,
+    UnreadableError,
+    UnsupportedError,
+    boxes,
+)
 
 J2K_CODESTREAM = b"\xff\x4f\xff\x51"  # the markers SOC and SIZ
 JXL_CODESTREAM = b"\xff\x0a"
+# A field of a PPM's header, behind white space and comments.
+FIELD = re.compile(rb"(?:[\s]|#[^\r\n]*[\r\n])*([^\s#]{1,10})")
+PLAIN = (b"P1", b"P2", b"P3")  # the kinds that are text
+PLAIN_PIXELS = 4_000_000  # of them, read as text in Python
 CODING = b"\xff\x52"  # the marker COD
 JXL_BOXES = (b"jxlc", b"jxlp")
 
@@ -73,3 +83,22 @@ def jpeg_xl_size(data: bytes) -> tuple[int, int]:
     across, down = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[read(3)]
     width = height * across // down if across else side()
     return width, height
+
+
+def clean_ppm(data: bytes) -> Container:
+    """The file without comments in its header, which Pillow reads byte by byte."""
+    kind, position, fields = data[:2], 2, []
+    for _ in range(2 if kind in (b"P1", b"P4") else 3):
+        match = FIELD.match(data, position)
+        if match is None:
+            raise UnreadableError("its header is broken")
+        fields.append(match[1])
+        position = match.end()
+    try:
+        width, height = int(fields[0]), int(fields[1])
+    except ValueError:
+        raise UnreadableError("its header is broken") from None
+    if kind in PLAIN and width * height > PLAIN_PIXELS:
+        raise UnsupportedError(f"a PPM of {width} × {height} pixels as text, which takes too long")
+    header = b" ".join([kind, *fields])
+    return Container(header + data[position:], "PPM", size=(width, height))

@@ -15,6 +15,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, PLANAR, EXTRA, SAMPLE_FORMAT = 274, 277, 284, 338, 339
 OFFSETS, ROWS, COUNTS = 273, 278, 279
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
+OLD_JPEG = 513
 NO_DATA = 42113  # GDAL's, as text
 LISTS = frozenset({OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS})
 # Besides these: fill order, planes, predictor, colour map, JPEG's and YCbCr's tags, fax options.
@@ -146,6 +147,8 @@ def clean(data: bytes) -> TiffContainer:
     width, height = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     if not width or not height:
         raise UnreadableError("it has no size")
+    if not {OFFSETS, TILE_OFFSETS, OLD_JPEG} & directory.tags.keys():
+        raise UnreadableError("it has no picture")
     samples = directory.number(SAMPLES, max(1, len(directory.numbers(BITS))))
     if not 0 < samples <= MOST_BANDS:
         raise UnreadableError(f"it has {samples} bands")
@@ -162,6 +165,7 @@ def clean(data: bytes) -> TiffContainer:
         orientation if 1 <= orientation <= 8 else 1,
         # A tile is decoded whole, however small the picture is.
         (max(width, tile[0]), max(height, tile[1])),
+        bytes_a_pixel=_bytes_a_pixel(directory, (width, height), samples, bits[0]),
         bilevel=bits == (1,),
         directory=directory,
         shape=(width, height),
@@ -207,6 +211,16 @@ def _planes(
     shown = 3 if samples >= 3 and photometric == 2 else 1
     parts = [slice(n * each, (n + 1) * each) for n in range(shown)]
     return tuple(single | {where: offsets[part], lengths: counts[part]} for part in parts)
+
+
+def _bytes_a_pixel(directory: Directory, size: tuple[int, int], samples: int, bits: int) -> int:
+    """Memory of decoding: the picture, twice for deep colours, and a strip or tile of it."""
+    width, height = size
+    rows = min(directory.number(ROWS, height), height)
+    if TILE_OFFSETS in directory.tags:
+        width, rows = directory.number(TILE_WIDTH, 0), directory.number(TILE_HEIGHT, 0)
+    strip = width * rows * samples * bits // 8
+    return (9 if bits > 8 and samples > 1 else 6) + -(-strip // (size[0] * size[1]))
 
 
 def _signed(bits: tuple[int, ...], formats: tuple[int, ...]) -> Tags:

@@ -10,6 +10,7 @@ from PIL.ImageFile import ImageFile
 from studio.images.formats.container import UnsupportedError
 from studio.images.formats.pixels import (
     DEEP_MODES,
+    Factor,
     Rows,
     other_byte,
     rows_of,
@@ -20,8 +21,8 @@ from studio.images.formats.pixels import (
 from studio.images.formats.tiff import TiffContainer
 
 
-def tiff_to_rgb(container: TiffContainer, factor: int) -> Image.Image:
-    """The picture as RGB, shrunk `factor` times and not yet turned upright."""
+def tiff_to_rgb(container: TiffContainer, factor: Factor) -> Image.Image:
+    """The picture as RGB, divided by `factor` and not yet turned upright."""
     if container.planes:
         files = (container.directory.written(tags) for tags in container.planes)
         bands = [_open(file, container) for file in files]
@@ -46,7 +47,7 @@ def tiff_to_rgb(container: TiffContainer, factor: int) -> Image.Image:
         return rgb if container.untagged_extra else _on_white(rgb, first, factor)
     first.load()
     if container.untagged_extra and first.mode == "RGBA":
-        return to_rgb(Image.merge("RGB", first.split()[:3]), factor)
+        return to_rgb(first, factor, opaque=True)
     return to_rgb(first, factor)
 
 
@@ -69,12 +70,12 @@ def _rawmode(image: ImageFile) -> str:
     return arguments[0] if isinstance(arguments, tuple) else ""
 
 
-def _on_white(rgb: Image.Image, image: Image.Image, factor: int) -> Image.Image:
+def _on_white(rgb: Image.Image, image: Image.Image, factor: Factor) -> Image.Image:
     if image.mode != "RGBA":
         return rgb
     alpha = image.getchannel("A")
     canvas = Image.new("RGB", rgb.size, "white")
-    canvas.paste(rgb, mask=alpha.reduce(factor) if factor > 1 else alpha)
+    canvas.paste(rgb, mask=alpha if factor == (1, 1) else alpha.reduce(factor))
     return canvas
 
 
@@ -87,7 +88,7 @@ def _open(data: bytes, container: TiffContainer) -> ImageFile:
         ) from None
 
 
-def _stretched(container: TiffContainer, rows: Rows, factor: int) -> Image.Image:
+def _stretched(container: TiffContainer, rows: Rows, factor: Factor) -> Image.Image:
     return stretched_to_rgb(
         container.shape,
         rows,
