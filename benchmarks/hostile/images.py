@@ -45,7 +45,7 @@ SETTINGS = {
     "APPRENTICE_IMAGE_TIMEOUT_SECONDS": "5",
     "APPRENTICE_IMAGE_PRIVATE_ADDRESSES": f"{SLOW_HOST}/32",
 }
-PATIENCE = 420.0  # seconds for all images of the worker
+PATIENCE = 900.0  # seconds for all images of the worker
 
 
 def run(options: Options) -> Outcome:
