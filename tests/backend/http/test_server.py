@@ -127,10 +127,10 @@ def test_bodies_are_limited_on_every_route_while_they_come(web, monkeypatch):
     assert web.http.put("/health", content=b" " * 60_000, headers=JSON).status_code == 413
 
 
-def test_what_a_body_will_take_is_known_before_it_is_parsed(web, monkeypatch):
+def test_what_a_body_will_take_is_known_before_it_is_parsed(web_settings, monkeypatch):
     monkeypatch.setattr(body_limit, "PARSED_LARGE", 1_000_000)
     monkeypatch.setattr(body_limit, "PARSED_SMALL", 1_000_000)
-    with running(web.store.settings) as small:
+    with running(web_settings) as small:
         for unit in (b"{},", b"[],", b'{"a":1},', b'"ab",'):
             body = b'{"job": [' + unit * (2_000_000 // len(unit) // 10) + b"0]}"
             answer = small.http.post("/job_status", content=body, headers=JSON)
