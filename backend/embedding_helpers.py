@@ -15,7 +15,8 @@ from worker.queues.job_state import JobState, job_state
 from worker.queues.job_types import SHARDS
 from worker.queues.worker_registry import live_workers
 
-LOOK_SECONDS = 1.0  # between two looks for shards
+LOOK_SECONDS = 0.25  # between two looks for new plans
+HELP_SECONDS = 1.0  # between two looks at the helpers of a plan
 COUNT_SECONDS = 5.0  # between two counts of the workers, while there are none
 FAILED_SECONDS = 60.0  # until a helper is tried again after one that failed
 PREFIX = f"{SHARDS.name}-"
@@ -31,6 +32,7 @@ class EmbeddingHelpers:
         self._store = store
         self._redis = redis
         self._look_at = self._count_at = 0.0  # monotonic
+        self._help_at: dict[int, float] = {}  # monotonic, by project with shards
         self._workers = 0
         self._retry_at: dict[int, float] = {}  # monotonic, by project
 
@@ -42,11 +44,16 @@ class EmbeddingHelpers:
         self._look_at = now + LOOK_SECONDS
         with self._store.database.read() as db:
             projects = shard_progress(db)
-        if projects or now >= self._count_at:
+        due = [project_id for project_id in projects if now >= self._help_at.get(project_id, 0.0)]
+        if due or now >= self._count_at:
             self._count_at = now + COUNT_SECONDS
             self._count_workers()
-        for project_id, progress in projects.items():
-            self._help(project_id, progress, self._workers - 1)
+        for project_id in due:
+            self._help(project_id, projects[project_id], self._workers - 1)
+        self._help_at = {
+            project_id: now + HELP_SECONDS if project_id in due else self._help_at[project_id]
+            for project_id in projects
+        }
 
     def _count_workers(self) -> None:
         alive = live_workers(self._redis)
