@@ -19,7 +19,6 @@ from moto.server import ThreadedMotoServer
 
 from benchmarks.support.harness import Options, wait
 from benchmarks.support.report import Bar, Outcome
-from store.projects.key_values import EMBED_WORKERS
 from tests.support.cluster import Cluster
 from tests.support.postgres import MISSING, PostgresServer, find_binaries
 from worker.queues.broker import running_broker
@@ -112,7 +111,7 @@ def _cluster(shards: int) -> Iterator[Cluster]:
                 cluster.start(name, "serve")
             for name in WORKERS:
                 cluster.start(name)
-            wait(lambda: _counted(cluster) == len(WORKERS), "the scheduler counts all workers")
+            wait(lambda: cluster.workers() == len(WORKERS), "the scheduler counts all workers")
             cluster.add_images(shards * SHARD_IMAGES)
             yield cluster
         except Exception:
@@ -120,11 +119,6 @@ def _cluster(shards: int) -> Iterator[Cluster]:
             raise
         finally:
             cluster.close()
-
-
-def _counted(cluster: Cluster) -> int:
-    with cluster.store.database.read() as db:
-        return EMBED_WORKERS.get(db) or 0
 
 
 @contextlib.contextmanager

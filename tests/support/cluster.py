@@ -1,11 +1,13 @@
 """Several web processes and embedding workers with homes of their own, and one of each server."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +17,11 @@ from sqlalchemy import Connection, select, text
 from store.database.shard_schema import embedding_shard
 from store.projects.connections import DEFAULT, save_connection
 from store.projects.embedding_spaces import adopt_space
+from store.projects.key_values import EMBED_WORKERS
 from store.projects.projects import save_project
 from store.settings import Settings
 from store.store import Store
-from store.tasks.shards import shard_progress
+from store.tasks.shards import claiming_jobs, shard_progress
 from store.tasks.tasks import TaskRecord, count_tasks, save_tasks
 from store.work import pending_work
 from store.work.jobs import list_jobs
@@ -27,7 +30,6 @@ from tests.support import cluster_worker
 from tests.support.image_server import Images, jpeg
 from tests.support.processes import OWN, clean_environment, free_port
 from worker.queues.broker import broker_address, redis_from_url
-from worker.queues.worker_registry import live_workers
 from worker.supervision.parent_death import ParentDeathGuard
 
 LABEL_CONFIG = """<View><Image name="image" value="$image"/>
@@ -78,7 +80,10 @@ class Cluster:
                 for name in environment.keys() - before.keys():
                     del os.environ[name]
         redis = redis_from_url(broker_address(settings))
-        cluster = cls(folder, environment, store, redis, Images())
+        gate = folder / "gate"
+        gate.touch()
+        more = {cluster_worker.GATE: str(gate)}
+        cluster = cls(folder, environment | more, store, redis, Images())
 
         def write(db: Connection) -> int:
             save_connection(db, DEFAULT, cluster.images.url, "0" * 40)
@@ -130,9 +135,22 @@ class Cluster:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    @contextlib.contextmanager
+    def embedding_held(self) -> Iterator[None]:
+        """Hold each worker before its next batch, with the shards that it has claimed."""
+        with Path(self.environment[cluster_worker.GATE]).open() as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            yield
+
     def workers(self) -> int:
-        """How many workers are registered and alive."""
-        return len(live_workers(self.redis))
+        """How many embedding workers the scheduler has counted."""
+        with self.store.database.read() as db:
+            return EMBED_WORKERS.get(db) or 0
+
+    def claiming(self) -> list[str]:
+        """The jobs that have claimed shards and not done them."""
+        with self.store.database.read() as db:
+            return claiming_jobs(db, self.project_id)
 
     def shards_left(self) -> int:
         """How many shards aren't done."""
