@@ -33,7 +33,7 @@ PATIENCE = 1800.0  # seconds
 def run(options: Options) -> Outcome:
     """Measure both rounds."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request to S3
-    shards = options.count(5_000, 200)
+    shards = options.count(5_000, 1_000)
     with _cluster(shards) as cluster:
         calm_seconds = wait(lambda: _complete(cluster, shards), "all is embedded", PATIENCE)
         calm = cluster.done()
