@@ -16,7 +16,7 @@ from services.connections.original_settings import (
     restore_settings,
 )
 from services.connections.probe import await_probe, is_fresh, send_probe
-from services.connections.reach import NOT_ARRIVED, REACH, Mode, Reach, connectivity
+from services.connections.reach import NOT_ARRIVED, REACH, SETTLED, Mode, Reach, connectivity
 from services.connections.registration import TITLE, Registration, Tell, backend_url
 from store.projects.projects import Project, change_project, find_project, get_project, save_project
 from store.store import Store
@@ -79,7 +79,8 @@ def connect(
         if after.sampling != UNCERTAINTY_SAMPLING:
             studio.patch_project(ls_project_id, sampling=UNCERTAINTY_SAMPLING)
             tell(f'sampling set to "{UNCERTAINTY_SAMPLING}" (was "{after.sampling}")')
-        reach = Reach(no_backend, no_webhook, checked_at=time.time())
+        rechecks = 0 if no_backend is None else SETTLED
+        reach = Reach(no_backend, no_webhook, checked_at=time.time(), rechecks=rechecks)
         if webhook is not None:
             reach = _prove_webhook(store, registration, project, address, reach)
         _find_aliases(store, studio, project, tell)

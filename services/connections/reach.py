@@ -14,8 +14,9 @@ from store.projects.key_values import ProjectKey, dataclass_key
 
 ARRIVAL_SECONDS = 3.0  # after which a test event counts as lost
 NOT_ARRIVED = "a test event did not arrive here"
-FIRST_RECHECK_SECONDS = 300.0
+FIRST_RECHECK_SECONDS = 15.0  # a server that has just started may answer too late
 LAST_RECHECK_SECONDS = 3_600.0
+SETTLED = 5  # rechecks, each after twice the wait: the count of a refusal that is there to stay
 
 
 class Mode(StrEnum):
@@ -41,7 +42,7 @@ class Reach:
     probe_at: float = 0.0  # when the last test event was caused, in seconds since 1970; 0: never
     probe_heard: int = 0  # events that had arrived before it
     checked_at: float = 0.0  # in seconds since 1970
-    rechecks: int = 0  # in a row that changed nothing
+    rechecks: int = 0  # since one was asked for
 
 
 @dataclass(frozen=True)

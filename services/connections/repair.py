@@ -63,7 +63,7 @@ def repair(store: Store, studio: StudioClient, project: Project, public_url: str
         backend, webhook = None, None
         reach = replace(before, backend=str(error), webhook=str(error))
     if is_check:
-        rechecks = before.rechecks + 1 if before.checked_at else 0
+        rechecks = before.rechecks + 1 if before.checked_at and not is_asked else 0
         reach = replace(reach, checked_at=now, rechecks=rechecks)
     if backend is not None:
         info = studio.get_project(project.ls_id)
