@@ -27,7 +27,7 @@ from services.selection.shortlist import (
     OpenList,
     annotators_at_work,
     choose_next,
-    labels_per_second,
+    most_labels,
     strategy_of,
 )
 from services.snapshot import Snapshot, take_snapshot
@@ -245,8 +245,8 @@ class _Learning:
         answers = self._suggest(predictor, {*chosen, *left, *old})
         items = shortlist_items(choices, answers) + rest_items(left, answers)
         first = FIRST_TASKS * annotators_at_work(snapshot.annotations)
-        slow = labels_per_second(snapshot.received.values()) * REST_SECONDS < first - 1
-        return self._decision(push=Publish(choices, items, first, slow, rest_items(old, answers)))
+        waits = most_labels(snapshot.received.values(), 2 * REST_SECONDS) < first - 1
+        return self._decision(push=Publish(choices, items, first, waits, rest_items(old, answers)))
 
     def _refill(self, predictor: Predictor | None, *, whole: bool = False) -> LearnDecision:
         """Refill the shortlist of the served version, or of the start version.

@@ -47,10 +47,16 @@ def annotators_at_work(annotations: Sequence[AnnotationRecord]) -> int:
     return max(len(people), 1)
 
 
-def labels_per_second(received: Iterable[float]) -> float:
-    """The rate of labels over the last PACE_NOW_SECONDS; `received` are seconds since 1970."""
-    since = time.time() - PACE_NOW_SECONDS
-    return sum(moment > since for moment in received) / PACE_NOW_SECONDS
+def most_labels(received: Iterable[float], seconds: float) -> float:
+    """About the most labels that come within `seconds`: at the last minute's rate, or the latest.
+
+    `received` are seconds since 1970. Who has just begun to label may be as fast as any other.
+    """
+    now = time.time()
+    ages = [now - moment for moment in received]
+    latest = sum(age < seconds for age in ages)
+    rate = sum(age < PACE_NOW_SECONDS for age in ages) / PACE_NOW_SECONDS
+    return max(rate * seconds, latest)
 
 
 def choose(pool: TaskPool, request: ShortlistRequest) -> list[Choice]:

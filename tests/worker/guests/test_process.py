@@ -135,7 +135,10 @@ def test_a_guest_that_hangs_is_killed_at_the_deadline(tmp_path: Path) -> None:
 
 
 def _is_host(child: psutil.Process) -> bool:
-    return "host.py" in " ".join(child.cmdline())
+    try:
+        return "host.py" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # it has ended, and perhaps waits to be reaped
+        return False
 
 
 @pytest.mark.parametrize(
