@@ -98,7 +98,7 @@ class _StatusCollector(Collector):
             "broken": "Tasks whose image can't be used.",
             "labels": "Tasks with a usable annotation.",
             "shortlist": "Tasks chosen to be labelled next that are not labelled.",
-            "owed": "Tasks whose empty answer is still to be replaced.",
+            "owed": "Tasks whose answer is still to be completed.",
         }
         for name, text in described.items():
             gauge = GaugeMetricFamily(f"apprentice_{name}", text, labels=labels)

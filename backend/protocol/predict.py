@@ -201,7 +201,9 @@ async def _save_answers(
     alone are committed within milliseconds after it: a crash may lose some, but the publish job
     compares with Label Studio before it adds to a version, so none is pushed twice.
     """
-    new = bool(state.new_embeddings or state.permanent_errors or state.transient_errors)
+    new = bool(
+        state.new_embeddings or state.permanent_errors or state.transient_errors or state.lacking
+    )
     keep = partial(keep_answers, app_state, state, entries)
     if new or len(state.tasks) > WRITE:
         for part in _parts(state.tasks):
@@ -253,6 +255,9 @@ def _write_part(
         },
     )
     pending = [requested.task.ls_id for requested in part if state.is_pending(requested)]
+    if lacking := [each.task.ls_id for each in part if each.task.ls_id in state.lacking]:
+        add_pending_answers(db, project_id, lacking)
+        want(db, project_id, WorkKind.PREDICT)
     if pending:
         add_pending_answers(db, project_id, pending)
         want(db, project_id, WorkKind.EMBED)

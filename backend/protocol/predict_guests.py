@@ -22,6 +22,8 @@ from store.projects.projects import Project, find_project
 from store.tasks.tasks import TaskRecord, save_tasks
 from store.tasks.units import TaskId
 from store.versions.versions import Version, get_version, version_name
+from store.work.pending_work import want
+from store.work.work_kind import WorkKind
 from studio.config import LabelConfig, parse_label_config
 from studio.records.requests import PredictRequest
 from worker.guests.access import GuestAccess
@@ -111,7 +113,8 @@ async def add(
     Returns:
         {position: item}, and the answer's entries as JSON.
 
-    Tasks of the control group get none. A guest that gives no answer changes nothing.
+    Tasks of the control group get none. A guest that gives no answer changes nothing now: the tasks
+    that lack its part are noted in `state`.
     """
     access = app_state.guests
     assert access is not None, "asked only where there are guests"
@@ -129,6 +132,8 @@ async def add(
         hidden = in_control_group(state.project, item.task, state.blind_share)
         result = item.result if hidden else guests.merge(item.result, given)
         merged[position] = replace(item, result=result)
+        if not hidden and len(given) < len(guests.specs):
+            state.lacking.add(item.task)
     return merged, entries_of(merged, name, count)
 
 
@@ -193,6 +198,6 @@ def _save(
     save_tasks(db, project_id, records)
     if asked.version is not None:
         save_predictions(db, project_id, asked.version.id, list(items.values()), "answered")
-        empty = [task for task in incomplete if not items[task].result]
-        if empty:
-            add_pending_answers(db, project_id, empty)
+        if incomplete:
+            add_pending_answers(db, project_id, incomplete)
+            want(db, project_id, WorkKind.PREDICT)

@@ -45,6 +45,7 @@ class PredictState:
     permanent_errors: dict[ImageKey, str] = field(default_factory=dict)
     transient_errors: dict[ImageKey, str] = field(default_factory=dict)
     new_embeddings: dict[ImageKey, Embedded] = field(default_factory=dict)
+    lacking: set[TaskId] = field(default_factory=set)  # the part of a guest
 
     @property
     def missing(self) -> list[RequestedImage]:

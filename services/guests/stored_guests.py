@@ -54,24 +54,31 @@ class StoredGuests:
             for spec in self._guests.specs
         )
 
-    def merge(self, items: Sequence[PredictionItem]) -> list[PredictionItem]:
-        """The items with the guests' regions, but for tasks of the control group."""
+    def merge(self, items: Sequence[PredictionItem]) -> tuple[list[PredictionItem], set[TaskId]]:
+        """Add the guests' regions to items, but for tasks of the control group.
+
+        Returns:
+            The items, and the tasks that lack the part of a guest.
+        """
         answers = self._guests.stored(self._predictions, self._data([item.task for item in items]))
         share = self._store.settings.blind_share if self._mixed else 0.0
-        return [
+        hidden = {item.task for item in items if in_control_group(self._project, item.task, share)}
+        merged = [
             item
-            if in_control_group(self._project, item.task, share)
+            if item.task in hidden
             else replace(item, result=self._guests.merge(item.result, answers.get(item.task, {})))
             for item in items
         ]
+        return merged, set(self._guests.incomplete(answers)) - hidden
 
-    def answered(self, tasks: Collection[TaskId]) -> set[TaskId]:
-        """Those of `tasks` that all guests have answered."""
+    def unanswered(self, tasks: Collection[TaskId]) -> set[TaskId]:
+        """Those of `tasks` that some guest has not answered."""
         data = self._data(tasks)
-        waiting = [
-            self._guests.unseen(self._predictions, spec.name, data) for spec in self._guests.specs
-        ]
-        return set(data).difference(*waiting)
+        return {
+            task
+            for spec in self._guests.specs
+            for task in self._guests.unseen(self._predictions, spec.name, data)
+        }
 
     def _data(self, tasks: Collection[TaskId]) -> dict[TaskId, TaskData]:
         with self._store.database.read() as db:

@@ -13,7 +13,7 @@ from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, NewVersion, Publish, Refill
 from services.learning.start_version import pool_has_grown
 from services.publishing.outdated import outdated
-from services.publishing.push import REST_SECONDS
+from services.publishing.push_order import REST_SECONDS
 from services.reports.active_learning import (
     LabelHistory,
     advise,

@@ -5,6 +5,7 @@ A chunk that was tried before is compared with what Label Studio holds; only the
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Connection
@@ -13,9 +14,11 @@ from services.guests.stored_guests import StoredGuests
 from services.job_context import TIME_BOX, JobContext
 from services.publishing.duplicates import suspect_duplicates
 from services.publishing.model_version import show_version
-from services.publishing.rate_limit import has_half_its_time, low_priority_time
+from services.publishing.push_order import is_low_priority, next_publication
+from services.publishing.rate_limit import has_half_its_time
+from services.suggestions.queue_order import is_listed
 from store.predictions.deletions import delete_tasks
-from store.predictions.pending_answers import mark_answered
+from store.predictions.pending_answers import add_pending_answers, mark_answered
 from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import (
     Chunk,
@@ -26,63 +29,26 @@ from store.predictions.publications import (
     end_publication,
     is_superseded,
     next_chunk,
-    pending_publications,
     predicted_tasks,
-    published_tasks,
     was_begun,
 )
 from store.projects.key_values import WEB_STARTED
 from store.projects.projects import serve
+from store.tasks.units import TaskId
 from store.versions.versions import Version, get_version, mark_served
 from store.work import pending_work
+from store.work.work_kind import WorkKind
 from studio.client import StudioClient
 from studio.config import parse_label_config
-from studio.errors import StudioRejected
-from studio.records.annotations import NewPrediction
+from studio.errors import StudioNotFound, StudioRejected
+from studio.records.annotations import NewPrediction, PredictionInfo
 from studio.regions import regions_from_json
 
 # Predictions that are pushed one by one: the bulk import recounts all tasks of the project, which
 # takes Label Studio 0.1 s with 400 and seconds with thousands; one prediction takes it 20 ms.
 FEW = 10
 
-# That the rest of a new version's shortlist waits, from when it is served. A label that is learned
-# from in the meantime makes another version, and saves Label Studio the import.
-REST_SECONDS = 3.0
-
 log = structlog.get_logger()
-
-
-def is_low_priority(publication: Publication) -> bool:
-    """Whether a publication is pushed only while no other needs Label Studio's time."""
-    return publication.reason in (PublicationReason.REFRESH, PublicationReason.APPLY)
-
-
-def next_publication(
-    db: Connection, project_id: int, share: float
-) -> tuple[Publication | None, float]:
-    """The publication to be pushed next, and the time (seconds since 1970) from which it may be.
-
-    In their order, but what may wait comes after what needn't, and what has low priority last.
-    """
-    first, due = None, 0.0
-    for publication in pending_publications(db, project_id):
-        at = _due_time(db, publication, share)
-        if first is None or (is_low_priority(publication), at) < (is_low_priority(first), due):
-            first, due = publication, at
-    return first, due
-
-
-def _due_time(db: Connection, publication: Publication, share: float) -> float:
-    if is_low_priority(publication):
-        return low_priority_time(db, publication.project_id, share)
-    if publication.reason is PublicationReason.REST:
-        version = get_version(db, publication.version_id)
-        return (version.published_at or 0.0) + REST_SECONDS if version else 0.0
-    return 0.0
-
-
-def _replaces_empty(publication: Publication) -> bool:
-    return publication.reason in (PublicationReason.PENDING_ANSWER, PublicationReason.APPLY)
 
 
 class Pusher:
@@ -145,32 +111,54 @@ class Pusher:
 
         self.database.write(begin)
         spent = self.studio.seconds_spent
-        items = list(chunk.items)
-        again = publication.reason is PublicationReason.VERSION and self._was_pushed(
-            publication, version
-        )
-        if again or chunk.attempts > 0 or _replaces_empty(publication):
-            items = self._missing(items, version, replace_empty=_replaces_empty(publication))
-        elif publication.reason is not PublicationReason.VERSION:
-            items = self._not_answered(items, version)
+        merged, lacking = list(chunk.items), set[TaskId]()
         if self.guests is not None:
-            items = self.guests.merge(items)
-        new = {item.task for item in items}
-        existing = [item for item in chunk.items if item.task not in new]
+            merged, lacking = self.guests.merge(merged)
+        items, updated = self._to_send(publication, chunk, merged, version)
+        new = {item.task for item in [*items, *updated]}
+        existing = [item for item in merged if item.task not in new]
         try:
-            items = self._send(items, version)
+            sent = [*self._send(items, version), *updated]
             seconds = self.studio.seconds_spent - spent
 
             def end(db: Connection) -> None:
                 pending_work.check(db, self.context.lease)
-                end_chunk(db, publication, chunk, seconds, sent=items, existing=existing)
+                end_chunk(db, publication, chunk, seconds, sent=sent, existing=existing)
                 if chunk.attempts > 0:  # its first try may be under way still
                     suspect_duplicates(db, self.project.id)
+                if publication.reason is PublicationReason.PENDING_ANSWER:
+                    mark_answered(db, self.project.id, [item.task for item in merged])
+                self._complete_later(db, lacking & {item.task for item in sent})
 
             self.database.write(end)
         except pending_work.LeaseLostError:  # our successor may have pushed it at the same time
             self.database.write(lambda db: suspect_duplicates(db, self.project.id))
             raise
+
+    def _to_send(
+        self,
+        publication: Publication,
+        chunk: Chunk,
+        items: list[PredictionItem],
+        version: Version,
+    ) -> tuple[list[PredictionItem], list[PredictionItem]]:
+        """The items that Label Studio lacks, and those with which its own were updated just now."""
+        reason = publication.reason
+        if reason is PublicationReason.PENDING_ANSWER:
+            return self._update(items, version)
+        again = reason is PublicationReason.VERSION and self._was_pushed(publication, version)
+        applies = reason is PublicationReason.APPLY
+        if again or applies or chunk.attempts > 0:
+            return self._missing(items, version, replace_empty=applies), []
+        if reason is not PublicationReason.VERSION:
+            return self._not_answered(items, version), []
+        return items, []
+
+    def _complete_later(self, db: Connection, lacking: set[TaskId]) -> None:
+        """Have the predictions of tasks completed once the guests have answered them."""
+        if lacking:
+            add_pending_answers(db, self.project.id, lacking)
+            pending_work.want(db, self.project.id, WorkKind.PREDICT)
 
     def _send(self, items: list[PredictionItem], version: Version) -> list[PredictionItem]:
         """Push the items of tasks that are still there. Returns them."""
@@ -190,10 +178,7 @@ class Pusher:
         return begun or version.published_at is not None
 
     def _import(self, items: Sequence[PredictionItem], version: Version) -> None:
-        predictions = [
-            NewPrediction(i.task, tuple(regions_from_json(i.result)), i.score, version.name)
-            for i in items
-        ]
+        predictions = [_prediction(item, version) for item in items]
         together = [p for p in predictions if self.config.bulk(p.result)]
         alone = [p for p in predictions if not self.config.bulk(p.result)]  # it would be dropped
         if len(predictions) <= FEW:
@@ -237,12 +222,7 @@ class Pusher:
         self, items: Sequence[PredictionItem], version: Version, *, replace_empty: bool
     ) -> list[PredictionItem]:
         """The items that Label Studio does not hold yet under this version."""
-        tasks = {item.task for item in items}
-        existing = [
-            prediction
-            for prediction in self.studio.predictions(project=self.project.ls_id)
-            if prediction.model_version == version.name and prediction.task in tasks
-        ]
+        existing = self._standing(items, version)
         there = {prediction.task for prediction in existing}
         if replace_empty:
             for prediction in existing:
@@ -250,6 +230,39 @@ class Pusher:
                     self.studio.delete_prediction(prediction.id)
                     there.discard(prediction.task)
         return [item for item in items if item.task not in there]
+
+    def _update(
+        self, items: Sequence[PredictionItem], version: Version
+    ) -> tuple[list[PredictionItem], list[PredictionItem]]:
+        """Update what Label Studio holds of the items, in place. A place in the queue is kept.
+
+        Returns:
+            The items that it doesn't hold, and those as it holds them now.
+        """
+        standing = self._standing(items, version)
+        by_task = {item.task: item for item in items}
+        updated: dict[TaskId, PredictionItem] = {}
+        for each in standing:
+            item = by_task[TaskId(each.task)]
+            if each.score is not None and is_listed(each.score):
+                item = replace(item, score=each.score)
+            try:
+                self.studio.update_prediction(each.id, _prediction(item, version))
+            except (StudioNotFound, StudioRejected) as error:
+                log.warning("prediction not updated", task=item.task, error=str(error))
+            else:
+                updated[item.task] = item
+        there = {each.task for each in standing}
+        return [item for item in items if item.task not in there], list(updated.values())
+
+    def _standing(self, items: Sequence[PredictionItem], version: Version) -> list[PredictionInfo]:
+        """What Label Studio holds for the items' tasks under this version."""
+        tasks = {item.task for item in items}
+        return [
+            prediction
+            for prediction in self.studio.predictions(project=self.project.ls_id)
+            if prediction.model_version == version.name and prediction.task in tasks
+        ]
 
     def _still_there(self, items: Sequence[PredictionItem]) -> list[PredictionItem]:
         there = set(self.studio.task_ids(self.project.ls_id))
@@ -269,10 +282,13 @@ class Pusher:
                 db, self.project.id, version.id, publication.id
             ):
                 mark_served(db, version)
-            if publication.reason is PublicationReason.PENDING_ANSWER:
-                mark_answered(db, self.project.id, published_tasks(db, publication.id))
 
         self.database.write(write)
         self.context.announce()
         if publication.reason is PublicationReason.VERSION:
             log.info("serving", version=version.name)
+
+
+def _prediction(item: PredictionItem, version: Version) -> NewPrediction:
+    regions = tuple(regions_from_json(item.result))
+    return NewPrediction(item.task, regions, item.score, version.name)

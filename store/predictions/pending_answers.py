@@ -1,4 +1,4 @@
-"""Pending answers: tasks that Label Studio asked about before their prediction was ready."""
+"""Pending answers: tasks whose prediction in Label Studio is empty or lacks a guest's part."""
 
 import time
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from store.tasks.units import TaskId
 
 
 def add_pending_answers(db: Connection, project_id: int, ls_ids: Collection[TaskId]) -> None:
-    """Add tasks that got an empty answer, as their prediction was not ready."""
+    """Add tasks whose prediction, or a guest's part of it, was not ready."""
     pending = tasks_with_pending_answer(db, project_id)
     rows = [
         {"project_id": project_id, "task_ls_id": ls_id, "since": time.time()}
@@ -22,7 +22,7 @@ def add_pending_answers(db: Connection, project_id: int, ls_ids: Collection[Task
 
 
 def tasks_with_pending_answer(db: Connection, project_id: int) -> set[TaskId]:
-    """The tasks whose empty answer is still to be replaced."""
+    """The tasks whose answer is still to be completed."""
     query = select(owed.c.task_ls_id).where(owed.c.project_id == project_id)
     return set(db.execute(query).scalars())
 

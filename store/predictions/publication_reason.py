@@ -10,5 +10,5 @@ class PublicationReason(StrEnum):
     REST = "rest"  # the rest of its shortlist, which may wait: a newer version may come first
     REFILL = "refill"  # more tasks for the shortlist of the served version
     REFRESH = "refresh"  # tasks that show an older version's prediction
-    PENDING_ANSWER = "owed"  # tasks that Label Studio was answered nothing for
+    PENDING_ANSWER = "owed"  # tasks whose prediction was not ready, or not whole
     APPLY = "apply"  # tasks that a person asked to have labelled in bulk

@@ -1,4 +1,4 @@
-"""The history of suggestions of each task, and the one that an annotator saw."""
+"""The predictions that Label Studio was given, and the one that an annotator saw."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from store.database.chunks import chunks
 from store.database.schema import annotation, prediction
-from store.predictions.publications import SWEPT
+from store.predictions.publications import SWEPT, PredictionItem
 from store.tasks.units import TaskId
 
 Result = list[dict[str, Any]]
@@ -24,6 +24,26 @@ class Suggested:
     at: float  # when Label Studio was given it, seconds since 1970
     result: Result
     withheld: Result | None  # the suggestion of a task in the control group
+
+
+def given_predictions(
+    db: Connection, project_id: int, version_id: int, tasks: Collection[TaskId]
+) -> dict[TaskId, PredictionItem]:
+    """{task: the prediction of the version that Label Studio was given}, of those of `tasks`."""
+    given: dict[TaskId, PredictionItem] = {}
+    for ids in chunks(tasks):
+        rows = db.execute(
+            select(prediction).where(
+                prediction.c.project_id == project_id,
+                prediction.c.version_id == version_id,
+                prediction.c.task_ls_id.in_(ids),
+                prediction.c.source != SWEPT,
+            )
+        )
+        for row in rows:
+            task = TaskId(row.task_ls_id)
+            given[task] = PredictionItem(task, row.score, row.result, row.withheld)
+    return given
 
 
 def suggestions_by_task(

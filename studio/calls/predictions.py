@@ -62,6 +62,14 @@ class PredictionCalls(Calls):
             self.http.call("POST", "/api/predictions/", json=body, timeout=BULK_TIMEOUT)
         )
 
+    def update_prediction(self, prediction: int, new: NewPrediction) -> None:
+        """Replace one in place; it moves the task's `updated_at`.
+
+        Annotators who have it open can still submit, as they can't once it was deleted.
+        """
+        path = f"/api/predictions/{prediction}/"
+        self.http.call("PATCH", path, json=new.to_json(), timeout=BULK_TIMEOUT)
+
     def delete_prediction(self, prediction: int) -> None:
         """Delete one; it moves the task's `updated_at`."""
         self.http.call("DELETE", f"/api/predictions/{prediction}/")

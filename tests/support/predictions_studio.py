@@ -44,12 +44,16 @@ class PredictionsStudio:
         for prediction in new:
             key = max(self.predictions, default=0) + 1
             self.predictions[key] = {"id": key, **prediction}
-            self.server.on(f"/api/predictions/{key}/", self._delete)
+            self.server.on(f"/api/predictions/{key}/", self._change)
         self.after_import()
         return list(self.predictions.values())[-len(new) :]
 
-    def _delete(self, request: Request) -> Reply:
-        del self.predictions[int(request.path.split("/")[3])]
+    def _change(self, request: Request) -> Reply:
+        key = int(request.path.split("/")[3])
+        if request.method == "PATCH":
+            self.predictions[key] |= json.loads(request.body)
+            return json_reply(self.predictions[key])
+        del self.predictions[key]
         return Reply(204)
 
     def changes(self) -> list[str]:

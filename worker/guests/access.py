@@ -11,11 +11,24 @@ from services.guests.specification import GuestSpec, guest_specs
 from store.predictions.guest_predictions import GuestPrediction, GuestPredictions
 from store.settings import Settings
 from store.tasks.units import TaskId
-from worker.guests.client import GuestsAwayError, GuestsClient
+from worker.guests.client import GuestFaultError, GuestsAwayError, GuestsClient
 from worker.guests.socket_path import socket_path
 
 BATCH = 8  # tasks in one request to a guest: others get their turn in between
 LEAST_SECONDS = 0.2  # left until a deadline, or a batch isn't begun
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a guest answered: its suggestions, and why some are missing.
+
+    Attributes:
+        away: there is no use in asking it about others now.
+    """
+
+    answers: Mapping[TaskId, GuestPrediction]
+    reason: str | None = None
+    away: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,28 +72,22 @@ class GuestAccess:
             Why some are still missing, in words.
         """
 
+        options = {"params": dict(params or {})}
+
         async def ask(guest: str) -> str | None:
             missing = guests.missing(answers, guest)
+            reason = None
             for start in range(0, len(missing), BATCH):
-                seconds = deadline - time.monotonic()
-                if seconds < LEAST_SECONDS:
-                    return f"{guest} was not ready in time"
-                batch = missing[start : start + BATCH]
-                try:
-                    answer = await self.client.predict(
-                        guest,
-                        guests.project_id,
-                        [tasks[task] for task in batch],
-                        seconds,
-                        priority=priority,
-                        options={"params": dict(params or {})},
-                    )
-                except GuestsAwayError as error:
-                    return str(error)
-                for task, suggestion in zip(batch, answer.suggestions, strict=True):
-                    regions = list(suggestion.regions)
-                    answers[task][guest] = GuestPrediction(regions, suggestion.score)
-            return None
+                batch = {task: tasks[task] for task in missing[start : start + BATCH]}
+                asked = await self.ask(
+                    guests.project_id, guest, batch, deadline, priority=priority, options=options
+                )
+                for task, prediction in asked.answers.items():
+                    answers[task][guest] = prediction
+                reason = reason or asked.reason
+                if asked.away:
+                    break
+            return reason
 
         reasons = await asyncio.gather(*(ask(spec.name) for spec in guests.specs))
         return list(dict.fromkeys(reason for reason in reasons if reason))
@@ -90,22 +97,41 @@ class GuestAccess:
         project_id: int,
         guest: str,
         tasks: Mapping[TaskId, Any],
-        seconds: float,
+        deadline: float,
         *,
         priority: int,
-    ) -> str | None:
-        """Have a guest answer tasks, which its process stores.
+        options: Mapping[str, Any] | None = None,
+    ) -> Asked:
+        """Ask a guest about tasks; where its answer is of no use, about one after the other.
 
-        Returns:
-            Why it has no answer, in words; else None.
+        So one that it can't read doesn't cost the others.
         """
+        seconds = deadline - time.monotonic()
+        if seconds < LEAST_SECONDS:
+            return Asked({}, f"{guest} was not ready in time", away=True)
         try:
-            await self.client.predict(
-                guest, project_id, list(tasks.values()), seconds, priority=priority
+            answer = await self.client.predict(
+                guest, project_id, list(tasks.values()), seconds, priority=priority, options=options
             )
+        except GuestFaultError as error:
+            if len(tasks) == 1:
+                return Asked({}, str(error))
         except GuestsAwayError as error:
-            return str(error)
-        return None
+            return Asked({}, str(error), away=True)
+        else:
+            given = zip(tasks, answer.suggestions, strict=True)
+            return Asked({task: GuestPrediction(list(s.regions), s.score) for task, s in given})
+        answers: dict[TaskId, GuestPrediction] = {}
+        reason = None
+        for task in tasks:
+            asked = await self.ask(
+                project_id, guest, {task: tasks[task]}, deadline, priority=priority, options=options
+            )
+            answers |= asked.answers
+            reason = reason or asked.reason
+            if asked.away:
+                return Asked(answers, reason, away=True)
+        return Asked(answers, reason)
 
     async def interact(
         self,

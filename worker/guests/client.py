@@ -16,6 +16,10 @@ class GuestsAwayError(Exception):
     """The guest, or the process of the guests, gave no answer; the message says why."""
 
 
+class GuestFaultError(GuestsAwayError):
+    """The guest's answer was of no use; about other tasks it can be asked at once."""
+
+
 @dataclass(frozen=True)
 class GuestAnswer:
     """A guest's suggestions for tasks, in their order, and the model that made them."""
@@ -102,6 +106,6 @@ class GuestsClient:
         if answer is None:
             raise GuestsAwayError("the guests' process has ended")
         if "error" in answer:
-            raise GuestsAwayError(answer["error"])
+            raise (GuestFaultError if answer.get("fault") else GuestsAwayError)(answer["error"])
         result: dict[str, Any] = answer
         return result

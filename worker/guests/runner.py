@@ -34,6 +34,10 @@ class GuestUnavailableError(Exception):
     """The guest can't answer now; the message says why."""
 
 
+class GuestFaultError(GuestUnavailableError):
+    """The guest's answer was of no use; about other tasks it can be asked at once."""
+
+
 @dataclass(order=True)
 class _Request:
     priority: int
@@ -150,8 +154,10 @@ class GuestRunner:
         try:
             answer = self._answer(request)
         except (GuestError, WrongAnswerError) as error:
-            self._note(str(error), failed=len(request.tasks or ()))
-            reason = str(error)
+            one = request.tasks is not None and len(request.tasks) == 1
+            self._note(str(error), failed=int(one))  # several are asked again, one by one
+            request.future.set_exception(GuestFaultError(f"{self.spec.name}: {error}"))
+            return
         except GuestUnavailableError as error:  # no fault of an answer
             reason = str(error)
         except (GuestLostError, OSError) as error:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.guests.specification import GuestSpec, guest_specs
 from services.guests.state import (
+    READY,
     REPORT,
     GuestReport,
     GuestStatus,
@@ -25,9 +26,10 @@ from store.settings import Settings
 from store.store import Store
 from store.work.pending_work import want
 from store.work.work_kind import WorkKind
+from studio.config import control_names
 from worker.guests.priority import AHEAD
 from worker.guests.protocol import read_message, write_message
-from worker.guests.runner import GuestRunner, GuestUnavailableError
+from worker.guests.runner import GuestFaultError, GuestRunner, GuestUnavailableError
 from worker.guests.socket_path import lock_socket, socket_path
 from worker.guests.warm_guest import Model, model_of
 from worker.supervision.child_process import shorten_log
@@ -50,8 +52,11 @@ class GuestServer:
 
     def _runner(self, guest: GuestSpec) -> GuestRunner:
         def on_change(status: GuestStatus) -> None:
+            is_back = READY == status.state != self._statuses[guest.name].state
             self._statuses[guest.name] = status
             self._changed.set()
+            if is_back:
+                self._ask_again(guest)
 
         def on_load(project_id: int, model: LoadedModel) -> None:
             self.store.database.write(lambda db: _note_loaded(db, guest.name, project_id, model))
@@ -83,6 +88,19 @@ class GuestServer:
             for project_id in projects:
                 with contextlib.suppress(GuestUnavailableError):
                     runner.ask(self._model(name, project_id), None, priority=AHEAD)
+
+    def _ask_again(self, guest: GuestSpec) -> None:
+        """Have a guest that is back asked for what it missed, at once."""
+
+        def write(db: Connection) -> None:
+            for project in list_projects(db):
+                if guest.serves(set(control_names(project.label_config))):
+                    want(db, project.id, WorkKind.PREDICT, not_before=0.0)
+
+        try:
+            self.store.database.write(write)
+        except SQLAlchemyError as error:
+            log.warning("the guest is asked again later", guest=guest.name, reason=str(error))
 
     def _model(self, guest: str, project_id: int) -> Model:
         """What a guest's model for a project is made of.
@@ -116,6 +134,8 @@ class GuestServer:
                 loaded, _ = await asyncio.wrap_future(self.runners[guest].ask(model, None))
                 return {"version": loaded.version}
             return await self._predict(guest, model, message)
+        except GuestFaultError as error:
+            return {"error": str(error), "fault": True}
         except (GuestUnavailableError, SQLAlchemyError, KeyError, ValueError) as error:
             return {"error": str(error)}
 

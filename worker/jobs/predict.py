@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from services.errors import JobError
-from services.guests.project_guests import ProjectGuests, project_guests
+from services.guests.project_guests import project_guests
 from services.job_context import TIME_BOX, JobContext
 from store.predictions.guest_predictions import TaskData
 from store.predictions.pending_answers import tasks_with_pending_answer
@@ -19,7 +19,7 @@ from store.tasks.units import TaskId
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from studio.config import parse_label_config
-from worker.guests.access import BATCH, GuestAccess, studio_tasks
+from worker.guests.access import BATCH, Asked, GuestAccess, studio_tasks
 from worker.guests.client import GuestsAwayError
 from worker.guests.priority import AHEAD
 from worker.guests.warm_guest import LOAD_SECONDS
@@ -45,24 +45,32 @@ def _predict(context: JobContext, access: GuestAccess) -> None:
     with context.store.database.read() as db:
         guests = project_guests(db, access.specs, context.project)
         data = _wanted(db, context.project.id) if guests else {}
-    left, asked = 0, 0
+    left, answered = 0, 0
+    reasons: list[str] = []
     deadline = time.monotonic() + TIME_BOX
     for spec in guests.specs if guests else ():
         assert guests is not None, "it has specs"
         if spec.name not in guests.models:  # its answers will show in the name of a version
-            _load(context, access, spec.name)
+            try:
+                asyncio.run(access.client.reload(spec.name, context.project.id, LOAD_SECONDS))
+            except GuestsAwayError as error:
+                reasons.append(str(error))
+                continue
         unseen = guests.unseen(access.predictions, spec.name, data)
         left += len(unseen)
         while unseen and time.monotonic() < deadline:
             context.check()
             batch = {task: data[task] for task in unseen[:BATCH]}
-            reason = _ask(context, access, guests, spec.name, batch)
-            if reason is not None:
-                raise JobError(reason)
+            asked = _ask(context, access, spec.name, batch)
+            answered += len(asked.answers)
+            reasons += [asked.reason] if asked.reason else []
+            if asked.away:
+                break
             del unseen[:BATCH]
-            asked += len(batch)
-    context.timings["tasks"] = asked
-    _finish(context, more=left > asked, answered=asked > 0)
+    context.timings["tasks"] = answered
+    if reasons and not answered:
+        raise JobError(reasons[0])
+    _finish(context, more=left > answered, answered=answered > 0)
 
 
 def _wanted(db: Connection, project_id: int) -> Mapping[TaskId, TaskData]:
@@ -79,29 +87,19 @@ def _wanted(db: Connection, project_id: int) -> Mapping[TaskId, TaskData]:
 
 
 def _ask(
-    context: JobContext,
-    access: GuestAccess,
-    guests: ProjectGuests,
-    guest: str,
-    batch: Mapping[TaskId, TaskData],
-) -> str | None:
-    """Have the guest answer a batch, which its process stores. Returns why it doesn't."""
+    context: JobContext, access: GuestAccess, guest: str, batch: Mapping[TaskId, TaskData]
+) -> Asked:
+    """Have the guest answer a batch, which its process stores."""
+    seconds = 2 * context.store.settings.guest_seconds  # its process keeps to one of them
     return asyncio.run(
         access.ask(
-            guests.project_id,
+            context.project.id,
             guest,
             studio_tasks(batch),
-            context.store.settings.guest_seconds,
+            time.monotonic() + seconds,
             priority=AHEAD,
         )
     )
-
-
-def _load(context: JobContext, access: GuestAccess, guest: str) -> None:
-    try:
-        asyncio.run(access.client.reload(guest, context.project.id, LOAD_SECONDS))
-    except GuestsAwayError as error:
-        raise JobError(str(error)) from error
 
 
 def _finish(context: JobContext, *, more: bool, answered: bool = False) -> None:

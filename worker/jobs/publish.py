@@ -9,7 +9,8 @@ from services.publishing.auto_accept_writer import write_accepted
 from services.publishing.duplicates import delete_duplicates
 from services.publishing.pending_answers import publish_pending_answers
 from services.publishing.prediction_cleanup import delete_old_predictions
-from services.publishing.push import Pusher, next_publication
+from services.publishing.push import Pusher
+from services.publishing.push_order import next_publication
 from services.publishing.rate_limit import draw
 from services.publishing.relabel_tab import update_relabel_tab
 from store.work import pending_work
@@ -37,7 +38,7 @@ def run(project_id: int, generation: int) -> None:
 
 def _push(context: JobContext, studio: StudioClient, pusher: Pusher) -> bool:
     """Push by urgency, until the time box is used up. Returns whether more waits."""
-    publish_pending_answers(context)
+    more_pending = publish_pending_answers(context)
     with context.step("push"):
         more = pusher.push_all()
     if not more and context.seconds < TIME_BOX:
@@ -48,7 +49,7 @@ def _push(context: JobContext, studio: StudioClient, pusher: Pusher) -> bool:
             update_relabel_tab(context, studio)
         with context.step("sweep"):
             more = delete_old_predictions(context, studio)
-    return more
+    return more or more_pending
 
 
 def _rest(

@@ -126,7 +126,7 @@ def _show_project(console: Console, status: "Status") -> None:
         lines.add_row("  suggestions", escape_markup(suggestions_in_words(status.suggestions)))
     if status.owed:
         lines.add_row(
-            "  owed", f"{status.owed} tasks got an empty answer and wait for their prediction"
+            "  owed", f"{status.owed} tasks got no whole prediction yet, and wait for the rest"
         )
     if status.reconciled_at is not None:
         ago = time.time() - status.reconciled_at

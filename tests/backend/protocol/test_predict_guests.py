@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from store.predictions.pending_answers import tasks_with_pending_answer
+from store.projects.projects import list_projects
 from store.settings import Settings
 from store.store import Store
 from tests.support.guests import (
@@ -94,6 +96,8 @@ def test_a_guest_that_fails_leaves_ours(
     answer = web.post("/predict", body([task]))
     assert answer.status_code == 200
     assert controls(answer.json()["results"][0]) == ["kind"]
+    with mixed.database.read() as db:
+        assert task in tasks_with_pending_answer(db, list_projects(db)[0].id)
     until(lambda: reason in (report_of(mixed)["Rectangles"].reason or ""))
     page = web.http.get("/", headers={"Accept": "text/html"}).text
     assert reason in page

@@ -25,6 +25,7 @@ class MostFrequent(LabelStudioMLBase):
     def fit(self, tasks, workdir=None, **kwargs):
         counts = dict.fromkeys(self.labels, 0)
         for task in tasks:
-            for region in task["annotations"][0]["result"]:
+            regions = task["annotations"][0]["result"]
+            for region in [each for each in regions if each["from_name"] == self.from_name]:
                 counts[region["value"]["choices"][0]] += 1
         return {"best": max(counts, key=counts.get), "workdir": workdir}

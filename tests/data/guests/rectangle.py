@@ -47,6 +47,8 @@ class Rectangles(LabelStudioMLBase):
             time.sleep(3600)
         if now == "raise":
             raise ValueError("out of paper")
+        if now.startswith("raise on ") and int(now[9:]) in [task["id"] for task in tasks]:
+            raise ValueError("a torn page")
         if now == "none":
             return None
         if now == "short":

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.publishing.push import REST_SECONDS
+from services.publishing.push_order import REST_SECONDS
 from store.predictions.publication_reason import PublicationReason
 from store.predictions.publications import (
     PredictionItem,

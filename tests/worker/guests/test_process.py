@@ -74,7 +74,7 @@ def test_a_model_of_2x_remembers_what_it_set(tmp_path: Path, rectangles: GuestPr
 
 def test_a_model_of_109_gets_its_train_output_back(tmp_path: Path) -> None:
     labelled = {
-        "annotations": [{"result": [{"value": {"choices": ["bad"]}}]}],
+        "annotations": [{"result": [{"from_name": "tone", "value": {"choices": ["bad"]}}]}],
         "data": {"text": "t"},
         "id": 1,
     }

@@ -57,13 +57,7 @@ def wanted(bench: Workbench, kind: WorkKind) -> bool:
 def test_guests_are_asked_ahead_and_trained_after_annotations(bench: Workbench) -> None:
     bench.run("predict")
     assert version(bench) == "rect-1"
-    with bench.store.database.read() as db:
-        data = task_data(db, bench.project_id, [1, 2, 3])
-        loaded = loaded_key("Rectangles", bench.project_id).get(db)
-    predictions = GuestPredictions(bench.store.settings)
-    seen = predictions.seen(bench.project_id, "Rectangles", loaded.key, data)
-    predictions.close()
-    assert seen == {1, 2, 3}
+    assert {1, 2, 3} <= seen(bench)
 
     bench.annotate(bench.tasks_of("cat", 4) | bench.tasks_of("dog", 4))
     bench.run("learn")
@@ -78,6 +72,44 @@ def test_guests_are_asked_ahead_and_trained_after_annotations(bench: Workbench) 
     assert wanted(bench, WorkKind.LEARN)
     bench.run("learn")
     assert not wanted(bench, WorkKind.GUEST)
+
+
+def seen(bench: Workbench) -> set[int]:
+    """The tasks that the guest has answered."""
+    with bench.store.database.read() as db:
+        data = task_data(db, bench.project_id, bench.truth)
+        loaded = loaded_key("Rectangles", bench.project_id).get(db)
+    predictions = GuestPredictions(bench.store.settings)
+    found = predictions.seen(bench.project_id, "Rectangles", loaded.key, data)
+    predictions.close()
+    return found
+
+
+def test_a_task_that_a_guest_cant_read_doesnt_cost_the_others(bench: Workbench) -> None:
+    set_mood(bench.store, "raise on 3")
+    bench.run("predict")  # the model is loaded
+    while seen(bench) != bench.truth.keys() - {3}:
+        bench.run("predict")
+    bench.run("predict")
+    with bench.store.database.read() as db:
+        work = get_work(db, bench.project_id, WorkKind.PREDICT)
+    assert work.error == "Rectangles: ValueError: a torn page"
+    assert seen(bench) == bench.truth.keys() - {3}
+
+
+def test_a_guest_that_is_back_is_asked_at_once(bench: Workbench) -> None:
+    set_mood(bench.store, "crash")
+    for _ in range(4):  # it waits longer each time
+        bench.run("predict")
+
+    def waits() -> bool:
+        with bench.store.database.read() as db:
+            work = get_work(db, bench.project_id, WorkKind.PREDICT)
+        return work is not None and work.not_before > 0
+
+    set_mood(bench.store, "")
+    until(lambda: not waits())
+    assert wanted(bench, WorkKind.PREDICT)
 
 
 def test_a_failed_training_is_shown_and_not_tried_again(bench: Workbench) -> None:

@@ -92,9 +92,15 @@ def _download(address: str, studio: str, token: str, file: Path) -> None:
         if token and _gets_token(address, studio):
             request.add_header("Authorization", _authorization(studio, token))
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
-    with opener.open(request, timeout=SECONDS) as response, unfinished.open("wb") as target:
-        shutil.copyfileobj(response, target)
-    unfinished.replace(file)
+    try:
+        with opener.open(request, timeout=SECONDS) as response, unfinished.open("wb") as target:
+            shutil.copyfileobj(response, target)
+            length = response.headers.get("Content-Length")
+        if length and int(length) != unfinished.stat().st_size:
+            raise OSError(f"{address}: the connection ended before all of the file was there")
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _is_at(address: str, studio: str) -> bool:
