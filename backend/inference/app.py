@@ -3,12 +3,8 @@
 import asyncio
 import base64
 import contextlib
-import fcntl
-import os
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,11 +22,10 @@ from backend.inference.socket_path import socket_path
 from services.embedding.backbones import BackboneError
 from store.settings import Settings
 from store.store import Store
-from worker.queues.valkey_server import private_folder
+from worker.supervision.unix_socket import lock_socket
 
 log = structlog.get_logger()
 
-EXIT_IN_USE = 3
 KEEP_ALIVE = 75  # seconds; longer than the client keeps a connection that it doesn't use
 MOST_ITEMS = 256  # images in one request
 
@@ -119,29 +114,12 @@ def _as_json(outcome: Embedded | Failed) -> dict[str, Any]:
     return {"key": outcome.key, "vector": base64.b64encode(vector).decode()}
 
 
-@contextlib.contextmanager
-def _lock_socket(socket: Path) -> Iterator[None]:
-    """Lock the socket for a `with` block, and remove the socket of a killed process."""
-    private_folder(socket.parent)
-    lock = os.open(socket.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.error("another inference process runs already", socket=str(socket))  # noqa: TRY400
-            sys.exit(EXIT_IN_USE)
-        socket.unlink(missing_ok=True)
-        yield
-    finally:
-        os.close(lock)
-
-
 def main(settings: Settings | None = None) -> None:
     """Run the inference process until SIGTERM or Ctrl-C."""
     settings = settings or Settings()
     logs.configure(settings.log_level)
     socket = socket_path(settings)
-    with _lock_socket(socket):
+    with lock_socket(socket, "inference process"):
         uvicorn.run(
             create_inference_app(settings),
             uds=str(socket),

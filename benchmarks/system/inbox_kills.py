@@ -10,8 +10,6 @@ import random
 import tempfile
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.context import ForkServerProcess as Backend
 from pathlib import Path
@@ -22,17 +20,19 @@ from backend.drainer import Drainer
 from backend.http.prometheus import Metrics
 from benchmarks.support import inbox_process
 from benchmarks.support.harness import Options
-from benchmarks.support.report import Bar, Outcome
+from benchmarks.support.kill_counts import KillCount, bars, count_runs, kills_of
+from benchmarks.support.report import Outcome
 from benchmarks.support.servers import Servers, external
 from store.database.schema import annotation, prediction
 from store.inbox.inbox import Inbox
 from store.projects.connections import DEFAULT, save_connection
 from store.settings import Settings
 from store.store import Store
-from store.versions.versions import HEAD, SERVED, add_version
+from store.versions.versions import SERVED
 from store.work.pending_work import get_work
 from store.work.work_kind import WorkKind
 from tests.support.inbox_marks import broken_marks, note_marks
+from tests.support.versions import plain_version
 from tests.support.web import add_project
 
 BACKENDS = 2
@@ -42,68 +42,34 @@ DATABASE_SHARE = 0.25  # of the rounds in which the database server is killed as
 APPLIED_SECONDS = 600.0
 
 
-@dataclass
-class _Count:
-    """What one seed has found."""
-
-    kills: Counter[str] = field(default_factory=Counter)
-    acknowledged: int = 0
-    lost: int = 0
-    double_predictions: int = 0
-    double_effects: int = 0
-
-
 def run(options: Options) -> Outcome:
     """Kill in each run with another seed."""
-    runs = options.runs or options.count(5, 1)
-    counts = []
-    for seed in range(options.seed, options.seed + runs):
+
+    def one(seed: int) -> KillCount:
         with (
             tempfile.TemporaryDirectory(prefix="apprentice-kills-") as folder,
             external(options.database) as servers,
         ):
-            rounds = options.count(ROUNDS, 3)
-            counts.append(_run(Path(folder), servers, random.Random(seed), rounds))
-        print(seed, counts[-1], flush=True)
-    kills = sum((count.kills for count in counts), Counter[str]())
+            return _run(Path(folder), servers, random.Random(seed), options.count(ROUNDS, 3))
 
-    def total(name: str) -> int:
-        return sum(getattr(count, name) for count in counts)
-
-    note = f"{total('acknowledged')} webhooks acknowledged"
+    counts = count_runs(options, one)
     return Outcome(
-        [
-            Bar("kills", "least", BACKENDS * ROUNDS * runs, kills.total(), "kills"),
-            Bar("labels lost", "exactly", 0, total("lost"), "labels", note),
-            Bar("double predictions", "exactly", 0, total("double_predictions"), "predictions"),
-            Bar("webhooks applied twice", "exactly", 0, total("double_effects"), "webhooks"),
-        ],
-        {"killed": dict(kills), "by seed": [vars(count) for count in counts]},
+        bars(counts, BACKENDS * ROUNDS, ""),
+        {"killed": dict(kills_of(counts)), "by seed": [vars(count) for count in counts]},
     )
 
 
-def _run(folder: Path, servers: Servers, chance: random.Random, rounds: int) -> _Count:
+def _run(folder: Path, servers: Servers, chance: random.Random, rounds: int) -> KillCount:
     url = servers.settings.get("APPRENTICE_DATABASE_URL") or f"sqlite:///{folder / 'shared.db'}"
     store = Store.open(Settings(home=folder / "own", database_url=url), migrate=True)
     store.database.write(lambda db: save_connection(db, DEFAULT, "http://studio", "token"))
     project = add_project(store)
     version = store.database.write(
-        lambda db: add_version(
-            db,
-            project.id,
-            kind=HEAD,
-            status=SERVED,
-            embedding_space="s",
-            labels=1,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
-        )
+        lambda db: plain_version(db, project.id, status=SERVED, embedding_space="s", labels=1)
     )
     store.database.write(note_marks)
     homes = [folder / f"home-{number}" for number in range(BACKENDS)]
-    count, acknowledged = _Count(), set[int]()
+    count, acknowledged = KillCount(), set[int]()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([inbox_process.__name__])  # so that a start takes no time
     for number in range(rounds):
@@ -154,7 +120,7 @@ def _end(process: Backend, receiver: Pipe, seconds: float, acknowledged: set[int
     receiver.close()
 
 
-def _check(store: Store, project_id: int, acknowledged: set[int], count: _Count) -> None:
+def _check(store: Store, project_id: int, acknowledged: set[int], count: KillCount) -> None:
     with store.database.read() as db:
         stored = list(db.execute(select(annotation.c.ls_id)).scalars())
         work = get_work(db, project_id, WorkKind.LEARN)

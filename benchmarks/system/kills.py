@@ -29,7 +29,8 @@ from benchmarks.support.harness import (
     truths,
     wait,
 )
-from benchmarks.support.report import Bar, Outcome
+from benchmarks.support.kill_counts import KillCount, bars, count_runs, kills_of
+from benchmarks.support.report import Outcome
 from benchmarks.support.servers import Servers, external
 from benchmarks.support.traffic import Bodies, send
 from store.database.chunks import chunks
@@ -48,42 +49,23 @@ SETTINGS = {"APPRENTICE_RECONCILE_SECONDS": "15"}
 
 
 @dataclass
-class _Count:
+class _Count(KillCount):
     """What one run has found."""
 
-    killed: Counter[str] = field(default_factory=Counter)
-    acknowledged: int = 0
     refused: int = 0
     labelled: int = 0
-    lost: int = 0
-    double_predictions: int = 0
-    double_effects: int = 0
     seconds: float = 0.0
 
 
 def run(options: Options) -> Outcome:
     """Kill in each run with another seed."""
-    runs = options.runs or options.count(5, 1)
-    counts = []
-    for seed in range(options.seed, options.seed + runs):
-        counts.append(_run(options, seed))
-        print(seed, counts[-1], flush=True)
-    killed = sum((count.killed for count in counts), Counter[str]())
-
-    def total(name: str) -> int:
-        return sum(getattr(count, name) for count in counts)
-
-    note = f"{total('acknowledged')} webhooks acknowledged, {total('labelled')} labels made"
+    counts = count_runs(options, lambda seed: _run(options, seed))
+    labelled = sum(count.labelled for count in counts)
     return Outcome(
-        [
-            Bar("kills", "least", KILLS * runs, killed.total(), "kills"),
-            Bar("labels lost", "exactly", 0, total("lost"), "labels", note),
-            Bar("double predictions", "exactly", 0, total("double_predictions"), "predictions"),
-            Bar("double effects", "exactly", 0, total("double_effects"), "webhooks"),
-        ],
+        bars(counts, KILLS, f", {labelled} labels made"),
         {
-            "killed": dict(killed),
-            "not acknowledged": total("refused"),
+            "killed": dict(kills_of(counts)),
+            "not acknowledged": sum(count.refused for count in counts),
             "by run": [vars(count) for count in counts],
         },
     )
@@ -104,7 +86,7 @@ def _run(options: Options, seed: int) -> _Count:
                 with contextlib.suppress(StudioError):
                     if (done := session.annotator.label_next()) is not None:
                         labelled.add(done.annotation)
-                count.killed[_kill(session, servers, chance)] += 1
+                count.kills[_kill(session, servers, chance)] += 1
             wait(lambda: _answers(session), "Apprentice is back", READY_SECONDS)
         count.acknowledged, count.refused = len(traffic.acknowledged), traffic.refused
         count.labelled = len(labelled)

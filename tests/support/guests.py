@@ -11,7 +11,8 @@ from services.guests.specification import GuestSpec, guest_specs
 from services.guests.state import REPORT, GuestStatus
 from store.store import Store
 from worker.guests.server import GuestServer
-from worker.guests.socket_path import lock_socket, socket_path
+from worker.guests.socket_path import socket_path
+from worker.supervision.unix_socket import lock_socket
 
 FOLDER = Path(__file__).parents[1] / "data" / "guests"
 RECTANGLES = f"{FOLDER / 'rectangle.py'}:Rectangles"
@@ -37,7 +38,7 @@ def guests_running(store: Store) -> Iterator[GuestServer]:
     thread = threading.Thread(
         target=loop.run_until_complete, args=(server.run(socket, stop),), name="guests"
     )
-    with lock_socket(socket):
+    with lock_socket(socket, "process of the guests"):
         thread.start()
         try:
             until(socket.exists)

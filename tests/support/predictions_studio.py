@@ -2,9 +2,13 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from tests.support.scripted_studio import Reply, Request, ScriptedServer, json_reply
+from store.projects.connections import DEFAULT, save_connection
+from store.store import Store
+from tests.support.scripted_studio import LEGACY_TOKEN, Reply, Request, ScriptedServer, json_reply
 from tests.support.workbench import label_config
 
 
@@ -61,3 +65,11 @@ class PredictionsStudio:
 
     def by_task(self) -> Counter[int]:
         return Counter(each["task"] for each in self.predictions.values())
+
+
+@contextmanager
+def predictions_studio(store: Store) -> Iterator[PredictionsStudio]:
+    """One that the store's default connection leads to."""
+    with ScriptedServer() as server:
+        store.database.write(lambda db: save_connection(db, DEFAULT, server.url, LEGACY_TOKEN))
+        yield PredictionsStudio(server)

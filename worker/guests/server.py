@@ -30,9 +30,10 @@ from studio.config import control_names
 from worker.guests.priority import AHEAD
 from worker.guests.protocol import read_message, write_message
 from worker.guests.runner import GuestFaultError, GuestRunner, GuestUnavailableError
-from worker.guests.socket_path import lock_socket, socket_path
+from worker.guests.socket_path import socket_path
 from worker.guests.warm_guest import Model, model_of
 from worker.supervision.child_process import shorten_log
+from worker.supervision.unix_socket import lock_socket
 
 log = structlog.get_logger()
 
@@ -206,7 +207,7 @@ def main(settings: Settings) -> None:
     """
     guests = guest_specs(settings)
     socket = socket_path(settings)
-    with lock_socket(socket):
+    with lock_socket(socket, "process of the guests"):
         store = Store.open(settings, migrate=True)
         try:
             asyncio.run(_run(store, guests, socket))

@@ -17,9 +17,10 @@ from redis.retry import Retry
 from store.settings import Settings
 from worker.queues import valkey_server
 from worker.queues.broker_errors import explain_address
-from worker.queues.valkey_server import EXIT_IN_USE, BrokerError, BrokerInUseError
+from worker.queues.valkey_server import BrokerError, BrokerInUseError
 from worker.supervision.child_process import ProcessSpec
 from worker.supervision.parent_death import ParentDeathGuard, require_main_thread
+from worker.supervision.unix_socket import EXIT_IN_USE
 
 __all__ = [
     "Broker",

@@ -1,11 +1,11 @@
 """Runs the embedded broker, Valkey: `python -m worker.queues.valkey_server HOME`.
 
 It locks the data folder of HOME, repairs the append-only file, and execs Valkey in this process, so
-that the lock is held exactly as long as the server runs. It imports the standard library alone.
+that the lock is held exactly as long as the server runs. It imports nothing but the standard
+library, and what does so too.
 """
 
 import fcntl
-import hashlib
 import importlib.util
 import os
 import platform
@@ -14,11 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+from worker.supervision.unix_socket import EXIT_IN_USE, private_folder, short_path
+
 SOCKET_NAME = "broker.sock"
-LONGEST_SOCKET_PATH = 100  # bytes; the systems' limits are 108 (Linux) and 104 (macOS)
 LOCK_SECONDS = 10.0  # a killed predecessor needs a moment to let go of its files
 LOCK_POLL_SECONDS = 0.05
-EXIT_IN_USE = 3
 AOF_FOLDER = "appendonlydir"
 AOF_MANIFEST = "appendonly.aof.manifest"
 AOF_IS_VALID = b"All AOF files and manifest are valid"
@@ -39,29 +39,8 @@ def data_folder(home: Path) -> Path:
 
 
 def socket_path(home: Path) -> Path:
-    """Return the broker's socket: in its data folder, or in /tmp where that path is too long.
-
-    It depends on the home and the user alone, never on the environment, so that all processes of
-    all sessions get the same path.
-    """
-    beside = data_folder(home) / SOCKET_NAME
-    if len(os.fsencode(beside)) <= LONGEST_SOCKET_PATH:
-        return beside
-    key = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
-    return Path(f"/tmp/apprentice-{os.getuid()}-{key}") / SOCKET_NAME  # noqa: S108
-
-
-def private_folder(folder: Path) -> None:
-    """Make a folder that only this user can enter; an existing one is checked.
-
-    Raises:
-        BrokerError: it belongs to someone else, or it is a link.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.lstat()
-    if folder.is_symlink() or not folder.is_dir() or status.st_uid != os.getuid():
-        raise BrokerError(f"{folder} isn't a folder of yours: remove it, or move APPRENTICE_HOME")
-    folder.chmod(0o700)
+    """Return the broker's socket: in its data folder, or in /tmp where that path is too long."""
+    return short_path(data_folder(home) / SOCKET_NAME, home)
 
 
 def binary() -> Path:

@@ -29,7 +29,7 @@ from store.projects.projects import (
 )
 from store.settings import Settings
 from store.store import Store
-from store.versions.versions import HEAD, SERVED, add_version
+from store.versions.versions import SERVED
 from store.work.pending_work import get_work
 from studio.client import StudioClient
 from studio.http import StudioHttp
@@ -38,6 +38,7 @@ from studio.records.projects import ProjectInfo
 from studio.records.registrations import BackendInfo, WebhookInfo
 from studio.regions import StudioRegion
 from tests.support.processes import own_settings, running
+from tests.support.versions import plain_version
 
 pytestmark = pytest.mark.e2e
 
@@ -121,18 +122,7 @@ def serve_version(store: Store, project: Project) -> str:
     """Have the store serve a version; its name."""
 
     def write(db: Any) -> str:
-        version = add_version(
-            db,
-            project.id,
-            kind=HEAD,
-            status=SERVED,
-            embedding_space="test",
-            labels=1,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
-        )
+        version = plain_version(db, project.id, status=SERVED, embedding_space="test", labels=1)
         change_project(db, project.id, served_version_id=version.id)
         return version.name
 

@@ -8,9 +8,9 @@ from services.learning.schedule import learning_is_due
 from services.publishing.rate_limit import draw
 from store.predictions.publications import add_publication
 from store.projects.projects import serve
-from store.versions.versions import HEAD, add_version
 from store.work import pending_work
-from tests.support.workbench import SPACE, Workbench
+from tests.support.versions import plain_version
+from tests.support.workbench import Workbench
 
 
 @pytest.fixture
@@ -18,18 +18,7 @@ def served(workbench: Workbench) -> Workbench:
     """A project that serves a version made from 200 labels."""
 
     def write(db):
-        version = add_version(
-            db,
-            workbench.project_id,
-            kind=HEAD,
-            status="served",
-            embedding_space=SPACE,
-            labels=200,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
-        )
+        version = plain_version(db, workbench.project_id, status="served", labels=200)
         serve(db, workbench.project_id, version.id, 1)
 
     workbench.store.database.write(write)

@@ -20,11 +20,12 @@ from store.projects.connections import DEFAULT, save_connection
 from store.projects.projects import change_project, save_project
 from store.tasks.accept_marks import is_accepted, marked
 from store.tasks.annotations import current_annotations, save_annotations
-from store.versions.versions import SERVED, START, add_version
+from store.versions.versions import SERVED, START
 from studio.client import StudioClient
 from studio.records.annotations import AnnotationInfo
 from studio.records.projects import ProjectInfo
 from studio.regions import StudioRegion
+from tests.support.versions import plain_version
 from tests.support.workbench import SPACE, Workbench, region
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -49,18 +50,7 @@ def bench(
         save_connection(db, DEFAULT, label_studio.url, label_studio.token)
         project = save_project(db, DEFAULT, info.id, made, label_config=info.label_config)
         change_project(db, project.id, embedding_space=SPACE)
-        version = add_version(
-            db,
-            project.id,
-            kind=START,
-            status=SERVED,
-            embedding_space=SPACE,
-            labels=0,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
-        )
+        version = plain_version(db, project.id, kind=START, status=SERVED, labels=0)
         items = [Acceptance(task, version.id, 0.99, RESULT, WANTED, None, 0.0) for task in tasks]
         add_acceptances(db, project.id, items)
         return project.id

@@ -17,42 +17,27 @@ from store.predictions.publications import (
     pending_publications,
     predicted_tasks,
 )
-from store.projects.connections import DEFAULT, save_connection
-from store.versions.versions import CANDIDATE, HEAD, add_version
 from store.work import pending_work
 from store.work.jobs import get_job, job_id
-from tests.support.predictions_studio import PredictionsStudio
-from tests.support.scripted_studio import LEGACY_TOKEN, Reply, Request, ScriptedServer, json_reply
-from tests.support.workbench import SPACE, Workbench, region
+from tests.support.predictions_studio import PredictionsStudio, predictions_studio
+from tests.support.scripted_studio import Reply, Request, json_reply
+from tests.support.versions import plain_version
+from tests.support.workbench import Workbench, region
 
 RESULT = [region("kind", "choices", ["cat"])]
 
 
 @pytest.fixture
 def studio(workbench: Workbench) -> Iterator[PredictionsStudio]:
-    with ScriptedServer() as server:
-        workbench.store.database.write(
-            lambda db: save_connection(db, DEFAULT, server.url, LEGACY_TOKEN)
-        )
-        yield PredictionsStudio(server)
+    with predictions_studio(workbench.store) as scripted:
+        yield scripted
 
 
 def publish(bench: Workbench, tasks: list[int]) -> int:
     """A version with predictions to push; its id."""
 
     def write(db):
-        version = add_version(
-            db,
-            bench.project_id,
-            kind=HEAD,
-            status=CANDIDATE,
-            embedding_space=SPACE,
-            labels=3,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
-        )
+        version = plain_version(db, bench.project_id)
         items = [PredictionItem(task, 0.5, RESULT) for task in tasks]
         add_publication(db, bench.project_id, version.id, PublicationReason.VERSION, items)
         return version.id

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from store.predictions.pending_answers import tasks_with_pending_answer
-from store.projects.connections import DEFAULT, save_connection
 from store.work.pending_work import get_work
 from store.work.work_kind import WorkKind
 from tests.support.guests import RECTANGLES, guests_running, set_mood, until_ready
-from tests.support.predictions_studio import PredictionsStudio
-from tests.support.scripted_studio import LEGACY_TOKEN, ScriptedServer
+from tests.support.predictions_studio import PredictionsStudio, predictions_studio
 from tests.support.workbench import Workbench
 
 BOX = '<RectangleLabels name="box" toName="image"><Label value="thing"/></RectangleLabels>'
@@ -30,11 +28,8 @@ def bench(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wor
 
 @pytest.fixture
 def studio(bench: Workbench) -> Iterator[PredictionsStudio]:
-    with ScriptedServer() as server:
-        bench.store.database.write(
-            lambda db: save_connection(db, DEFAULT, server.url, LEGACY_TOKEN)
-        )
-        yield PredictionsStudio(server)
+    with predictions_studio(bench.store) as scripted:
+        yield scripted
 
 
 def controls(prediction: dict) -> list[str]:

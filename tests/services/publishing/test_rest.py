@@ -14,12 +14,11 @@ from store.predictions.publications import (
     pending_publications,
     predicted_tasks,
 )
-from store.projects.connections import DEFAULT, save_connection
-from store.versions.versions import CANDIDATE, HEAD, add_version, change_version, get_version
+from store.versions.versions import change_version, get_version
 from store.work.pending_work import get_work
-from tests.support.predictions_studio import PredictionsStudio
-from tests.support.scripted_studio import LEGACY_TOKEN, ScriptedServer
-from tests.support.workbench import SPACE, Workbench, region
+from tests.support.predictions_studio import PredictionsStudio, predictions_studio
+from tests.support.versions import plain_version
+from tests.support.workbench import Workbench, region
 
 FIRST, REST = [1, 2, 3], list(range(4, 31))
 VERSION, WAITING = PublicationReason.VERSION, PublicationReason.REST
@@ -27,29 +26,15 @@ VERSION, WAITING = PublicationReason.VERSION, PublicationReason.REST
 
 @pytest.fixture
 def studio(workbench: Workbench) -> Iterator[PredictionsStudio]:
-    with ScriptedServer() as server:
-        workbench.store.database.write(
-            lambda db: save_connection(db, DEFAULT, server.url, LEGACY_TOKEN)
-        )
-        yield PredictionsStudio(server)
+    with predictions_studio(workbench.store) as scripted:
+        yield scripted
 
 
 def publish(bench: Workbench) -> int:
     """A version with its first predictions and the rest; its id."""
 
     def write(db):
-        version = add_version(
-            db,
-            bench.project_id,
-            kind=HEAD,
-            status=CANDIDATE,
-            embedding_space=SPACE,
-            labels=3,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
-        )
+        version = plain_version(db, bench.project_id)
         for reason, tasks in ((VERSION, FIRST), (WAITING, REST)):
             items = [
                 PredictionItem(task, 0.01 * task, [region("kind", "choices", ["cat"])])

@@ -30,7 +30,8 @@ from store.tasks.accept_marks import is_accepted, marked
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions.advice import KEPT
-from store.versions.versions import HEAD, REFUSED, Version, add_version, mark_served, newest_version
+from store.versions.versions import REFUSED, Version, mark_served, newest_version
+from tests.support.versions import plain_version
 from tests.support.workbench import SPACE, Workbench, region
 
 
@@ -471,15 +472,6 @@ def test_advice_of_old_versions_is_deleted_but_the_served_ones(workbench: Workbe
 
 
 def refused_version(db: Connection, bench: Workbench, labels: int) -> Version:
-    return add_version(
-        db,
-        bench.project_id,
-        kind=HEAD,
-        status=REFUSED,
-        embedding_space=SPACE,
-        labels=labels,
-        labels_digest=str(labels),
-        metrics={},
-        verdict="",
-        artifact=None,
+    return plain_version(
+        db, bench.project_id, status=REFUSED, labels=labels, labels_digest=str(labels)
     )

@@ -19,8 +19,9 @@ from store.predictions.shown import delete_predictions, suggestions_by_task
 from store.projects.projects import change_project
 from store.tasks.accept_marks import marked
 from store.tasks.annotations import AnnotationRecord, save_annotations
-from store.versions.versions import CANDIDATE, HEAD, Version, add_version
-from tests.support.workbench import SPACE, Workbench, region
+from store.versions.versions import Version
+from tests.support.versions import plain_version
+from tests.support.workbench import Workbench, region
 
 
 def cat(name: str = "cat") -> list[dict[str, object]]:
@@ -36,18 +37,7 @@ class Story:
 
     def new_version(self) -> Version:
         return self.bench.store.database.write(
-            lambda db: add_version(
-                db,
-                self.bench.project_id,
-                kind=HEAD,
-                status=CANDIDATE,
-                embedding_space=SPACE,
-                labels=0,
-                labels_digest="",
-                metrics={},
-                verdict="",
-                artifact=None,
-            )
+            lambda db: plain_version(db, self.bench.project_id, labels=0)
         )
 
     def give(self, task: int, shown: list, withheld: list | None = None) -> None:

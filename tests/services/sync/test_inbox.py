@@ -65,6 +65,20 @@ def wanted(bench: Workbench, kind: WorkKind) -> int:
     return 0 if work is None else work.wanted
 
 
+@pytest.fixture
+def fails_on_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the annotation 2 meet a fault of ours, after it was written."""
+    sound = inbox_service.apply_event
+
+    def fails(db, connection_id, event, *, late):
+        outcome = sound(db, connection_id, event, late=late)
+        if any(record.ls_id == 2 for record in event.annotations):
+            raise KeyError("a fault of ours")
+        return outcome
+
+    monkeypatch.setattr(inbox_service, "apply_event", fails)
+
+
 def test_the_mark_moves_with_what_is_applied(workbench: Workbench) -> None:
     results = apply(workbench, letters(annotated(1), annotated(2, task=202)))
     assert [result.outcome.status for result in results] == ["stored", "stored"]
@@ -90,18 +104,8 @@ def test_a_mark_that_another_process_has_moved_stops_this_one(workbench: Workben
     assert labels(workbench) == {1}
 
 
-def test_one_that_cannot_be_read_or_applied_costs_no_other(
-    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sound = inbox_service.apply_event
-
-    def fails(db, connection_id, event, *, late):
-        outcome = sound(db, connection_id, event, late=late)
-        if any(record.ls_id == 2 for record in event.annotations):
-            raise KeyError("a fault of ours")
-        return outcome
-
-    monkeypatch.setattr(inbox_service, "apply_event", fails)
+@pytest.mark.usefixtures("fails_on_2")
+def test_one_that_cannot_be_read_or_applied_costs_no_other(workbench: Workbench) -> None:
     given = letters(annotated(1), annotated(2), b"\xff{", {"action": "ANNOTATION_CREATED"})
     given += [Letter(Delivery("default", b"", 0.0, 5), read(json.dumps(annotated(3)).encode()))]
     results = apply(workbench, given)
@@ -110,18 +114,8 @@ def test_one_that_cannot_be_read_or_applied_costs_no_other(
     assert labels(workbench) == {1, 3}
 
 
-def test_one_bad_entry_of_a_list_costs_no_other(
-    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sound = inbox_service.apply_event
-
-    def fails(db, connection_id, event, *, late):
-        outcome = sound(db, connection_id, event, late=late)
-        if any(record.ls_id == 2 for record in event.annotations):
-            raise KeyError("a fault of ours")
-        return outcome
-
-    monkeypatch.setattr(inbox_service, "apply_event", fails)
+@pytest.mark.usefixtures("fails_on_2")
+def test_one_bad_entry_of_a_list_costs_no_other(workbench: Workbench) -> None:
     one = annotated(1)
     made = [one["annotation"] | {"id": number} for number in range(1, 6)]
     body = one | {"action": "ANNOTATIONS_CREATED", "annotation": made, "task": [one["task"]]}

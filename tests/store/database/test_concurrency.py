@@ -28,9 +28,10 @@ from store.store import Store
 from store.tasks.annotations import AnnotationRecord, delete_annotations, save_annotations
 from store.tasks.labelled import count_labelled, set_labelled, unmarked_tasks
 from store.tasks.tasks import TaskRecord, list_tasks, save_tasks
-from store.versions.versions import HEAD, SERVED, add_version, list_versions, mark_served
+from store.versions.versions import SERVED, list_versions, mark_served
 from store.work import pending_work
 from store.work.work_kind import WorkKind
+from tests.support.versions import plain_version
 
 PROCESSES = 4  # each with connections of its own
 SECONDS = 60  # after which what waits has met nobody who will let it go
@@ -173,18 +174,7 @@ def test_a_lease_that_was_checked_lasts_until_the_commit(
 
 
 def new_version(db: Connection, project_id: int) -> Any:
-    return add_version(
-        db,
-        project_id,
-        kind=HEAD,
-        status="candidate",
-        embedding_space="s",
-        labels=1,
-        labels_digest="",
-        metrics={},
-        verdict="",
-        artifact=None,
-    )
+    return plain_version(db, project_id, status="candidate", embedding_space="s", labels=1)
 
 
 def test_the_newest_publication_is_served_and_nothing_else(

@@ -21,29 +21,24 @@ from store.predictions.publications import (
 from store.projects.projects import Project, get_project, serve
 from store.store import Store
 from store.versions.versions import (
-    HEAD,
     RETIRED,
     SERVED,
     Version,
-    add_version,
     list_versions,
     mark_served,
 )
+from tests.support.versions import plain_version
 
 
 def new_version(store: Store, project: Project) -> Version:
     return store.database.write(
-        lambda db: add_version(
+        lambda db: plain_version(
             db,
             project.id,
-            kind=HEAD,
             status="candidate",
             embedding_space="space",
-            labels=3,
             labels_digest="d",
-            metrics={},
             verdict="first",
-            artifact=None,
         )
     )
 

@@ -14,8 +14,9 @@ from store.predictions.shortlists import Choice, set_shortlist
 from store.projects.projects import save_project
 from store.tasks.image_problems import ImageState, image_problems
 from store.tasks.tasks import Task, TaskRecord, list_tasks, save_tasks
-from store.versions.versions import START, add_version
+from store.versions.versions import START
 from store.work import pending_work
+from tests.support.versions import plain_version
 from tests.support.workbench import Workbench
 
 pytestmark = pytest.mark.slow
@@ -146,17 +147,8 @@ def test_labels_and_the_shortlist_go_first_also_while_it_runs(
     bench.annotate({70: "cat"})
 
     def choose(db):
-        version = add_version(
-            db,
-            bench.project_id,
-            kind=START,
-            status="served",
-            embedding_space="",
-            labels=0,
-            labels_digest="",
-            metrics={},
-            verdict="",
-            artifact=None,
+        version = plain_version(
+            db, bench.project_id, kind=START, status="served", embedding_space="", labels=0
         )
         set_shortlist(db, bench.project_id, version.id, [Choice(60, "kmeans", None)])
 

@@ -27,13 +27,11 @@ from store.projects.projects import change_project, save_project
 from store.tasks.annotations import AnnotationRecord, save_annotations
 from store.tasks.tasks import TaskRecord, mark_embedded, save_tasks
 from store.versions.versions import (
-    CANDIDATE,
     HEAD,
     RETIRED,
     SERVED,
     START,
     Version,
-    add_version,
     get_version,
 )
 from store.work.pending_work import get_work
@@ -42,6 +40,7 @@ from studio.config import parse_label_config
 from studio.records.annotations import NewPrediction, PredictionInfo
 from studio.records.projects import ProjectInfo
 from studio.regions import regions_from_json, regions_to_json
+from tests.support.versions import plain_version
 from tests.support.workbench import SPACE, Workbench
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -66,17 +65,8 @@ class Published:
 
     def version(self, kind: str = HEAD) -> Version:
         return self.bench.store.database.write(
-            lambda db: add_version(
-                db,
-                self.bench.project_id,
-                kind=kind,
-                status=CANDIDATE,
-                embedding_space=SPACE,
-                labels=3,
-                labels_digest="",
-                metrics={"accuracy": {"value": 0.9}},
-                verdict="",
-                artifact=None,
+            lambda db: plain_version(
+                db, self.bench.project_id, kind=kind, metrics={"accuracy": {"value": 0.9}}
             )
         )
 
