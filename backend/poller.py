@@ -29,6 +29,8 @@ from services.publishing.rate_limit import draw_polling
 from services.sync.change_watch import ChangeWatch
 from services.sync.poll_pace import ACTIVE_SECONDS, PollPace
 from services.sync.poll_report import POLL_REPORT, PollReport
+from services.sync.settings_watch import SettingsWatch
+from services.sync.watched import request_changes
 from store.projects.connections import StudioConnection, list_connections
 from store.projects.projects import Project, list_projects
 from store.store import Store
@@ -50,11 +52,13 @@ class _Server:
 
     connection: StudioConnection
     watch: ChangeWatch
+    settings_watch: SettingsWatch
     pace: PollPace
     projects: dict[int, Project] = field(default_factory=dict)  # by Label Studio's id
     asked: set[int] = field(default_factory=set)  # ids that were asked for before
     changed_at: dict[int, float] = field(default_factory=dict)
-    unnoted: set[int] = field(default_factory=set)  # our ids of changed projects
+    unnoted: set[int] = field(default_factory=set)  # our ids of projects with changed tasks
+    unsettled: set[int] = field(default_factory=set)  # and of those with changed settings
     is_back: bool = False  # it answers again after it didn't
     asking: "Future[None] | None" = None
     spent: float = 0.0  # seconds of its time since `reported_at`
@@ -182,7 +186,9 @@ class ChangePoller:
             return
         settings = self._store.settings
         pace = PollPace(fastest=settings.poll_seconds, slowest=settings.poll_idle_seconds)
-        self._servers[connection.id] = _Server(connection, ChangeWatch(studio), pace)
+        self._servers[connection.id] = _Server(
+            connection, ChangeWatch(studio), SettingsWatch(studio), pace
+        )
 
     # Asking
 
@@ -191,9 +197,13 @@ class ChangePoller:
         projects = server.projects
         read_until = {ls_id: project.tasks_cursor for ls_id, project in projects.items()}
         active = {ls_id for ls_id in projects if self._is_active(server, ls_id)}
-        before = server.watch.studio.seconds_spent
+        closely = server.pace.looks_closely(time.monotonic())
+        studio, least = server.watch.studio, self._store.settings.reconcile_seconds
+        before = studio.seconds_spent
         try:
-            changed = server.watch.ask(read_until, active)
+            reset = server.settings_watch.ask(projects, time.monotonic(), least)
+            for_settings = studio.seconds_spent - before
+            changed = server.watch.ask(read_until, active, closely=closely)
         except StudioError as error:
             if not server.pace.failures:
                 log.warning("Label Studio can't be asked for changes", reason=str(error))
@@ -205,16 +215,18 @@ class ChangePoller:
             server.pace.failed(time.monotonic())
             return
         finally:
-            cost = server.watch.studio.seconds_spent - before
-            server.spent += cost
-            server.undrawn += cost
+            spent = studio.seconds_spent - before
+            server.spent += spent
+            server.undrawn += spent
         now = time.monotonic()
         server.is_back = server.is_back or server.pace.failures > 0
         labelled = changed & server.asked
         server.asked = set(projects)
         server.changed_at |= dict.fromkeys(labelled, now)
-        server.pace.answered(now, cost, changed=bool(labelled))
+        cost = spent - for_settings
+        server.pace.answered(now, cost, changed=bool(labelled), closely=closely)
         server.unnoted |= {projects[ls_id].id for ls_id in changed}
+        server.unsettled |= {projects[ls_id].id for ls_id in reset}
         try:
             self._note(server)
         except (SQLAlchemyError, OSError) as error:  # the next time notes it
@@ -227,9 +239,9 @@ class ChangePoller:
     def _note(self, server: _Server) -> None:
         elapsed = time.monotonic() - server.reported_at
         is_due = elapsed >= REPORT_SECONDS
-        changed, is_back = server.unnoted, server.is_back
+        changed, reset, is_back = server.unnoted, server.unsettled, server.is_back
         share = self._store.settings.studio_share
-        if not (changed or is_back or is_due):
+        if not (changed or reset or is_back or is_due):
             return
         projects = [project.id for project in server.projects.values()]
         parts = max(len(projects), 1)
@@ -241,18 +253,21 @@ class ChangePoller:
             if is_back:  # whatever stopped Label Studio may have changed what it reaches
                 pending_work.retry_now(db, server.connection.id)
                 _request_checks(db, projects)
-            for project_id in changed:
+            for project_id in reset:
                 pending_work.want(db, project_id, WorkKind.SYNC)
+            for project_id in changed:
+                request_changes(db, project_id)
             for project_id in projects:
                 draw_polling(db, project_id, server.undrawn / parts, share)
                 if is_due:
                     POLL_REPORT.of(project_id).set(db, report)
 
         self._store.database.write(write)
-        server.unnoted, server.is_back, server.undrawn = set(), False, 0.0
+        server.unnoted, server.unsettled = set(), set()
+        server.is_back, server.undrawn = False, 0.0
         if is_due:
             server.spent, server.reported_at = 0.0, time.monotonic()
-        if changed or is_back:
+        if changed or reset or is_back:
             self._scheduler.wake()
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.embedding_helpers import EmbeddingHelpers
 from services.learning.schedule import learning_is_due
+from services.sync.watched import whole_sync_seconds
 from store.identity import StoreIdentity, create_identity
 from store.projects.key_values import WEB_STARTED
 from store.projects.projects import list_projects
@@ -206,7 +207,11 @@ def _due_for_reconcile(
     due = []
     for project in list_projects(db):
         last = project.reconciled_at or 0.0
-        if last >= started and now - last < settings.reconcile_seconds:
+        age = now - last
+        if last >= started and (
+            age < settings.reconcile_seconds
+            or age < whole_sync_seconds(db, project.id, settings, now)
+        ):
             continue
         wanted = pending_work.get_work(db, project.id, WorkKind.SYNC, lock=lock)
         if wanted is None or wanted.wanted == wanted.done or wanted.touched_at < started:

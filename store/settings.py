@@ -137,8 +137,9 @@ class Settings(GuestSettings):
     reconcile_seconds: float = Field(
         default=60,
         gt=0,
-        description="Seconds between synchronisations with Label Studio, which "
-        "catch missed changes.",
+        description="Seconds between synchronisations with Label Studio, which catch missed "
+        "changes. Where changes are polled, between two looks at titles and label configs; all the "
+        "rest is compared ten times as rarely.",
     )
     poll_seconds: float = Field(
         default=1,

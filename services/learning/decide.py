@@ -1,5 +1,6 @@
 """Makes a learning decision from a project's labels, without writing to the database."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
@@ -13,6 +14,7 @@ from services.job_context import JobContext
 from services.learning.decision import LearnDecision, Move, NewVersion, Publish, Refill
 from services.learning.start_version import pool_has_grown
 from services.publishing.outdated import outdated
+from services.publishing.push_costs import PUSH_COSTS, PushCosts
 from services.publishing.push_order import REST_SECONDS
 from services.reports.active_learning import (
     LabelHistory,
@@ -244,9 +246,22 @@ class _Learning:
         old = [task for task in worse if task not in chosen | set(left)]
         answers = self._suggest(predictor, {*chosen, *left, *old})
         items = shortlist_items(choices, answers) + rest_items(left, answers)
-        first = FIRST_TASKS * annotators_at_work(snapshot.annotations)
-        waits = most_labels(snapshot.received.values(), 2 * REST_SECONDS) < first - 1
-        return self._decision(push=Publish(choices, items, first, waits, rest_items(old, answers)))
+        urgent = FIRST_TASKS * annotators_at_work(snapshot.annotations)
+        waits = most_labels(snapshot.received.values(), 2 * REST_SECONDS) < urgent - 1
+        first = self._first_push(urgent, answers.values())
+        refreshed = rest_items(old, answers)
+        room = max(first - len(items), 0) if first > urgent else 0  # in the same import
+        items += refreshed[:room]
+        return self._decision(push=Publish(choices, items, first, waits, refreshed[room:]))
+
+    def _first_push(self, urgent: int, answers: Iterable[Suggestion]) -> int:
+        """The number of predictions that are pushed before the version is shown."""
+        config, project_id = self.snapshot.config, self.snapshot.project.id
+        if self.guests or not all(config.bulk(answer.result) for answer in answers):
+            return urgent  # each more is waited for
+        with self.store.database.read() as db:
+            costs = PUSH_COSTS.of(project_id).get(db) or PushCosts()
+        return costs.first_push(urgent)
 
     def _refill(self, predictor: Predictor | None, *, whole: bool = False) -> LearnDecision:
         """Refill the shortlist of the served version, or of the start version.

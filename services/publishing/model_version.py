@@ -12,14 +12,14 @@ log = structlog.get_logger()
 
 def show_version(studio: StudioClient, project: Project, name: str) -> None:
     """Set the version as the project's model version, unless the admin chose another's."""
-    shown = studio.get_project(project.ls_id).model_version
+    shown = studio.model_version(project.ls_id)
     if shown == name:
         return
     if shown and not is_our_version(shown) and shown not in _titles(studio, project):
         log.info("the project shows another model, which its admin chose", model_version=shown)
         return
     try:
-        studio.patch_project(project.ls_id, model_version=name)
+        studio.show_model_version(project.ls_id, name)
     except StudioRejected as error:  # nothing was left to push: it has no prediction
         log.info("project keeps its model version", error=str(error))
 

@@ -14,6 +14,7 @@ from services.guests.stored_guests import StoredGuests
 from services.job_context import TIME_BOX, JobContext
 from services.publishing.duplicates import suspect_duplicates
 from services.publishing.model_version import show_version
+from services.publishing.push_costs import PUSH_COSTS, PushCosts
 from services.publishing.push_order import is_low_priority, next_publication
 from services.publishing.rate_limit import has_half_its_time
 from services.suggestions.queue_order import is_listed
@@ -44,10 +45,6 @@ from studio.errors import StudioNotFound, StudioRejected
 from studio.records.annotations import NewPrediction, PredictionInfo
 from studio.regions import regions_from_json
 
-# Predictions that are pushed one by one: the bulk import recounts all tasks of the project, which
-# takes Label Studio 0.1 s with 400 and seconds with thousands; one prediction takes it 20 ms.
-FEW = 10
-
 log = structlog.get_logger()
 
 
@@ -63,6 +60,8 @@ class Pusher:
         self.config = parse_label_config(self.project.label_config)
         self.guests = StoredGuests.open(self.store, self.project)
         self.waits_for_guests = False
+        with self.database.read() as db:
+            self.costs = PUSH_COSTS.of(self.project.id).get(db) or PushCosts()
 
     def push_all(self) -> bool:
         """Push pending publications in order, refreshing last. Returns whether any is left."""
@@ -124,6 +123,7 @@ class Pusher:
             def end(db: Connection) -> None:
                 pending_work.check(db, self.context.lease)
                 end_chunk(db, publication, chunk, seconds, sent=sent, existing=existing)
+                PUSH_COSTS.of(self.project.id).set(db, self.costs)
                 if chunk.attempts > 0:  # its first try may be under way still
                     suspect_duplicates(db, self.project.id)
                 if publication.reason is PublicationReason.PENDING_ANSWER:
@@ -181,9 +181,12 @@ class Pusher:
         predictions = [_prediction(item, version) for item in items]
         together = [p for p in predictions if self.config.bulk(p.result)]
         alone = [p for p in predictions if not self.config.bulk(p.result)]  # it would be dropped
-        if len(predictions) <= FEW:
+        if self.costs.are_single(len(together)):
             together = self._push_each(together)
+        before = self.studio.seconds_spent
         created = self.studio.import_predictions(self.project.ls_id, together)
+        if together:
+            self.costs = self.costs.after(bulk=self.studio.seconds_spent - before)
         for prediction in alone:
             self.studio.create_prediction(prediction)
         if created != len(together):
@@ -196,11 +199,15 @@ class Pusher:
     def _push_each(self, predictions: Sequence[NewPrediction]) -> list[NewPrediction]:
         """Push one by one. Returns those that are refused: the bulk import drops some of them."""
         refused: list[NewPrediction] = []
+        seconds: list[float] = []
         for prediction in predictions:
+            before = self.studio.seconds_spent
             try:
                 self.studio.create_prediction(prediction)
+                seconds.append(self.studio.seconds_spent - before)
             except StudioRejected:
                 refused.append(prediction)
+        self.costs = self.costs.after(singles=seconds)
         return refused
 
     def _not_answered(

@@ -8,7 +8,6 @@ from studio.errors import StudioNotFound, StudioRejected
 from studio.records.projects import ProjectCounts
 from studio.records.tasks import LatestChange
 
-TURN = 4  # of so many times, one looks at a project's tasks: edits change no count
 MOST_PROJECTS = 100  # in one request
 MOST_NEW = 5  # that are looked at by themselves at a time
 
@@ -20,28 +19,29 @@ class ChangeWatch:
     studio: StudioClient
     _counts: dict[int, ProjectCounts | None] = field(default_factory=dict)
     _latest: dict[int, LatestChange | None] = field(default_factory=dict)
-    _has_counts: bool = True
-    _round: int = 0
+    has_counts: bool = True  # whether the server tells them; only close looks help where not
     _turn: int = 0
 
-    def ask(self, projects: Mapping[int, float | None], active: Collection[int]) -> set[int]:
+    def ask(
+        self, projects: Mapping[int, float | None], active: Collection[int], *, closely: bool
+    ) -> set[int]:
         """The projects that have changed since they were asked for last; all at the first time.
 
         Args:
             projects: with the time of the newest change that was read of each, in seconds since
                 1970; None where none was. A change that was read is no news.
             active: those where somebody labels, which are looked at closely more often.
+            closely: look at one project's tasks, too: edits change no count.
 
         Raises:
             StudioError: Label Studio did not answer.
         """
         self._forget(projects)
-        closely = set(sorted(projects.keys() - self._latest.keys())[:MOST_NEW])
-        if projects and (self._round % TURN == TURN - 1 or not self._has_counts):
-            closely.add(self._next_in_turn(projects, set(active).intersection(projects)))
-        self._round += 1
-        changed = {item for item in sorted(closely) if self._has_changed(item, projects[item])}
-        return changed | self._with_other_counts(sorted(projects.keys() - closely))
+        looked_at = set(sorted(projects.keys() - self._latest.keys())[:MOST_NEW])
+        if projects and (closely or not self.has_counts):
+            looked_at.add(self._next_in_turn(projects, set(active).intersection(projects)))
+        changed = {item for item in sorted(looked_at) if self._has_changed(item, projects[item])}
+        return changed | self._with_other_counts(sorted(projects.keys() - looked_at))
 
     def _next_in_turn(self, projects: Collection[int], active: Collection[int]) -> int:
         """The project to be looked at closely: every second time an active one."""
@@ -71,14 +71,14 @@ class ChangeWatch:
         return True
 
     def _with_other_counts(self, projects: list[int]) -> set[int]:
-        if not projects or not self._has_counts:
+        if not projects or not self.has_counts:
             return set()
         counts: dict[int, ProjectCounts] = {}
         try:
             for start in range(0, len(projects), MOST_PROJECTS):
                 counts |= self.studio.project_counts(projects[start : start + MOST_PROJECTS])
         except (StudioNotFound, StudioRejected):  # an older or another edition
-            self._has_counts = False
+            self.has_counts = False
             return set()
         changed = {item for item in projects if self._is_news(item, counts.get(item))}
         self._counts |= {item: counts.get(item) for item in projects}

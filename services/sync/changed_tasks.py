@@ -30,6 +30,9 @@ log = structlog.get_logger()
 OVERLAP = 10.0  # seconds read again: transactions may commit out of order, webhooks come before
 TOLD_SECONDS = 5.0  # after which a webhook would have told of an annotation
 BATCH = 50  # tasks written at a time: webhooks wait no longer than that
+# Tasks in the first request, which asks for those that changed last and for the counts: a few more
+# than one annotator changes within OVERLAP. Each costs Label Studio a millisecond.
+NEWEST = 8
 
 
 @dataclass
@@ -60,23 +63,16 @@ class ChangedTasks:
 
     Args:
         cursor: time of the newest change that was read before, None to read all tasks.
-        latest: asked for where the pass begins.
     """
 
-    def __init__(
-        self,
-        context: JobContext,
-        studio: StudioClient,
-        cursor: float | None,
-        latest: LatestChange | None = None,
-    ) -> None:
+    def __init__(self, context: JobContext, studio: StudioClient, cursor: float | None) -> None:
         self.changes = Changes()
+        self.latest: LatestChange | None = None  # as the pass began, if it began with this job
         self._context = context
         self._database = context.store.database
         self._project = context.project
         self._studio = studio
         self._cursor = cursor
-        self._latest = latest
         self._aliases = AliasFinder(context.store, studio, context.project.connection_id)
 
     def read(self, config: LabelConfig) -> bool:
@@ -85,9 +81,17 @@ class ChangedTasks:
         Returns:
             Whether the pass is complete.
         """
-        position = self._position()
-        since = None if position.since is None else datetime.fromtimestamp(position.since, UTC)
+        with self._database.read() as db:
+            position = self._position_key.get(db)
         asked_at = time.time()
+        if position is None:
+            position, newest = self._begin()
+            if newest is not None:
+                if newest:
+                    self._save(config, newest, position, asked_at)
+                return self._end(position)
+            asked_at = time.time()
+        since = None if position.since is None else datetime.fromtimestamp(position.since, UTC)
         changed = self._studio.changed_tasks(self._project.ls_id, since, after=position.after)
         for batch in _batches(changed):
             position.after = batch[-1].id
@@ -95,7 +99,32 @@ class ChangedTasks:
             if self._context.seconds > TIME_BOX:
                 return False
             asked_at = time.time()
+        return self._end(position)
 
+    def _begin(self) -> tuple[Position, list[AnnotatedTaskInfo] | None]:
+        """Where a new pass begins, and all that it has to read, if one request has brought that."""
+        recent = self._studio.recent_changes(self._project.ls_id, NEWEST)
+        self.latest, since = recent.latest, None
+        if self._cursor is not None:
+            since = self._cursor - OVERLAP
+        position = Position(
+            since, None if recent.latest.at is None else recent.latest.at.timestamp()
+        )
+        times = [
+            None if task.updated_at is None else task.updated_at.timestamp()
+            for task in recent.tasks
+        ]
+        reaches_back = since is not None and any(at is not None and at <= since for at in times)
+        if not (recent.is_all or reaches_back):
+            return position, None
+        newer = [
+            task
+            for task, at in zip(recent.tasks, times, strict=True)
+            if since is None or at is None or at > since
+        ]
+        return position, newer
+
+    def _end(self, position: Position) -> bool:
         def end(db: Connection) -> None:
             self._position_key.delete(db)
             if position.mark is not None and not self.changes.fresh:
@@ -107,17 +136,6 @@ class ChangedTasks:
     @property
     def _position_key(self) -> Key[Position]:
         return POSITION.of(self._project.id)
-
-    def _position(self) -> Position:
-        with self._database.read() as db:
-            kept = self._position_key.get(db)
-        if kept is not None:
-            return kept
-        latest = self._latest or self._studio.latest_change(self._project.ls_id)
-        return Position(
-            since=None if self._cursor is None else self._cursor - OVERLAP,
-            mark=None if latest.at is None else latest.at.timestamp(),
-        )
 
     def _save(
         self,
@@ -157,7 +175,7 @@ class ChangedTasks:
             note_unreadable(db, self._project.id, [task.ls_id for task in tasks], unreadable)
             self._position_key.set(db, position)
             self._want(db)
-            self._context.note_progress(db, 0.5, f"read up to task {position.after}")
+            self._context.note_progress(db, 0.5, f"read up to task {batch[-1].id}")
 
         self._database.write(write)
 

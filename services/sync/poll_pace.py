@@ -1,4 +1,7 @@
-"""How often a Label Studio server is asked for changes: by what asking costs, and by activity."""
+"""How often a Label Studio server is asked for changes: by what asking costs, and by activity.
+
+Mostly it is asked for counts, and now and then for a close look, which costs several times as much.
+"""
 
 import random
 from collections import deque
@@ -6,7 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 ACTIVE_SHARE = 0.04  # of Label Studio's time that asking may take while someone labels
-IDLE_SHARE = 0.0025  # while nobody does
+IDLE_SHARE = 0.003  # while nobody does
+IDLE_CLOSE_SHARE = 0.0008  # of it, for close looks while nobody labels
+TURN = 4  # of so many times while someone labels, one is a close look; fewer while nobody does
+LONGEST_CLOSE_SECONDS = 120.0  # between two close looks, however much one costs
 ACTIVE_SECONDS = 60.0  # that somebody counts as labelling after the last change
 DOUBLING_SECONDS = 20.0  # in which the interval doubles after that
 FIRST_BACKOFF_SECONDS = 2.0
@@ -28,17 +34,29 @@ class PollPace:
     slowest: float = 30.0
     jitter: Callable[[], float] = field(default=random.random)
     next_at: float = 0.0
+    close_at: float = 0.0  # when the next close look is due
     costs: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS))  # seconds
+    close_costs: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS))  # seconds
     changed_at: float | None = None
     failures: int = 0  # in a row
 
-    def answered(self, now: float, cost: float, *, changed: bool) -> None:
-        """Note an answer that took `cost` seconds; `changed` says whether it told of a change."""
+    def answered(self, now: float, cost: float, *, changed: bool, closely: bool = False) -> None:
+        """Note an answer that took `cost` seconds.
+
+        Args:
+            changed: whether it told of a change.
+            closely: whether it was a close look.
+        """
         self.failures = 0
-        self.costs.append(cost)
+        (self.close_costs if closely else self.costs).append(cost)
         if changed:
             self.changed_at = now
-        self.next_at = now + self.interval(now)
+        interval = self.interval(now)
+        self.next_at = now + interval
+        if closely:
+            self.close_at = now + self._close_interval(now)
+        elif changed:  # somebody begins to label: the wait of idle times is over
+            self.close_at = min(self.close_at, now + self._close_interval(now))
 
     def failed(self, now: float, retry_after: float | None = None) -> None:
         """Note that no answer came, or that the server asked for a wait of `retry_after` s."""
@@ -50,17 +68,30 @@ class PollPace:
     @property
     def cost(self) -> float:
         """Seconds that asking takes the server: little above the least, as others use it too."""
-        return sorted(self.costs)[len(self.costs) // 4] if self.costs else 0.0
+        return _low(self.costs) or _low(self.close_costs)  # some servers tell no counts
+
+    def looks_closely(self, now: float) -> bool:
+        """Whether the next time is to be a close look."""
+        return now >= self.close_at
 
     def interval(self, now: float) -> float:
         """Seconds from one time to the next."""
         cost = self.cost
-        active = _between(self.fastest, cost / ACTIVE_SHARE, self.slowest)
+        usual = ((TURN - 1) * cost + (_low(self.close_costs) or cost)) / TURN
+        active = _between(self.fastest, usual / ACTIVE_SHARE, self.slowest)
         idle = _between(active, cost / IDLE_SHARE, self.slowest)
         if self.changed_at is None:
             return idle
         since = now - self.changed_at - ACTIVE_SECONDS
         return active if since <= 0 else min(active * 2.0 ** (since / DOUBLING_SECONDS), idle)
+
+    def _close_interval(self, now: float) -> float:
+        """Seconds from one close look to the next; a little less than so many intervals."""
+        soonest = (TURN - 0.5) * self.interval(now)
+        if self.is_active(now):
+            return soonest
+        rare = min(_low(self.close_costs) / IDLE_CLOSE_SHARE, LONGEST_CLOSE_SECONDS)
+        return max(soonest, rare)
 
     def is_active(self, now: float) -> bool:
         """Whether somebody labels."""
@@ -69,3 +100,7 @@ class PollPace:
 
 def _between(least: float, value: float, most: float) -> float:
     return min(max(value, least), most)
+
+
+def _low(costs: deque[float]) -> float:
+    return sorted(costs)[len(costs) // 4] if costs else 0.0

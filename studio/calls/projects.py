@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.calls.base import Calls, as_list, as_object
 from studio.records.fields import text
-from studio.records.projects import ProjectCounts, ProjectInfo, UserInfo
+from studio.records.projects import ProjectCounts, ProjectInfo, ProjectSettings, UserInfo
 
 UNCERTAINTY_SAMPLING = "Uncertainty sampling"
 
@@ -51,6 +51,31 @@ class ProjectCalls(Calls):
         body = self.http.call("GET", "/api/projects/counts/", params=params)
         counts = map(ProjectCounts.from_json, as_list(body, "counts"))
         return {item.id: item for item in counts if item.id in projects}
+
+    def project_settings(self, projects: Collection[int]) -> dict[int, ProjectSettings]:
+        """The settings of several projects, of at most 100. One request, as cheap as the counts.
+
+        Projects that Label Studio doesn't list are left out.
+        """
+        params: dict[str, str | int] = {
+            "ids": ",".join(map(str, sorted(projects))),
+            "include": "id,title,created_at,label_config",
+            "page_size": len(projects),
+        }
+        body = self.http.call("GET", "/api/projects/", params=params)
+        settings = map(ProjectSettings.from_json, as_list(body, "projects"))
+        return {item.id: item for item in settings if item.id in projects}
+
+    def model_version(self, project: int) -> str:
+        """The model version that the project shows; half the time of fetching the project."""
+        path, params = f"/api/projects/{project}/", {"include": "id,model_version"}
+        body = as_object(self.http.call("GET", path, params=params), "a project")
+        return text(body.get("model_version"))
+
+    def show_model_version(self, project: int, version: str) -> None:
+        """Have the project show a model version; cheaper than `patch_project`, with its errors."""
+        path, params = f"/api/projects/{project}/", {"include": "id"}
+        self.http.call("PATCH", path, params=params, json={"model_version": version})
 
     def create_project(self, title: str, label_config: str, **settings: Any) -> ProjectInfo:
         """Make a project; `settings` are its other fields, such as `maximum_annotations`."""

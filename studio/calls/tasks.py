@@ -15,7 +15,7 @@ from studio.calls.base import Calls, as_list, as_object
 from studio.errors import StudioNotFound
 from studio.records.annotations import AnnotationInfo
 from studio.records.fields import count, integer
-from studio.records.tasks import AnnotatedTaskInfo, LatestChange, TaskInfo
+from studio.records.tasks import AnnotatedTaskInfo, LatestChange, RecentChanges, TaskInfo
 from studio.regions import StudioRegion, regions_to_json
 
 # Tasks in one answer. From 999 on, Label Studio on SQLite answers 500 for uploaded files:
@@ -61,21 +61,16 @@ class TaskCalls(Calls):
 
     def latest_change(self, project: int) -> LatestChange:
         """How many tasks and annotations there are, and when a task changed last. One request."""
-        params: dict[str, str | int] = {
-            "project": project,
-            "page_size": 1,
-            "include": "id,updated_at",
-            "fields": "task_only",
-            "resolve_uri": "false",
-            "query": json.dumps({"ordering": ["-tasks:updated_at"]}),
-        }
-        body = as_object(self.http.call("GET", "/api/tasks/", params=params), "a page of tasks")
+        body = self._newest(project, 1, include="id,updated_at", fields="task_only")
+        return _latest(body, list(map(TaskInfo.from_json, as_list(body.get("tasks"), "tasks"))))
+
+    def recent_changes(self, project: int, most: int) -> RecentChanges:
+        """The tasks that changed last, at most `most`, with their annotations. One request."""
+        body = self._newest(project, most, include=CHANGED_FIELDS, fields="all")
         page = as_list(body.get("tasks"), "tasks")
-        return LatestChange(
-            tasks=count(body.get("total")),
-            annotations=count(body.get("total_annotations")),
-            at=TaskInfo.from_json(page[0]).updated_at if page else None,
-        )
+        tasks = tuple(map(AnnotatedTaskInfo.from_json, page))
+        latest = _latest(body, tasks)
+        return RecentChanges(latest, tasks, len(tasks) >= latest.tasks)
 
     def changed_tasks(
         self, project: int, since: datetime | None, *, after: int = 0
@@ -162,6 +157,18 @@ class TaskCalls(Calls):
         """Delete an annotation."""
         self.http.call("DELETE", f"/api/annotations/{annotation}/")
 
+    def _newest(self, project: int, most: int, *, include: str, fields: str) -> dict[str, Any]:
+        """A page of the tasks that changed last, with the project's counts."""
+        params: dict[str, str | int] = {
+            "project": project,
+            "page_size": most,
+            "include": include,
+            "fields": fields,
+            "resolve_uri": "false",
+            "query": json.dumps({"ordering": ["-tasks:updated_at"]}),
+        }
+        return as_object(self.http.call("GET", "/api/tasks/", params=params), "a page of tasks")
+
     def _tasks(
         self,
         project: int,
@@ -192,6 +199,14 @@ class TaskCalls(Calls):
             if not page or len(page) >= int(body.get("total") or 0):
                 return
             last = integer(page[-1], "id")
+
+
+def _latest(body: dict[str, Any], newest: Sequence[TaskInfo]) -> LatestChange:
+    return LatestChange(
+        tasks=count(body.get("total")),
+        annotations=count(body.get("total_annotations")),
+        at=newest[0].updated_at if newest else None,
+    )
 
 
 def _updated_after(since: datetime) -> Filter:

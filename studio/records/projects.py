@@ -121,6 +121,17 @@ class ProjectInfo(Record):
         return f"{self.id}.{int(self.created_at.timestamp())}"
 
 
+class ProjectSettings(Record):
+    """What people set of a project, as far as learning depends on it."""
+
+    noun: ClassVar[str] = "settings of a project"
+
+    id: Id
+    title: Text = ""
+    created_at: CreationTime
+    label_config: Text = ""
+
+
 class ProjectCounts(Record):
     """A project's counts: whatever is made or deleted changes one of them."""
 

@@ -64,3 +64,12 @@ class AnnotatedTaskInfo(TaskInfo):
             parts = {"annotations": annotations, "predictions": predictions, "malformed": malformed}
             body = body | parts
         return super().from_json(body)
+
+
+@dataclass(frozen=True)
+class RecentChanges:
+    """The tasks that changed last, the newest first, and the counts at the same moment."""
+
+    latest: LatestChange
+    tasks: tuple[AnnotatedTaskInfo, ...]
+    is_all: bool  # the project has no other tasks

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from threading import Event
 
 import pytest
@@ -10,14 +11,17 @@ import pytest
 from backend.poller import ChangePoller
 from services.connections.reach import REACH, RECHECK, Reach
 from services.publishing.rate_limit import BUCKET
+from services.sync.watched import ONLY_CHANGES
 from store.projects.connections import DEFAULT, save_connection
 from store.projects.projects import change_project, save_project
 from store.work import pending_work
 from store.work.work_kind import WorkKind
 from tests.support.scripted_studio import LEGACY_TOKEN, ScriptedServer, json_reply
-from tests.support.workbench import Workbench
+from tests.support.workbench import Workbench, label_config
 
 COUNTS, TASKS = "/api/projects/counts/", "/api/tasks/"
+SETTINGS = "/api/projects/"
+CREATED = "1970-01-01T00:16:40Z"  # second 1,000, when the workbench's project was made
 OUTBOUND = Reach(backend="refused", webhook="refused", checked_at=8e9)  # in 2223: no recheck
 
 
@@ -63,11 +67,12 @@ def poll(workbench: Workbench) -> Iterator[Callable[[Leader], Leader]]:
         poller.stop()
 
 
-def hold(server: ScriptedServer, annotations: int) -> None:
-    """Have the server hold a project of 10 tasks with that many annotations."""
+def hold(server: ScriptedServer, annotations: int, **settings: str) -> None:
+    """Have the server hold a project of 10 tasks with that many annotations, and with settings."""
     counts = {"id": 1, "task_number": 10, "total_annotations_number": annotations}
     latest = {"id": 1, "updated_at": f"2026-01-01T00:00:{annotations:02}Z"}
     server.on(COUNTS, json_reply({"results": [counts]}))
+    server.on(SETTINGS, json_reply({"results": [{"id": 1, "created_at": CREATED} | settings]}))
     server.on(TASKS, json_reply({"total": 10, "total_annotations": annotations, "tasks": [latest]}))
 
 
@@ -91,6 +96,10 @@ def wait_for(done: Callable[[], bool], what: str) -> None:
 def test_a_change_is_noticed_and_its_sync_requested_once(
     workbench: Workbench, server: ScriptedServer, poll: Callable[[Leader], Leader]
 ) -> None:
+    read = datetime(2026, 1, 1, 0, 0, 4, tzinfo=UTC).timestamp()  # a sync is quick
+    workbench.store.database.write(
+        lambda db: change_project(db, workbench.project_id, tasks_cursor=read)
+    )
     leader = poll(Leader())
     wait_for(lambda: wanted(workbench) == 1, "the first look requests a sync")
     before = asked(server)
@@ -111,7 +120,7 @@ def test_after_an_outage_everything_is_tried_and_checked_again(
 ) -> None:
     poll(Leader())
     wait_for(lambda: wanted(workbench) == 1, "the first look requests a sync")
-    for path in (COUNTS, TASKS):
+    for path in (COUNTS, TASKS, SETTINGS):
         server.on(path, json_reply({}, 502))
     before = asked(server)
     wait_for(lambda: asked(server) > before, "it is asked while it is away")
@@ -130,6 +139,37 @@ def test_after_an_outage_everything_is_tried_and_checked_again(
         return is_checked and work is not None and work.failures == 0 and work.not_before == 0.0
 
     wait_for(is_tried, "the failed work is tried at once, and the mode checked")
+
+
+def is_whole(bench: Workbench) -> bool:
+    """Whether the sync that is wanted has to read everything."""
+    with bench.store.database.read() as db:
+        work = pending_work.get_work(db, bench.project_id, WorkKind.SYNC)
+        asked = ONLY_CHANGES.of(bench.project_id).get(db)
+    return work is not None and work.wanted != asked
+
+
+@pytest.mark.parametrize(
+    "changed", [{"label_config": label_config(("cat", "owl"))}, {"title": "Birds"}]
+)
+def test_changed_settings_lead_to_a_whole_sync_and_nothing_else_does(
+    workbench: Workbench,
+    server: ScriptedServer,
+    poll: Callable[[Leader], Leader],
+    changed: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workbench.store.settings.reconcile_seconds = 0.1
+    monkeypatch.setattr("services.sync.settings_watch.SHARE", 1.0)
+    poll(Leader())
+    wait_for(lambda: wanted(workbench) == 1, "the first look requests a sync")
+    before = len(server.asked(SETTINGS))
+    wait_for(lambda: len(server.asked(SETTINGS)) > before + 2, "it goes on looking")
+    hold(server, 4)
+    wait_for(lambda: wanted(workbench) > 1, "a label requests one, too")
+    assert not is_whole(workbench)
+    hold(server, 4, **changed)
+    wait_for(lambda: is_whole(workbench), "the changed settings request a whole sync")
 
 
 @pytest.mark.parametrize("why", ["inbound", "another leads", "disconnected", "not registered"])

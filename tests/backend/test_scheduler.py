@@ -9,9 +9,11 @@ import pytest
 from redis import Redis
 
 from backend.scheduler import Scheduler
+from services.sync.poll_report import POLL_REPORT, PollReport
 from store.projects.projects import change_project
 from store.work import pending_work
 from store.work.jobs import Job, change_job, list_jobs
+from store.work.work_kind import WorkKind
 from tests.support.workbench import Workbench
 from worker.queues.broker import redis_from_url, running_broker
 from worker.queues.enqueue import open_queue
@@ -284,3 +286,28 @@ def test_it_goes_on_when_the_broker_was_away(workbench: Workbench, tmp_path: Pat
     finally:
         scheduler.stop()
         connection.close()
+
+
+def test_a_project_that_a_poller_watches_is_read_as_a_whole_ten_times_as_rarely(
+    workbench: Workbench, scheduler: Scheduler
+) -> None:
+    workbench.store.settings.reconcile_seconds = 60.0
+    scheduler._led_since = 1.0  # no web process has started since the last time
+
+    def syncs(*, reported: float, reconciled: float) -> int:
+        """Seconds ago, both; the jobs that a round makes."""
+        now, project_id = time.time(), workbench.project_id
+
+        def write(db):
+            POLL_REPORT.of(project_id).set(db, PollReport(4.0, 0.003, now - reported))
+            change_project(db, project_id, reconciled_at=now - reconciled)
+            pending_work.cancel(db, project_id, WorkKind.SYNC)
+
+        workbench.store.database.write(write)
+        before = len(jobs(workbench))
+        scheduler.run_once()
+        return len(jobs(workbench)) - before
+
+    assert syncs(reported=10, reconciled=120) == 0
+    assert syncs(reported=10, reconciled=660) == 1
+    assert syncs(reported=600, reconciled=120) == 1, "the poller has stopped"

@@ -138,6 +138,40 @@ def test_every_change_moves_the_tasks_time_but_bulk_predictions_dont(
     assert not moved()
 
 
+def test_the_newest_changes_come_first_with_the_counts(
+    studio: StudioClient, studio_project: ProjectInfo, tasks: list[TaskInfo]
+) -> None:
+    project = studio_project.id
+    for task in (tasks[1], tasks[3]):
+        studio.create_annotation(task.id, [CAT])
+    recent = studio.recent_changes(project, 2)
+    assert [task.id for task in recent.tasks] == [tasks[3].id, tasks[1].id]
+    assert all(CONTROL.read(task.annotations[0].result) == "cat" for task in recent.tasks)
+    assert recent.latest == studio.latest_change(project)
+    assert (recent.latest.tasks, recent.latest.annotations) == (5, 2)
+    assert not recent.is_all
+    assert studio.recent_changes(project, 5).is_all
+
+
+def test_settings_are_listed_and_a_model_version_is_shown(
+    studio: StudioClient, studio_project: ProjectInfo, tasks: list[TaskInfo]
+) -> None:
+    project = studio_project.id
+    listed = studio.project_settings([project, 999_999])
+    assert listed.keys() == {project}
+    assert listed[project].label_config == studio_project.label_config
+    assert listed[project].created_at == studio_project.created_at
+    changed = studio_project.label_config.replace("dog", "owl")
+    studio.patch_project(project, label_config=changed)
+    assert studio.project_settings([project])[project].label_config == changed
+    studio.import_predictions(project, predict(tasks, "v1", [0.1] * 5))
+    studio.show_model_version(project, "v1")
+    assert studio.model_version(project) == "v1"
+    assert studio.get_project(project).model_version == "v1"
+    with pytest.raises(StudioRejected):
+        studio.show_model_version(project, "v2")
+
+
 def test_a_project_counts_annotations_and_skips(
     studio: StudioClient, studio_project: ProjectInfo, tasks: list[TaskInfo]
 ) -> None:

@@ -14,6 +14,7 @@ from services.job_context import TIME_BOX, JobContext
 from services.publishing.rate_limit import draw_polling
 from services.sync.changed_tasks import OVERLAP, POSITION, ChangedTasks
 from services.sync.confirmation import is_confirmed
+from services.sync.watched import request_changes, wants_only_changes, whole_sync_seconds
 from store.predictions.deletions import delete_tasks
 from store.projects.embedding_spaces import move_is_due
 from store.projects.key_values import REPAIR
@@ -83,35 +84,37 @@ class _Sync:
     # Where changes are polled
 
     def _only_changes(self) -> bool:
-        """Whether the poller asked, and everything else was looked at a moment ago."""
+        """Whether the poller alone asked, and everything else was looked at not long ago."""
         now, project_id = time.time(), self.project.id
         with self.database.read() as db:
             found = read_connectivity(db, project_id, now)
             wanted = any(key.of(project_id).get(db) is not None for key in (REPAIR, RECHECK))
             is_under_way = POSITION.of(project_id).get(db) is not None
-        age = now - (self.project.reconciled_at or 0.0)
+            alone = wants_only_changes(db, self.context.lease)
+            longest = whole_sync_seconds(db, project_id, self.store.settings, now)
         return (
             found is not None
             and found.mode.polls
+            and alone
             and not wanted
             and not is_under_way
             and self.project.tasks_cursor is not None
-            and age < self.store.settings.reconcile_seconds
+            and now - (self.project.reconciled_at or 0.0) < longest
         )
 
     def _run_changes(self) -> bool:
-        """Read what has changed, by two requests. Returns whether that was possible."""
+        """Read what has changed, mostly by one request. Returns whether that was possible."""
+        config = parse_label_config(self.project.label_config)
+        changed = ChangedTasks(self.context, self.studio, self.project.tasks_cursor)
         try:
-            latest = self.studio.latest_change(self.project.ls_id)
+            with self.context.step("read"):
+                complete = changed.read(config)
         except StudioNotFound:
             return False
-        config = parse_label_config(self.project.label_config)
-        changed = ChangedTasks(self.context, self.studio, self.project.tasks_cursor, latest)
-        with self.context.step("read"):
-            complete = changed.read(config)
+        assert changed.latest is not None, "no pass was under way"
         if complete:
             with self.context.step("ids"):
-                complete = self._deleted_tasks(latest.tasks)
+                complete = self._deleted_tasks(changed.latest.tasks)
         self._finish(complete, fresh=changed.changes.fresh, polled=True)
         return True
 
@@ -141,6 +144,7 @@ class _Sync:
         """Take over the label config; return it, and from when on changes are to be read."""
         config = parse_label_config(info.label_config)
         changed = info.label_config != self.project.label_config
+        is_news = changed or info.title != self.project.title
         has_guests = guests_serve(self.store.settings, info.label_config)
         reason = None if has_guests else config.reason
 
@@ -160,7 +164,7 @@ class _Sync:
                 POSITION.of(self.project.id).delete(db)
                 pending_work.want(db, self.project.id, WorkKind.LEARN)
 
-        if changed or reason != self.project.reason:
+        if is_news or reason != self.project.reason:
             self.database.write(write)
         return config, None if changed else self.project.tasks_cursor
 
@@ -204,9 +208,9 @@ class _Sync:
             elif complete:
                 change_project(db, self.project.id, reconciled_at=time.time())
             if fresh:
-                pending_work.want(
-                    db, self.project.id, WorkKind.SYNC, not_before=time.time() + OVERLAP
-                )
+                request_changes(db, self.project.id, not_before=time.time() + OVERLAP)
+            elif not complete and polled:
+                request_changes(db, self.project.id)
             elif not complete:
                 pending_work.want(db, self.project.id, WorkKind.SYNC)
 

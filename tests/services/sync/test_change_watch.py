@@ -2,13 +2,15 @@
 
 import json
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from services.sync.change_watch import MOST_NEW, MOST_PROJECTS, TURN, ChangeWatch
+from services.sync.change_watch import MOST_NEW, MOST_PROJECTS, ChangeWatch
+from services.sync.poll_pace import TURN
 from studio.client import StudioClient
 from studio.errors import StudioUnreachable
 from tests.support.scripted_studio import (
@@ -59,6 +61,18 @@ def unread(projects: Iterable[int]) -> dict[int, float | None]:
     return dict.fromkeys(projects)
 
 
+@dataclass
+class Poller:
+    """Asks the watch; each fourth time is a close look."""
+
+    watch: ChangeWatch
+    round: int = 0
+
+    def ask(self, projects: dict[int, float | None], active: Collection[int]) -> set[int]:
+        self.round += 1
+        return self.watch.ask(projects, active, closely=self.round % TURN == 0)
+
+
 def _query(request: Request) -> dict[str, str]:
     return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(request.path).query))
 
@@ -70,12 +84,12 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-def watch(server: ScriptedServer) -> Iterator[ChangeWatch]:
+def watch(server: ScriptedServer) -> Iterator[Poller]:
     with StudioClient(server.url, LEGACY_TOKEN) as client:
-        yield ChangeWatch(client)
+        yield Poller(ChangeWatch(client))
 
 
-def test_one_request_tells_of_all_idle_projects(server: ScriptedServer, watch: ChangeWatch) -> None:
+def test_one_request_tells_of_all_idle_projects(server: ScriptedServer, watch: Poller) -> None:
     projects = Projects(server, 5)
     assert watch.ask(unread(projects.held), ()) == set(projects.held)
     server.requests.clear()
@@ -88,7 +102,7 @@ def test_one_request_tells_of_all_idle_projects(server: ScriptedServer, watch: C
 
 
 def test_an_edit_which_changes_no_count_is_seen_in_turn(
-    server: ScriptedServer, watch: ChangeWatch
+    server: ScriptedServer, watch: Poller
 ) -> None:
     projects = Projects(server, 2)
     for _ in range(2 * TURN):
@@ -98,9 +112,7 @@ def test_an_edit_which_changes_no_count_is_seen_in_turn(
     assert [changed for changed in seen if changed] == [{2}]
 
 
-def test_where_someone_labels_edits_are_seen_sooner(
-    server: ScriptedServer, watch: ChangeWatch
-) -> None:
+def test_where_someone_labels_edits_are_seen_sooner(server: ScriptedServer, watch: Poller) -> None:
     projects = Projects(server, 8)
     for _ in range(4 * TURN):
         watch.ask(unread(projects.held), [5])
@@ -109,7 +121,7 @@ def test_where_someone_labels_edits_are_seen_sooner(
     assert [changed for changed in seen if changed] == [{5}]
 
 
-def test_what_was_read_already_is_no_news(server: ScriptedServer, watch: ChangeWatch) -> None:
+def test_what_was_read_already_is_no_news(server: ScriptedServer, watch: Poller) -> None:
     projects = Projects(server, 1)
     for _ in range(TURN):
         watch.ask(unread(projects.held), [1])
@@ -121,7 +133,7 @@ def test_what_was_read_already_is_no_news(server: ScriptedServer, watch: ChangeW
     assert {1} in [watch.ask(read, [1]) for _ in range(TURN)]
 
 
-def test_a_project_that_joins_is_read_once(server: ScriptedServer, watch: ChangeWatch) -> None:
+def test_a_project_that_joins_is_read_once(server: ScriptedServer, watch: Poller) -> None:
     Projects(server, 2)
     watch.ask(unread([1]), ())
     assert watch.ask(unread([1, 2]), ()) == {2}
@@ -130,7 +142,7 @@ def test_a_project_that_joins_is_read_once(server: ScriptedServer, watch: Change
 
 
 def test_a_server_without_counts_is_asked_for_one_project_in_turn(
-    server: ScriptedServer, watch: ChangeWatch
+    server: ScriptedServer, watch: Poller
 ) -> None:
     projects = Projects(server, 3)
     server.on(COUNTS, json_reply({"detail": "Not found."}, 404))
@@ -147,7 +159,7 @@ def test_a_server_without_counts_is_asked_for_one_project_in_turn(
 
 
 def test_many_projects_take_a_request_for_each_hundred(
-    server: ScriptedServer, watch: ChangeWatch
+    server: ScriptedServer, watch: Poller
 ) -> None:
     projects = Projects(server, 2 * MOST_PROJECTS + MOST_NEW + 1)
     assert watch.ask(unread(projects.held), ()) == set(projects.held)
@@ -156,7 +168,7 @@ def test_many_projects_take_a_request_for_each_hundred(
         assert watch.ask(unread(projects.held), ()) == set()
 
 
-def test_a_server_that_is_busy_is_told(server: ScriptedServer, watch: ChangeWatch) -> None:
+def test_a_server_that_is_busy_is_told(server: ScriptedServer, watch: Poller) -> None:
     busy = json_reply({"detail": "slow down"}, 429, **{"Retry-After": "7"})
     server.routes |= {COUNTS: lambda _: busy, TASKS: lambda _: busy}
     with pytest.raises(StudioUnreachable) as caught:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from services.sync.poll_pace import ACTIVE_SECONDS, LAST_BACKOFF_SECONDS, PollPace
+from services.sync.poll_pace import ACTIVE_SECONDS, IDLE_SHARE, LAST_BACKOFF_SECONDS, TURN, PollPace
 
 COST = 0.01  # seconds
 
@@ -26,10 +26,10 @@ def test_while_someone_labels_it_asks_every_second() -> None:
     assert all(1.0 <= later - time <= 2.0 for time, later in itertools.pairwise(times))
 
 
-def test_when_nobody_labels_asking_takes_a_quarter_of_a_percent_and_changes_are_seen_soon() -> None:
+def test_when_nobody_labels_asking_takes_a_third_of_a_percent_and_changes_are_seen_soon() -> None:
     pace = PollPace()
     times = asked(pace, 3_600.0)
-    assert len(times) * COST / 3_600 <= 0.003
+    assert len(times) * COST / 3_600 <= 0.0033
     assert max(later - time for time, later in itertools.pairwise(times)) <= 5.0
 
 
@@ -39,7 +39,7 @@ def test_after_the_last_change_it_slows_down_step_by_step() -> None:
     times = asked(pace, 600.0)
     gaps = [later - time for time, later in itertools.pairwise(times)]
     assert all(b >= a - 1e-6 for a, b in itertools.pairwise(gaps))
-    assert (gaps[0], gaps[-1]) == (1.0, pytest.approx(4.0))
+    assert (gaps[0], gaps[-1]) == (1.0, pytest.approx(COST / IDLE_SHARE))
 
 
 @pytest.mark.parametrize("cost", [0.2, 5.0])
@@ -75,3 +75,23 @@ def test_the_wait_that_the_server_asks_for_is_kept() -> None:
     pace = PollPace()
     pace.failed(5.0, retry_after=100.0)
     assert pace.next_at == 105.0
+
+
+def test_close_looks_take_little_of_an_idle_server_and_are_frequent_while_someone_labels() -> None:
+    def close_looks(pace: PollPace, seconds: float, start: float) -> list[float]:
+        now, times = max(start, pace.next_at), []
+        while now < start + seconds:
+            closely = pace.looks_closely(now)
+            times += [now] * closely
+            pace.answered(now, 5 * COST if closely else COST, changed=False, closely=closely)
+            now = pace.next_at
+        return times
+
+    pace = PollPace()
+    idle = close_looks(pace, 3_600.0, 0.0)
+    assert len(idle) * 5 * COST / 3_600 <= 0.001
+    assert max(later - time for time, later in itertools.pairwise(idle)) <= 120.0
+    pace.answered(3_600.0, COST, changed=True)
+    active = close_looks(pace, ACTIVE_SECONDS - 1, 3_600.0)
+    assert active[0] <= 3_600.0 + TURN, "the wait of idle times is over"
+    assert all(later - time <= TURN + 1 for time, later in itertools.pairwise(active))
