@@ -11,7 +11,7 @@ LABEL_STUDIO_VENV := .venv-label-studio
 UV := uv==0.13.9
 
 # Which Python to build the environments with: PYTHON, if you name one, or the first of these that suits.
-# label-studio-sdk holds numpy below 2.3, which has no wheels for Python 3.14.
+# The locked numpy (below 2.3) has no wheels for Python 3.14.
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11)
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 

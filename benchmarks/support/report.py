@@ -18,7 +18,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "benchmarks" / "out"
 ENVIRONMENT = ROOT / ".venv-label-studio"
-PACKAGES = ("torch", "openvino", "scikit-learn", "numpy", "label-studio-sdk", "rq", "uvicorn")
+PACKAGES = ("torch", "openvino", "scikit-learn", "numpy", "rq", "uvicorn")
 
 Wanted = Literal["most", "least", "exactly"]
 WORDS: dict[Wanted, str] = {"most": "≤", "least": "≥", "exactly": "="}
