@@ -9,15 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 ACTIVE_SHARE = 0.04  # of Label Studio's time that asking may take while someone labels
-IDLE_SHARE = 0.003  # while nobody does
-IDLE_CLOSE_SHARE = 0.0008  # of it, for close looks while nobody labels
+IDLE_SHARE = 0.004  # while nobody does
+IDLE_CLOSE_SHARE = 0.0005  # of it, for close looks while nobody labels
 TURN = 4  # of so many times while someone labels, one is a close look; fewer while nobody does
 LONGEST_CLOSE_SECONDS = 120.0  # between two close looks, however much one costs
 ACTIVE_SECONDS = 60.0  # that somebody counts as labelling after the last change
 DOUBLING_SECONDS = 20.0  # in which the interval doubles after that
 FIRST_BACKOFF_SECONDS = 2.0
 LAST_BACKOFF_SECONDS = 60.0
-COSTS = 12  # the newest ones; a quarter of them cost less than what counts
+COSTS = 12  # the newest ones
+LOW, MIDDLE = 0.25, 0.5  # shares of them that cost less than what counts
 
 
 @dataclass
@@ -65,33 +66,33 @@ class PollPace:
         wait = max(most * (0.5 + 0.5 * self.jitter()), retry_after or 0.0)
         self.next_at = now + wait
 
-    @property
-    def cost(self) -> float:
-        """Seconds that asking takes the server: little above the least, as others use it too."""
-        return _low(self.costs) or _low(self.close_costs)  # some servers tell no counts
-
     def looks_closely(self, now: float) -> bool:
         """Whether the next time is to be a close look."""
         return now >= self.close_at
 
     def interval(self, now: float) -> float:
         """Seconds from one time to the next."""
-        cost = self.cost
-        usual = ((TURN - 1) * cost + (_low(self.close_costs) or cost)) / TURN
+        # While someone labels, little above the least cost counts: others make answers slow, too.
+        counts, close = self._cost(LOW), _quantile(self.close_costs, LOW)
+        usual = ((TURN - 1) * counts + (close or counts)) / TURN
         active = _between(self.fastest, usual / ACTIVE_SHARE, self.slowest)
-        idle = _between(active, cost / IDLE_SHARE, self.slowest)
+        idle = _between(active, self._cost(MIDDLE) / IDLE_SHARE, self.slowest)
         if self.changed_at is None:
             return idle
         since = now - self.changed_at - ACTIVE_SECONDS
         return active if since <= 0 else min(active * 2.0 ** (since / DOUBLING_SECONDS), idle)
+
+    def _cost(self, share: float) -> float:
+        """Seconds that asking for counts takes; where a server tells none, a close look."""
+        return _quantile(self.costs or self.close_costs, share)
 
     def _close_interval(self, now: float) -> float:
         """Seconds from one close look to the next; a little less than so many intervals."""
         soonest = (TURN - 0.5) * self.interval(now)
         if self.is_active(now):
             return soonest
-        rare = min(_low(self.close_costs) / IDLE_CLOSE_SHARE, LONGEST_CLOSE_SECONDS)
-        return max(soonest, rare)
+        rare = _quantile(self.close_costs, MIDDLE) / IDLE_CLOSE_SHARE
+        return max(soonest, min(rare, LONGEST_CLOSE_SECONDS))
 
     def is_active(self, now: float) -> bool:
         """Whether somebody labels."""
@@ -102,5 +103,5 @@ def _between(least: float, value: float, most: float) -> float:
     return min(max(value, least), most)
 
 
-def _low(costs: deque[float]) -> float:
-    return sorted(costs)[len(costs) // 4] if costs else 0.0
+def _quantile(costs: deque[float], share: float) -> float:
+    return sorted(costs)[int(len(costs) * share)] if costs else 0.0
