@@ -1,5 +1,10 @@
-"""A real Redis for tests, with TLS, a password and users: Debian's, or any that is on PATH."""
+"""A real Redis for tests, with TLS, a password and users.
 
+The bundled Valkey, which is built without TLS, stands behind a proxy that ends it. Where a server
+with TLS of its own is on PATH (Debian's `redis-server`), the tests of TLS run with that one too.
+"""
+
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +17,10 @@ import pytest
 from redis import Redis
 
 from tests.support.processes import free_port
+from tests.support.scripted_studio import CERTIFICATE
+from tests.support.tls_proxy import tls_proxy
 from worker.queues.broker import broker_problem
+from worker.queues.valkey_server import binary
 from worker.supervision.parent_death import ParentDeathGuard
 
 PASSWORD = "p@ss/word:1"
@@ -22,9 +30,7 @@ RULE = (
     "+eval +evalsha +script|load +info -@dangerous +info"
 )
 START_SECONDS = 20.0
-MISSING = (
-    "no redis-server or valkey-server with TLS on PATH: install Debian's package `redis-server`"
-)
+BUNDLED, INSTALLED = "bundled", "installed"
 
 
 @dataclass(frozen=True)
@@ -41,65 +47,90 @@ class RedisServer:
 
     def url(self, user: str = "apprentice", scheme: str = "rediss") -> str:
         port = self.tls_port if scheme == "rediss" else self.port
-        return f"{scheme}://{user}@127.0.0.1:{port}/0"
+        return f"{scheme}://{user}@localhost:{port}/0"
 
 
-def _certificate(folder: Path) -> None:
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    keys = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-days", "2", *keys, *subject, *files],
-        check=True,
-        capture_output=True,
-    )
+def installed() -> str | None:
+    """The server on PATH."""
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+@pytest.fixture(scope="session", params=[BUNDLED, *([INSTALLED] if installed() else [])])
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """Each of the servers, for all tests of a session."""
+    with running_redis(None if request.param == BUNDLED else installed()) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """The server, for all tests of a session."""
-    binary = shutil.which("redis-server") or shutil.which("valkey-server")
-    if binary is None or shutil.which("openssl") is None:
-        pytest.skip(MISSING)
-    folder = Path(tempfile.mkdtemp(prefix="redis-"))
-    _certificate(folder)
-    port, tls_port = free_port(), free_port()
+def bundled_redis() -> Iterator[RedisServer]:
+    """The bundled server alone, for tests that take long."""
+    with running_redis(None) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_redis(own_tls: str | None) -> Iterator[RedisServer]:
+    """A server for a `with` block.
+
+    Args:
+        own_tls: the path of a server that speaks TLS; None for the bundled one and a proxy.
+    """
+    key = CERTIFICATE.with_name("key.pem")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="redis-")))
+        port = free_port()
+        if own_tls is None:
+            tls_port = stack.enter_context(tls_proxy(port, CERTIFICATE, key))
+            more = {}
+        else:
+            tls_port = free_port()
+            more = {
+                "tls-port": str(tls_port),
+                "tls-cert-file": str(CERTIFICATE),
+                "tls-key-file": str(key),
+                "tls-ca-cert-file": str(CERTIFICATE),
+                "tls-auth-clients": "no",
+            }
+        server = RedisServer(port, tls_port, CERTIFICATE)
+        stack.enter_context(_process(own_tls or str(binary()), server, folder, more))
+        yield server
+
+
+@contextlib.contextmanager
+def _process(
+    program: str, server: RedisServer, folder: Path, more: dict[str, str]
+) -> Iterator[None]:
     (folder / "users.acl").write_text(
         f"user default on >{PASSWORD} ~* &* +@all\nuser apprentice on >{PASSWORD} {RULE}\n"
         f"user reader on >{PASSWORD} ~* +@read +@connection\n"
     )
     options = {
         "bind": "127.0.0.1",
-        "port": str(port),
-        "tls-port": str(tls_port),
-        "tls-cert-file": str(folder / "certificate.pem"),
-        "tls-key-file": str(folder / "key.pem"),
-        "tls-ca-cert-file": str(folder / "certificate.pem"),
-        "tls-auth-clients": "no",
+        "port": str(server.port),
         "aclfile": str(folder / "users.acl"),
         "dir": str(folder),
         "save": "",
+        **more,
     }
     guard = ParentDeathGuard()
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            guard.command([binary, *arguments]),
+            guard.command([program, *arguments]),
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=guard.pass_fds,
         )
-    server = RedisServer(port, tls_port, folder / "certificate.pem")
-    deadline = time.monotonic() + START_SECONDS
-    while "refuses the user" not in (broker_problem(server.url("nobody:x", "redis")) or ""):
-        said = (folder / "log").read_text()
-        if process.poll() is not None and "tls" in said.lower():
-            pytest.skip(MISSING)
-        assert process.poll() is None, said
-        assert time.monotonic() < deadline, said
-        time.sleep(0.05)
-    yield server
-    process.terminate()
-    process.wait()
-    guard.close()
-    shutil.rmtree(folder)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while "refuses the user" not in (broker_problem(server.url("nobody:x", "redis")) or ""):
+            said = (folder / "log").read_text()
+            assert process.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        guard.close()

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.redis_server import redis_server
+from tests.support.redis_server import bundled_redis, redis_server
 from tests.support.workshop import Workshop
 from worker.queues.broker import Broker, redis_from_url
 
-__all__ = ["redis_server"]  # a fixture
+__all__ = ["bundled_redis", "redis_server"]  # fixtures
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ IMAGES = SHARD * (len(WORKERS) + 1) * math.ceil(AHEAD / SHARD)
 
 @pytest.fixture
 def cluster(
-    tmp_path: Path, postgres: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres: str, bundled_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Cluster]:
     s3 = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     s3.start()
@@ -45,13 +45,13 @@ def cluster(
     client = boto3.client("s3")
     client.create_bucket(Bucket="models")
     client.close()
-    with redis_server.admin() as admin:
+    with bundled_redis.admin() as admin:
         admin.flushall()
     environment = {
         "APPRENTICE_DATABASE_URL": postgres,
-        "APPRENTICE_REDIS_URL": redis_server.url(),
+        "APPRENTICE_REDIS_URL": bundled_redis.url(),
         "APPRENTICE_REDIS_PASSWORD": PASSWORD,
-        "APPRENTICE_REDIS_CA_FILE": str(redis_server.ca),
+        "APPRENTICE_REDIS_CA_FILE": str(bundled_redis.ca),
         "APPRENTICE_STORAGE_URL": "s3://models/apprentice",
         "APPRENTICE_BACKBONE": "small:a",
         "APPRENTICE_SHARD_IMAGES": str(SHARD),

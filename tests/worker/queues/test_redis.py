@@ -54,15 +54,14 @@ def test_jobs_run_over_tls_for_a_user_with_few_rights(
 @pytest.mark.parametrize(
     ("url", "password", "trusted", "words"),
     [
-        ("rediss://apprentice@127.0.0.1:{tls}/0", PASSWORD, True, None),
-        ("redis://apprentice@127.0.0.1:{plain}/0", PASSWORD, True, None),
-        ("redis://127.0.0.1:{plain}/0", PASSWORD, True, None),
-        ("rediss://apprentice@127.0.0.1:{tls}/0", PASSWORD, False, "APPRENTICE_REDIS_CA_FILE"),
-        ("rediss://apprentice@127.0.0.1:{tls}/0", "wrong", True, "APPRENTICE_REDIS_PASSWORD"),
-        ("redis://127.0.0.1:{plain}/0", None, True, "APPRENTICE_REDIS_PASSWORD"),
-        ("redis://apprentice@127.0.0.1:{tls}/0", PASSWORD, True, "use rediss://"),
-        ("rediss://apprentice@127.0.0.1:{plain}/0", PASSWORD, True, "use redis://"),
-        ("redis://apprentice@127.0.0.1:{plain}/99", PASSWORD, True, "smaller database number"),
+        ("rediss://apprentice@localhost:{tls}/0", PASSWORD, True, None),
+        ("redis://apprentice@localhost:{plain}/0", PASSWORD, True, None),
+        ("redis://localhost:{plain}/0", PASSWORD, True, None),
+        ("rediss://apprentice@localhost:{tls}/0", PASSWORD, False, "APPRENTICE_REDIS_CA_FILE"),
+        ("rediss://apprentice@localhost:{tls}/0", "wrong", True, "APPRENTICE_REDIS_PASSWORD"),
+        ("redis://localhost:{plain}/0", None, True, "APPRENTICE_REDIS_PASSWORD"),
+        ("redis://apprentice@localhost:{tls}/0", PASSWORD, True, "use rediss://"),
+        ("redis://apprentice@localhost:{plain}/99", PASSWORD, True, "smaller database number"),
     ],
 )
 def test_what_is_wrong_with_an_address_is_said(
@@ -83,6 +82,11 @@ def test_what_is_wrong_with_an_address_is_said(
     else:
         assert words in str(problem)
         assert PASSWORD not in str(problem)
+
+
+def test_tls_to_a_port_without_it_is_said(bundled_redis: RedisServer) -> None:
+    url = f"rediss://apprentice@localhost:{bundled_redis.port}/0"  # it waits for an answer
+    assert "use redis://" in str(broker_problem(address(bundled_redis, url)))
 
 
 def test_a_user_without_rights_is_told_where_they_are_listed(redis_server: RedisServer) -> None:
