@@ -20,6 +20,7 @@ from store.projects.connections import DEFAULT, save_connection
 from store.projects.projects import Project
 from store.store import Store
 from store.work.jobs import Job, list_jobs
+from store.work.pending_work import list_wanted
 from studio.client import StudioClient
 from studio.records.annotations import PredictionInfo
 from studio.regions import StudioRegion
@@ -82,6 +83,11 @@ class Guests:
         (task,) = set(self.studio.task_ids(self.project.ls_id)) - known
         self.studio.get_task(task)
         return task
+
+    def at_rest(self) -> bool:
+        """Whether no job is wanted: no other version is on its way."""
+        with self.store.database.read() as db:
+            return not list_wanted(db)
 
     def rectangles(self) -> GuestStatus:
         return report_of(self.store)["Rectangles"]
@@ -184,6 +190,7 @@ def tone_of(one: PredictionInfo) -> str:
 def test_while_a_guest_fails_the_others_suggest_and_its_part_follows(
     guests: Guests, mood: str, reason: str
 ) -> None:
+    wait_until(guests.at_rest, "nothing is under way")
     set_mood(guests.store, mood)
     task = guests.open_new()
     wait_until(lambda: controls(guests.held().get(task)) == WITHOUT_BOX, "the others' suggestions")
