@@ -22,6 +22,7 @@ from services.embedding.vectors import load_vectors
 from store.tasks.tasks import list_tasks
 
 LABELS = 30
+PAUSE = 0.2  # seconds before each request: torch's threads spin for a while after their work
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ async def _in_turns(ours: Address, theirs: Address, calls: list[Call]) -> Pair:
     seconds: dict[Address, list[float]] = {ours: [], theirs: []}
     for turn, call in enumerate(calls):
         for address in (ours, theirs) if turn % 2 else (theirs, ours):
+            await asyncio.sleep(PAUSE)
             seconds[address].append(_check(await send_to(address, call)).seconds)
     return Pair(seconds[ours], seconds[theirs])
 
