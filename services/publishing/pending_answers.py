@@ -110,5 +110,7 @@ def _is_new(item: PredictionItem, given: PredictionItem | None) -> bool:
     """Whether a prediction says more than what Label Studio was given."""
     if given is None:
         return bool(item.result) or item.score != NOTHING
+    if not item.result and given.result:  # its image can't be used any more
+        return False
     moved = not is_listed(given.score) and item.score != given.score
     return item.result != given.result or moved

@@ -5,6 +5,7 @@ A request for a sync means a look at everything, unless it was the poller's: it 
 
 from sqlalchemy import Connection
 
+from services.connections.reach import HEARD, REACH, connectivity, recheck_is_due
 from services.sync.poll_report import POLL_REPORT
 from store.projects.key_values import ProjectKey
 from store.settings import Settings
@@ -36,7 +37,15 @@ def wants_only_changes(db: Connection, lease: pending_work.Lease) -> bool:
 
 
 def whole_sync_seconds(db: Connection, project_id: int, settings: Settings, now: float) -> float:
-    """Seconds from one whole sync of the project to the next."""
+    """Seconds from one whole sync of the project to the next.
+
+    They are longer while a poller watches, but not when it is to be checked again whether Label
+    Studio may call, which a whole sync does.
+    """
     report = POLL_REPORT.of(project_id).get(db)
     is_watched = report is not None and now - report.at < FRESH_SECONDS
-    return settings.reconcile_seconds * (WATCHED_FACTOR if is_watched else 1.0)
+    reach = REACH.of(project_id).get(db)
+    is_check_due = reach is not None and recheck_is_due(
+        reach, connectivity(reach, HEARD.of(project_id).get(db), now), now
+    )
+    return settings.reconcile_seconds * (WATCHED_FACTOR if is_watched and not is_check_due else 1.0)

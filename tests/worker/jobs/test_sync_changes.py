@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from services.connections.reach import REACH, Reach
+from services.connections.reach import LAST_RECHECK_SECONDS, REACH, Reach
 from services.sync.changed_tasks import NEWEST
 from services.sync.poll_report import POLL_REPORT, PollReport
 from services.sync.watched import (
@@ -216,3 +216,20 @@ def test_whole_syncs_are_rare_while_a_poller_watches(workbench: Workbench) -> No
     assert seconds(None) == settings.reconcile_seconds
     assert seconds(time.time()) == WATCHED_FACTOR * settings.reconcile_seconds
     assert seconds(time.time() - FRESH_SECONDS - 1) == settings.reconcile_seconds
+
+
+def test_whole_syncs_are_not_rare_while_a_check_of_the_mode_is_due(workbench: Workbench) -> None:
+    store, project_id, now = workbench.store, workbench.project_id, time.time()
+
+    def seconds(checked_at: float) -> float:
+        def note(db):
+            POLL_REPORT.of(project_id).set(db, PollReport(4.0, 0.003, now))
+            reach = Reach(backend="refused", webhook="refused", checked_at=checked_at)
+            REACH.of(project_id).set(db, reach)
+
+        store.database.write(note)
+        with store.database.read() as db:
+            return whole_sync_seconds(db, project_id, store.settings, now)
+
+    assert seconds(now) == WATCHED_FACTOR * store.settings.reconcile_seconds
+    assert seconds(now - LAST_RECHECK_SECONDS) == store.settings.reconcile_seconds
