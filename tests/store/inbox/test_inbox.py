@@ -153,12 +153,15 @@ def test_those_who_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyP
     begun, release = threading.Event(), threading.Event()
     syncs: list[int] = []
 
-    def slow(fd: int) -> None:
+    write = inbox_log._write
+
+    def slow(fd: int, data: bytes) -> None:
+        write(fd, data)
         syncs.append(fd)
         begun.set()
         release.wait(30)
 
-    monkeypatch.setattr(inbox_log, "_sync", slow)
+    monkeypatch.setattr(inbox_log, "_write", slow)
     inbox = Inbox(tmp_path)
     first = inbox.submit(Delivery("default", b"0", 1.0))
     begun.wait(30)
@@ -175,19 +178,18 @@ def test_those_who_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyP
 class TestFullDisk:
     """What a disk without space does to the inbox."""
 
-    @pytest.mark.parametrize("call", ["_write", "_sync"])
     def test_nobody_is_acknowledged_and_nothing_before_is_lost(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         inbox = Inbox(tmp_path)
         add(inbox, b"before")
         with monkeypatch.context() as patched:
 
-            def full(fd: int, *_data: bytes) -> None:
+            def full(fd: int, _data: bytes) -> None:
                 os.write(fd, b"half of it")
                 raise OSError(errno.ENOSPC, "No space left on device")
 
-            patched.setattr(inbox_log, call, full)
+            patched.setattr(inbox_log, "_write", full)
             refused = [inbox.submit(Delivery("default", b"lost", 1.0)) for _ in range(3)]
             for future in refused:
                 assert isinstance(future.exception(30), OSError)
@@ -229,7 +231,7 @@ def test_what_waits_for_the_disk_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
-    monkeypatch.setattr(inbox_log, "_sync", lambda _fd: release.wait(30))
+    monkeypatch.setattr(inbox_log, "_write", lambda _fd, _data: release.wait(30))
     monkeypatch.setattr("store.inbox.inbox.WAITING_BYTES", 10_000)
     inbox = Inbox(tmp_path)
     body = b"x" * 1000

@@ -34,3 +34,21 @@ def test_a_process_alone_in_its_session_takes_its_session_back_too() -> None:
 
     assert (alone[0], alone[-1]) == (expected, "7")
     assert among_others == [expected, *of_ours]
+
+
+IMPORT = "import os, resource; from worker.supervision.cpu_priority import raise_cpu_priority; "
+FORBID = "resource.setrlimit(resource.RLIMIT_NICE, (0, 0)); os.getuid() or os.setuid(65534); "
+RAISE = "print(raise_cpu_priority(3), os.nice(0)); "
+
+
+def test_a_process_that_may_goes_before_others_and_its_session_with_it() -> None:
+    raised, nice, *group = in_its_own_session(IMPORT + RAISE + GROUP)
+    if raised == "False":
+        pytest.skip("needs root or CAP_SYS_NICE")
+    assert int(nice) == max(os.nice(0) - 3, -20)
+    assert not group or group[-1] == "-3"
+
+
+def test_a_process_that_may_not_stays_as_it_is() -> None:
+    answer = in_its_own_session(IMPORT + FORBID + RAISE)
+    assert answer == ["False", str(os.nice(0))]
