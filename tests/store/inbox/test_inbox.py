@@ -230,8 +230,13 @@ class TestFullDisk:
 def test_what_waits_for_the_disk_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = threading.Event()
-    monkeypatch.setattr(inbox_log, "_write", lambda _fd, _data: release.wait(30))
+    release, write = threading.Event(), inbox_log._write
+
+    def slow(fd: int, data: bytes) -> None:
+        release.wait(30)
+        write(fd, data)
+
+    monkeypatch.setattr(inbox_log, "_write", slow)
     monkeypatch.setattr("store.inbox.inbox.WAITING_BYTES", 10_000)
     inbox = Inbox(tmp_path)
     body = b"x" * 1000
