@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from model.active_learning.accuracy_audit import Draws
+from model.active_learning.accuracy_audit import Draws, LabelledImages
 from model.selection import Pool, ShortlistRequest, cold_start, shortlist
 from model.statistics.calibration import fit_temperature, softmax
 from model.statistics.folds import grouped_folds
@@ -145,12 +145,10 @@ class Simulated:
             said, sure = np.concatenate([said, more]), np.concatenate([sure, how])
         return said, sure
 
-    def draws(self) -> tuple[Draws, NDArray[np.bool_]]:
-        """The random picks, and where the model is right among all labelled [N]."""
-        said, _ = self.honest()
+    def draws(self) -> tuple[Draws, LabelledImages]:
+        """The random picks, and where the model is right, and how sure, among the labelled [N]."""
+        said, sure = self.honest()
         right = said == self.y[np.array(self.labelled)]
-        so_far = np.concatenate([[0], np.cumsum(right)])
         place = {image: index for index, image in enumerate(self.labelled)}
         at = np.array([place[image] for image in self.drawn], np.intp)
-        before = np.array(self.before, np.intp)
-        return Draws(right[at], before.astype(float), so_far[before].astype(float)), right
+        return Draws(at, np.array(self.before, np.intp)), LabelledImages(right * 1.0, sure)

@@ -14,7 +14,6 @@ from functools import cache
 import numpy as np
 
 from model.arrays import Bools, Float64s, Floats, Indices
-from model.statistics.intervals import LEVEL, Estimate
 
 Values = Floats | Bools
 
@@ -63,16 +62,6 @@ def _log_wealth(y: Float64s, counts: Indices, m: float) -> float:
 def upper_bound(values: Values, *, alpha: float) -> float:
     """The upper bound of the mean of `values` [n] in [0, 1]; see `lower_bound`."""
     return 1 - lower_bound(1 - np.asarray(values, np.float64), alpha=alpha)
-
-
-def mean_interval(values: Values, *, level: float = LEVEL) -> Estimate:
-    """The mean of `values` [n] in [0, 1] with its two-sided interval at `level`; [0, 1] of none."""
-    if not len(values):
-        return Estimate(0.5, 0.0, 1.0, 0)
-    alpha = (1 - level) / 2
-    value = float(np.mean(values))
-    low, high = lower_bound(values, alpha=alpha), upper_bound(values, alpha=alpha)
-    return Estimate(value, min(low, value), max(high, value), len(values))
 
 
 @cache

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.active_learning.accuracy_audit import Audit, Draws, audit
 from model.active_learning.advice import Advice, Agreement, AuditedPick, Choosing, Outlook
 from model.active_learning.learning_curve import LEAST_LABELS, fit_curve, measure
 from model.active_learning.strategy_comparison import compare_arms
@@ -24,7 +23,8 @@ from model.targets.kind import kind_of, same_kind
 from model.training.control import ControlData
 from model.training.subset_learners import Learners
 from services.embedding.vectors import load_vectors
-from services.reports.out_of_fold_answers import OutOfFoldAnswer, answers_of, out_of_fold_answers
+from services.reports.accuracy_audit import audit_accuracy
+from services.reports.out_of_fold_answers import answers_of, out_of_fold_answers
 from services.snapshot import Snapshot
 from services.suggestions.predictor import Predictor
 from services.training.candidate import Candidate
@@ -68,7 +68,8 @@ def advise(
     """
     last = snapshot.advice
     answers = out_of_fold_answers(candidate.trained.results)
-    audited = _audit(snapshot, answers)
+    predictor = candidate.trained.predictor(snapshot.space)
+    audited = audit_accuracy(store, snapshot, answers, predictor)
     agreement = _agreement(store, snapshot, candidate, previous, last)
     return Advice(
         at=snapshot.read_at,
@@ -138,53 +139,6 @@ def seconds_per_label(annotations: Sequence[AnnotationRecord]) -> float | None:
     """The median working time on the newest labels; None when none has a time."""
     times = [a.lead_time for a in annotations[-PACE_LABELS:] if a.lead_time and a.lead_time > 0]
     return round(statistics.median(times), 2) if times else None
-
-
-def _audit(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> Audit | None:
-    """The accuracy by the drawn tasks; None when none of them is labelled."""
-    correct = _correctness(snapshot, answers)
-    # What is skipped is neither labelled nor can it be drawn.
-    usable = {
-        task.ls_id
-        for task in snapshot.tasks
-        if task.image_error is None
-        and (task.ls_id in correct or task.ls_id not in snapshot.annotated)
-    }
-    received = snapshot.received
-    labelled = sorted(usable & correct.keys(), key=lambda t: (received.get(t, 0.0), t))
-    picks = [task for task in labelled if task in snapshot.drawn and task in answers]
-    if not picks:
-        return None
-    right = np.array([correct[task] for task in labelled], np.float64)
-    so_far = np.concatenate([[0.0], np.cumsum(right)])
-    times = np.array([received.get(task, 0.0) for task in labelled])
-    before = np.searchsorted(times, [snapshot.drawn[task].at for task in picks])
-    draws = Draws(
-        np.array([answers[task].right for task in picks], np.bool_),
-        before.astype(np.float64),
-        so_far[before],
-    )
-    return audit(
-        draws, images=len(usable), labelled=len(labelled), labelled_right=float(right.sum())
-    )
-
-
-def _correctness(snapshot: Snapshot, answers: Mapping[int, OutOfFoldAnswer]) -> dict[int, float]:
-    """{task: share of right suggestions} of labelled and of accepted tasks.
-
-    What was accepted unseen is as right as the drawn tasks that are as sure: without it, the
-    draws from before it was taken would speak for what is left, which is harder.
-    """
-    correct = {task: float(answer.right) for task, answer in answers.items()}
-    least = min(snapshot.accepted.values(), default=0.0)
-    as_sure = [
-        answers[task].right
-        for task in snapshot.drawn
-        if task in answers and answers[task].confidence >= least
-    ]
-    if as_sure:
-        correct |= dict.fromkeys(snapshot.accepted.keys() - correct.keys(), float(np.mean(as_sure)))
-    return correct
 
 
 def _in_order(data: ControlData, labelled_at: Mapping[UnitId, float]) -> Ints:

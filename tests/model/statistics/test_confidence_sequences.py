@@ -1,16 +1,14 @@
-"""Bounds that hold at every look, and what is told by them: the audit, and what may be accepted."""
+"""Bounds that hold at every look, and what may be accepted by them."""
 
 import time
 
 import numpy as np
 import pytest
 
-from model.active_learning.accuracy_audit import Draws, audit
 from model.active_learning.auto_accept import EACH, FAILED, FEW, ON, Audited, decide
 from model.statistics.confidence_sequences import (
     items_needed,
     lower_bound,
-    mean_interval,
     upper_bound,
     upper_bound_is_below,
 )
@@ -33,7 +31,6 @@ def test_a_bound_depends_on_the_values_alone_and_tightens_with_more() -> None:
 
 def test_of_nothing_everything_is_possible() -> None:
     assert (lower_bound(np.zeros(0), alpha=0.05), upper_bound(np.zeros(0), alpha=0.05)) == (0, 1)
-    assert (mean_interval(np.zeros(0)).low, mean_interval(np.zeros(0)).high) == (0, 1)
 
 
 @pytest.mark.parametrize(("target", "least"), [(0.05, 59), (0.02, 149), (0.01, 299)])
@@ -61,18 +58,6 @@ def test_looking_after_every_item_rarely_misleads() -> None:
         wrong = rng.random(300) < 0.1
         misled += any(upper_bound_is_below(wrong[:n], 0.1, alpha=0.05) for n in range(1, 301))
     assert misled <= 9  # 5 are expected at most; 10 and more come once in 35 times
-
-
-def test_the_audit_counts_what_was_labelled_before_each_draw() -> None:
-    # 100 images, 40 labelled, right on 10 of them; the drawn ones are right as the open ones are.
-    right = np.ones(20, np.bool_)
-    draws = Draws(right, np.full(20, 20.0), np.full(20, 5.0))
-    found = audit(draws, images=100, labelled=40, labelled_right=25.0)
-    assert found.everything.value == pytest.approx((5 + 80) / 100)
-    assert found.rest is not None
-    assert found.rest.value == pytest.approx((85 - 25) / 60)
-    assert found.rest.low <= found.rest.value <= found.rest.high == 1
-    assert audit(draws, images=40, labelled=40, labelled_right=25.0).rest is None
 
 
 def audited(confidence: np.ndarray, wrong: np.ndarray, group: str = "a") -> Audited:

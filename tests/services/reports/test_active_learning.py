@@ -9,7 +9,10 @@ from sqlalchemy import Connection
 from model.active_learning.advice import Advice
 from model.evaluation.paired_tests import Verdict
 from services.advice import advice_of_version, save_advice
+from services.reports.accuracy_audit import open_confidence
 from services.snapshot import take_snapshot
+from services.suggestions.predictor import Predictor
+from services.suggestions.suggest import suggest_to_all
 from store.predictions.auto_accepts import (
     WRITTEN,
     Acceptance,
@@ -59,6 +62,23 @@ def test_random_picks_alone_make_the_audit(begun: Workbench) -> None:
     assert found.accuracy.n == len(picks)
     assert found.accuracy.low < found.accuracy.value <= found.accuracy.high
     assert found.labels == len(now.labels) == 48
+
+
+def test_the_confidence_on_open_tasks_is_that_of_the_least_sure_control(
+    begun: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = take_snapshot(begun.store, begun.project_id)
+    assert now.served is not None
+    predictor = Predictor.load(begun.store, now.served)
+    found = open_confidence(begun.store, now, predictor)
+    suggested = suggest_to_all(
+        begun.store, begun.project, now.open, predictor, now.config, least=0.0
+    )
+    assert sorted(found) == pytest.approx(sorted(one.confidence for one in suggested.values()))
+    monkeypatch.setattr("services.reports.accuracy_audit.MOST_OPEN", 7)
+    assert len(open_confidence(begun.store, now, predictor)) == 7
+    everything = replace(now, annotated=set(begun.truth))
+    assert len(open_confidence(begun.store, everything, predictor)) == 0
 
 
 def test_what_is_accepted_unseen_leaves_the_audit_as_it_was(
