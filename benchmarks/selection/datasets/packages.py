@@ -37,7 +37,8 @@ def tarball(package: str) -> Path:
     file = CACHE / f"{package.removeprefix('@').replace('/', '-')}-{version}.tgz"
     if not file.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=CACHE, check=True)
+        command = ["npm", "pack", "--silent", f"{package}@{version}"]
+        subprocess.run(command, cwd=CACHE, check=True, stdout=subprocess.DEVNULL)
     digest = base64.b64encode(hashlib.sha512(file.read_bytes()).digest()).decode()
     if f"sha512-{digest}" != integrity:
         raise ValueError(f"{file} is not the pinned {package} {version}: delete it and try again")
