@@ -38,6 +38,7 @@ def _frozen(source: Callable[[], Labelled]) -> Callable[[str], Dataset]:
 
 
 PHOTOGRAPHS = "photographs: scikit-learn (CC-BY-2.0), scikit-image (CC0, public domain)"
+PASTED_ON = "photographs as those of scenes"
 EMOJI = "Iconify's emoji (Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0, MIT)"
 FLAGS = "Iconify's flags (MIT)"
 ICONS = "Iconify's icons (MIT, Apache-2.0, ISC, CC-BY-4.0)"
@@ -61,15 +62,15 @@ DEVELOP_SOURCES = {
 }
 # Only looked at when a strategy is done.
 KEPT_ASIDE_SOURCES = {
-    "stamps-100": Source(_frozen(iconify.stamps), f"{EMOJI}; {PHOTOGRAPHS}"),
-    "flags-long-tail": Source(_frozen(iconify.flags), f"{FLAGS}; {PHOTOGRAPHS}"),
-    "clips": Source(_frozen(iconify.clips), f"{EMOJI}; {PHOTOGRAPHS}"),
+    "stamps-100": Source(_frozen(iconify.stamps), f"{EMOJI}; {PASTED_ON}"),
+    "flags-long-tail": Source(_frozen(iconify.flags), f"{FLAGS}; {PASTED_ON}"),
+    "clips": Source(_frozen(iconify.clips), f"{EMOJI}; {PASTED_ON}"),
     "icons": Source(_frozen(iconify.icon_names), ICONS),
     "typefaces": Source(_frozen(fonts.typefaces), FONTS),
     "textures": Source(_frozen(surfaces.textures), "scikit-image (CC0, public domain)"),
     "cards-wrong-answers": Source(
         lambda name: with_wrong_answers(_frozen(cards.cards)(name), name, 0.1),
-        f"arcade (Kenney, CC0); {PHOTOGRAPHS}",
+        f"arcade (Kenney, CC0); {PASTED_ON}",
     ),
     "brain": Source(_frozen(brain.slices), "nilearn (BSD-3-Clause; the template's unknown)"),
     "counts": Source(_frozen(counts.counts), "made by the code"),
