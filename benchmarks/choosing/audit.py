@@ -8,8 +8,9 @@ random picks, or half of the images are labelled. The classes' distance is such 
 random labels has the accuracy that is asked for; up to half of the errors are wrong labels. The
 truth is the version's accuracy on all images (of labelled ones, that of heads that had not seen the
 label), and on those still open. Beside it stand the interval by the same draws without any
-confidence, the one by the confidence of an overconfident model (a third of the temperature), and
-what the labels would say out of fold, were they no biased sample.
+confidence, the one by the confidence of an overconfident model (a third of the temperature), the
+one by the best confidence, which knows how often the model is right where it is as sure, and what
+the labels would say out of fold, were they no biased sample.
 """
 
 import argparse
@@ -29,6 +30,7 @@ WIDEST = {25: 22.0, 50: 16.0, 100: 11.0}  # {random picks: points}, medians at 9
 COVERED = 94.0  # % of the projects
 LARGEST = 3_000  # images
 OVERCONFIDENT = 1 / 3  # of the temperature
+BINS = 16  # of equally sure images
 
 Sure = NDArray[np.floating]
 
@@ -69,6 +71,9 @@ class Look:
         without = audit(self.draws, self.labelled, np.zeros(0), open_images=size)
         boasting = replace(self.labelled, confidence=self.overconfident)
         over = audit(self.draws, boasting, self.open_overconfident, open_images=size)
+        best, of_rest = self._best_confidence()
+        perfect = replace(self.labelled, confidence=best)
+        limit = audit(self.draws, perfect, of_rest, open_images=size)
         truth, of_open = self.truth(), float(self.open_right.mean())
         assert usual.rest is not None
         return {
@@ -76,8 +81,17 @@ class Look:
             "open images": (usual.rest, of_open),
             "all images, overconfident": (over.everything, truth),
             "all images, without confidence": (without.everything, truth),
+            "all images, best confidence": (limit.everything, truth),
             "labels as a sample": (wilson_interval(self.labelled.right > 0.5), truth),
         }
+
+    def _best_confidence(self) -> tuple[Sure, Sure]:
+        """How often the model is truly right where it is as sure, of labelled and open images."""
+        sure = np.concatenate([self.labelled.confidence, self.open_sure])
+        right = np.concatenate([self.labelled.right, self.open_right])
+        bins = np.searchsorted(np.quantile(sure, np.arange(1, BINS) / BINS), sure)
+        best = (np.bincount(bins, right) / np.maximum(np.bincount(bins), 1))[bins]
+        return best[: len(self.labelled.right)], best[len(self.labelled.right) :]
 
 
 def project_of(seed: int, accuracy: float) -> Simulated:
