@@ -128,7 +128,7 @@ picture: $(PROJECT) ## draw docs/images/folders.svg from the imports
 install: $(PROJECT) ## only install
 
 # All but EXTRAS, which have lock files of their own.
-LOCKED_EXTRAS := $(addprefix --extra ,worker export postgres s3 demo dev)
+LOCKED_EXTRAS := $(addprefix --extra ,worker export postgres s3 dev)
 
 # Keeps what is pinned where it can; UPGRADE=--upgrade takes the newest of everything.
 COMPILE = "$$d/bin/uv" pip compile -q --universal --python-version 3.11 --prerelease disallow \

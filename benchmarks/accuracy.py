@@ -15,8 +15,8 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegressionCV
 from threadpoolctl import threadpool_limits
 
-from backend.demo.annotator import CONTROL
-from backend.demo.dataset import CLASSES, FOLDER, LABEL_CONFIG, PACKAGE
+from backend.demo.dataset import CONTROL
+from backend.demo.textiles import CLASSES, FOLDER, PACKAGE, TEXTILES
 from benchmarks.support.harness import Options
 from benchmarks.support.report import OUT, Bar, Outcome
 from model.embedding import embed_stream, open_embedder
@@ -36,7 +36,7 @@ def run(options: Options) -> Outcome:
     sizes = SIZES[:2] if options.quick else SIZES
     seeds = range(options.count(10, 2))
     x, y, keys, space = embedded()
-    config = parse_label_config(LABEL_CONFIG)
+    config = parse_label_config(TEXTILES.label_config)
     rows = {}
     differences: dict[int, list[float]] = {}
     for size in sizes:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.demo.annotator import CONTROL, true_name
+from backend.demo.annotator import true_name
+from backend.demo.dataset import CONTROL
 from services.suggestions.predictor import Predictor
 from store.projects.projects import Project
 from store.store import Store

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from backend.demo.dataset import CONTROL, TO_NAME, VALUE_KEY
 from services.connections.original_settings import is_our_version
 from studio.client import StudioClient
 from studio.records.annotations import PredictionInfo
 from studio.regions import StudioRegion
 
-CONTROL, TO_NAME, VALUE_KEY = "defect", "image", "image"  # in the demo's label config
 PERSON_SECONDS = 12.0  # of work on one image; how many tasks are chosen at a time follows from it
 
 

@@ -1,22 +1,11 @@
-"""The demo's images: photographs of sound and damaged textile, from a PyPI package (MIT)."""
+"""A labelled sample data set: images whose class is known."""
 
 import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
+from html import escape
 
-PACKAGE = "conformal_clip_data"  # PyPI `conformal-clip-data`
-FOLDER = "data/textile_images/simulated"
-CLASSES = ("nominal", "local", "global")  # the package's folders: no defect, a spot, all over
-
-LABEL_CONFIG = """<View>
-  <Image name="image" value="$image"/>
-  <Choices name="defect" toName="image" choice="single">
-    <Choice value="nominal"/>
-    <Choice value="local"/>
-    <Choice value="global"/>
-  </Choices>
-</View>"""
+CONTROL, TO_NAME, VALUE_KEY = "class", "image", "image"  # in a sample set's label config
 
 
 class DatasetMissingError(Exception):
@@ -25,40 +14,57 @@ class DatasetMissingError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and its true class."""
+    """An image file and its true class."""
 
     name: str  # of the uploaded file; it says nothing of the class
-    path: Path
+    content: bytes
     label: str
 
 
-def load_samples(count: int, *, seed: int = 0) -> list[Sample]:
-    """Draw `count` images, equally many of each class, shuffled by the seed.
+@dataclass(frozen=True)
+class SampleSet:
+    """A data set with its project in Label Studio.
 
-    Raises:
-        DatasetMissingError: PyPI `conformal-clip-data` is not installed.
-        ValueError: there are not so many.
+    Attributes:
+        title: of the project.
+        stem, suffix: of the uploaded files' names.
+        classes: in the order of their buttons.
+        read: reads all images of each class, in a fixed order, as functions that return a file's
+            content. Raises DatasetMissingError.
     """
-    chance = random.Random(seed)  # noqa: S311 - a shuffle, no secret
-    chosen: list[tuple[Path, str]] = []
-    for position, label in enumerate(CLASSES):
-        paths = _images(label)
-        wanted = (count + len(CLASSES) - 1 - position) // len(CLASSES)
-        if wanted > len(paths):
-            raise ValueError(f"there are only {len(paths)} images of class {label!r}")
-        chosen += [(path, label) for path in chance.sample(paths, wanted)]
-    chance.shuffle(chosen)
-    return [
-        Sample(f"textile-{position:04d}.jpg", path, label)
-        for position, (path, label) in enumerate(chosen)
-    ]
 
+    title: str
+    stem: str
+    suffix: str
+    classes: tuple[str, ...]
+    read: Callable[[], Mapping[str, Sequence[Callable[[], bytes]]]]
 
-def _images(label: str) -> list[Path]:
-    try:
-        folder = Path(str(files(PACKAGE))) / FOLDER / label
-    except ModuleNotFoundError as error:
-        raise DatasetMissingError(
-            "the sample images are not installed: pip install conformal-clip-data"
-        ) from error
-    return sorted(folder.glob("*.jpg"))
+    @property
+    def label_config(self) -> str:
+        """The project's label config: one choice among the classes."""
+        choices = "".join(f'\n    <Choice value="{escape(name)}"/>' for name in self.classes)
+        return f"""<View>
+  <Image name="{TO_NAME}" value="${VALUE_KEY}"/>
+  <Choices name="{CONTROL}" toName="{TO_NAME}" choice="single">{choices}
+  </Choices>
+</View>"""
+
+    def load(self, count: int, *, seed: int = 0) -> list[Sample]:
+        """Draw `count` images, equally many of each class, shuffled by the seed.
+
+        Raises:
+            DatasetMissingError: the package with the images is not installed.
+            ValueError: there are not so many.
+        """
+        chance = random.Random(seed)  # noqa: S311 - a shuffle, no secret
+        chosen: list[tuple[Callable[[], bytes], str]] = []
+        for position, (label, files) in enumerate(self.read().items()):
+            wanted = (count + len(self.classes) - 1 - position) // len(self.classes)
+            if wanted > len(files):
+                raise ValueError(f"there are only {len(files)} images of class {label!r}")
+            chosen += [(file, label) for file in chance.sample(files, wanted)]
+        chance.shuffle(chosen)
+        return [
+            Sample(f"{self.stem}-{position:04d}.{self.suffix}", file(), label)
+            for position, (file, label) in enumerate(chosen)
+        ]

@@ -11,9 +11,11 @@ from types import TracebackType
 
 from backend.demo.accuracy import RestAccuracy, rest_accuracy
 from backend.demo.annotator import Annotator, Labelled
-from backend.demo.dataset import LABEL_CONFIG, load_samples
+from backend.demo.dataset import SampleSet
+from backend.demo.digits import DIGITS
 from backend.demo.label_studio import LabelStudioServer, create_image_project
 from backend.demo.process import ApprenticeProcess, free_port, tail
+from backend.demo.saving import labels_at_random
 from backend.doctor.readiness import not_ready
 from services.connections.connect import connect
 from store.projects.connections import DEFAULT, save_connection
@@ -23,7 +25,6 @@ from store.tasks.annotations import annotated_tasks
 from store.versions.versions import Version, get_version, newest_version
 from studio.records.projects import ProjectInfo
 
-TITLE = "Textile defects"
 IMAGES = 400
 READY_SECONDS = 300.0  # for Apprentice; its first start exports the backbone
 FIRST_ORDER_SECONDS = 180.0  # until the first tasks are chosen
@@ -41,7 +42,8 @@ class DemoSession:
     Args:
         home: everything is kept here, and used again by the next demo.
         environment: the virtual environment with Label Studio.
-        images: how many there are in the sample project.
+        dataset: the images of the sample project.
+        images: how many there are in it.
         ports: Label Studio's and Apprentice's; another one is taken where they aren't free.
         stock: have Label Studio's address guards on: it then can't call Apprentice.
         keep_project: go on with the project of the last demo, if there was one.
@@ -54,6 +56,7 @@ class DemoSession:
         home: Path,
         environment: Path,
         *,
+        dataset: SampleSet = DIGITS,
         images: int = IMAGES,
         ports: tuple[int, int] = (0, 0),
         stock: bool = False,
@@ -62,7 +65,8 @@ class DemoSession:
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.home = home.absolute()
-        self._samples = load_samples(images)
+        self._dataset = dataset
+        self._samples = dataset.load(images)
         self.truth = {sample.name: sample.label for sample in self._samples}
         self._keep_project = keep_project
         self._tell = tell
@@ -205,6 +209,10 @@ class DemoSession:
         """The accuracy of served suggestions on unlabelled images."""
         return rest_accuracy(self.store, self.project, self.truth)
 
+    def labels_at_random(self, labels: int, wrong: int) -> int | None:
+        """How many labels of random images leave as few suggested wrong; None: too many."""
+        return labels_at_random(self.store, self.project, self.truth, labels, wrong)
+
     def check(self) -> None:
         """Raise DemoError when Label Studio or Apprentice has ended."""
         if not self._apprentice.running:
@@ -221,14 +229,15 @@ class DemoSession:
     # Parts of the start
 
     def _make_project(self) -> ProjectInfo:
+        title = self._dataset.title
         if self._keep_project:
-            known = [info for info in self.studio.projects() if info.title == TITLE and info.tasks]
+            known = [info for info in self.studio.projects() if info.title == title and info.tasks]
             if known:
                 self._tell("going on with the last demo's project")
                 return max(known, key=lambda info: info.id)
         self._tell(f"making a project of {len(self._samples)} images")
-        images = ((sample.name, sample.path.read_bytes()) for sample in self._samples)
-        info, tasks = create_image_project(self.studio, TITLE, LABEL_CONFIG, images)
+        images = ((sample.name, sample.content) for sample in self._samples)
+        info, tasks = create_image_project(self.studio, title, self._dataset.label_config, images)
         if len(tasks) != len(self._samples):
             raise DemoError(f"Label Studio took {len(tasks)} of {len(self._samples)} images")
         return info

@@ -13,11 +13,12 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from backend.demo.annotator import CONTROL, TO_NAME, true_name
-from backend.demo.dataset import LABEL_CONFIG, load_samples
+from backend.demo.annotator import true_name
+from backend.demo.dataset import CONTROL, TO_NAME
 from backend.demo.label_studio import LabelStudioServer, create_image_project
 from backend.demo.process import tail
 from backend.demo.run import DemoSession
+from backend.demo.textiles import TEXTILES
 from benchmarks.support.report import ENVIRONMENT, OUT
 from store.projects.connections import DEFAULT, StudioConnection, get_connection
 from store.projects.projects import Project, get_project
@@ -60,7 +61,9 @@ def demo(
     """A demo with that many images, in a folder that is removed afterwards."""
     with (
         prepared() as home,
-        DemoSession(home, ENVIRONMENT, images=images, settings=settings, stock=stock) as session,
+        DemoSession(
+            home, ENVIRONMENT, dataset=TEXTILES, images=images, settings=settings, stock=stock
+        ) as session,
     ):
         try:
             yield session
@@ -121,18 +124,18 @@ def unique_images(count: int, *, seed: int) -> Iterator[tuple[str, bytes, str]]:
 
     Its hash is new and so it is embedded anew, but what it shows is what it was.
     """
-    samples = load_samples(min(count, MOST_SAMPLES), seed=seed)
+    samples = TEXTILES.load(min(count, MOST_SAMPLES), seed=seed)
     for number in range(count):
         sample = samples[number % len(samples)]
         mark = f"{seed}-{number}".encode()
-        yield f"new-{seed}-{number:05d}.jpg", sample.path.read_bytes() + mark, sample.label
+        yield f"new-{seed}-{number:05d}.jpg", sample.content + mark, sample.label
 
 
 def photograph(number: int, width: int = 640, height: int = 480) -> bytes:
     """A JPEG of that size that nobody has seen: a piece of a sample image, enlarged, with grain."""
     chance = random.Random(number)
-    sample = load_samples(300)[number % 300]
-    with Image.open(sample.path) as image:
+    sample = TEXTILES.load(300)[number % 300]
+    with Image.open(io.BytesIO(sample.content)) as image:
         side = 200
         left, top = (chance.randrange(max(size - side, 1)) for size in image.size)
         piece = image.convert("RGB").crop((left, top, left + side, top + side))
@@ -150,7 +153,7 @@ def new_project(
     listed = list(unique_images(images, seed=seed))
     labels = {name: label for name, _, label in listed}
     files = ((name, data) for name, data, _ in listed)
-    info, tasks = create_image_project(session.studio, title, LABEL_CONFIG, files)
+    info, tasks = create_image_project(session.studio, title, TEXTILES.label_config, files)
     return info, {task: labels[name] for name, task in tasks.items()}
 
 

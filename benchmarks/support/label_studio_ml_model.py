@@ -54,7 +54,7 @@ class Baseline(LabelStudioMLBase):
     def _answer(self, probabilities: torch.Tensor) -> dict[str, Any]:
         best = int(probabilities.argmax())
         region = {
-            "from_name": "defect",
+            "from_name": "class",
             "to_name": "image",
             "type": "choices",
             "value": {"choices": [self._classes[best]]},

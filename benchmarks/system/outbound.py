@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from backend.demo.run import DemoSession
+from backend.demo.textiles import TEXTILES
 from benchmarks.support.harness import Options, at_rest, new_project, prepared, wait
 from benchmarks.support.proxy import CountingProxy, ProxiedLabelStudio
 from benchmarks.support.report import ENVIRONMENT, Bar, Outcome, spread
@@ -51,7 +52,9 @@ def run(options: Options) -> Outcome:
     """Connect, rest, label, delete; every call of Apprentice passes a proxy that counts."""
     labels, quick = options.count(LABELS, 6), options.quick
     with prepared() as home:
-        session = DemoSession(home, ENVIRONMENT, images=options.count(400, 60), stock=True)
+        session = DemoSession(
+            home, ENVIRONMENT, dataset=TEXTILES, images=options.count(400, 60), stock=True
+        )
         port = session.label_studio.port
         session.label_studio = ProxiedLabelStudio(
             session.home / "label-studio", ENVIRONMENT, port=port, stock=True

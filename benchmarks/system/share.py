@@ -3,6 +3,7 @@
 import time
 
 from backend.demo.run import DemoSession
+from backend.demo.textiles import TEXTILES
 from benchmarks.support.harness import Options, at_rest, prepared, wait
 from benchmarks.support.proxy import ProxiedLabelStudio
 from benchmarks.support.report import ENVIRONMENT, Bar, Outcome
@@ -15,7 +16,9 @@ def run(options: Options) -> Outcome:
     """Label for `options.minutes`; every call of ours passes through a proxy that counts."""
     minutes = 0.5 if options.quick else options.minutes
     with prepared() as home:
-        session = DemoSession(home, ENVIRONMENT, images=options.count(IMAGES, 100))
+        session = DemoSession(
+            home, ENVIRONMENT, dataset=TEXTILES, images=options.count(IMAGES, 100)
+        )
         port = session.label_studio.port
         session.label_studio = ProxiedLabelStudio(
             session.home / "label-studio", ENVIRONMENT, port=port

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from backend.demo.run import DemoSession
+from backend.demo.textiles import TEXTILES
 
 RECONCILE_SECONDS = 4
 
@@ -24,5 +25,5 @@ def session(
     }
     home = tmp_path_factory.mktemp("demo")
     shutil.copytree(empty_label_studio, home / "label-studio")
-    with DemoSession(home, environment, images=160, settings=settings) as running:
+    with DemoSession(home, environment, dataset=TEXTILES, images=160, settings=settings) as running:
         yield running

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from backend.demo.annotator import true_name
-from backend.demo.dataset import CLASSES
 from backend.demo.process import ApprenticeProcess, free_port
 from backend.demo.run import DemoSession
+from backend.demo.textiles import CLASSES
 from backend.doctor.readiness import not_ready
 from services.connections.connect import connect, disconnect
 from services.guests.state import GuestStatus, fitted_key

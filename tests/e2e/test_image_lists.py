@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from backend.demo.annotator import true_name
-from backend.demo.dataset import LABEL_CONFIG
 from backend.demo.run import DemoSession
+from backend.demo.textiles import TEXTILES
 from services.connections.connect import connect, disconnect
 from store.projects.connections import DEFAULT
 from store.projects.projects import Project
@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 IMAGES = 3  # of each task
 LABELLED = 15  # tasks
 SUGGESTED = 25  # further tasks, at least: the first few are sent alone, before the others
-PLACES = [("most", None), *(("defect", item) for item in range(IMAGES))]  # of a suggestion
+PLACES = [("most", None), *(("class", item) for item in range(IMAGES))]  # of a suggestion
 CONFIG = (
-    LABEL_CONFIG.replace('value="$image"', 'valueList="$images"')
+    TEXTILES.label_config.replace('value="$image"', 'valueList="$images"')
     .replace('choice="single"', 'perItem="true"')
     .replace(
         "</View>",
@@ -45,7 +45,7 @@ class Series:
         self.studio.create_annotation(task, [*self.each(task), self.all(task)])
 
     def each(self, task: int) -> list[StudioRegion]:
-        return [choice("defect", name).at_item(item) for item, name in enumerate(self.kinds[task])]
+        return [choice("class", name).at_item(item) for item, name in enumerate(self.kinds[task])]
 
     def all(self, task: int) -> StudioRegion:
         return choice("most", "global" if self.kinds[task].count("global") > 1 else "other")
@@ -102,7 +102,7 @@ def test_labels_of_images_give_suggestions_for_images(series: Series) -> None:
         for one in held
         if one.task not in labelled
         for region in one.result
-        if region.from_name == "defect"
+        if region.from_name == "class"
     ]
     assert len(right) >= SUGGESTED * IMAGES
     assert sum(right) / len(right) > 0.45  # of three classes, chance is right on a third

@@ -143,7 +143,7 @@ def test_apply_labels_all_the_rest_in_label_studio_and_in_a_table(
             if p.result and p.model_version == rows[p.task]["version"]
         }
 
-    rest = {task: row["defect"] for task, row in rows.items() if row["source"] == "suggested"}
+    rest = {task: row["class"] for task, row in rows.items() if row["source"] == "suggested"}
     wait_until(lambda: held().items() >= rest.items(), "Label Studio holds what the table says")
 
 

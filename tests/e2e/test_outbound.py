@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backend.demo.run import DemoSession
+from backend.demo.textiles import TEXTILES
 from services.connections.reach import Mode, read_connectivity
 from store.tasks.annotations import current_annotations
 from store.tasks.tasks import list_tasks
@@ -31,7 +32,9 @@ def stock(
         "APPRENTICE_FINETUNE": "manual",
         "APPRENTICE_RECONCILE_SECONDS": "3600",  # what is noticed, was polled
     }
-    with DemoSession(home, environment, images=60, stock=True, settings=settings) as running:
+    with DemoSession(
+        home, environment, dataset=TEXTILES, images=60, stock=True, settings=settings
+    ) as running:
         yield running
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from backend.demo.annotator import true_name
-from backend.demo.dataset import CLASSES
 from backend.demo.run import DemoSession
+from backend.demo.textiles import CLASSES
 from backend.views.status import Status, project_status
 from services.connections.connect import connect, disconnect
 from services.labels.renaming import change_name

@@ -13,6 +13,7 @@ from rich.text import Text
 from backend.demo.accuracy import RestAccuracy
 from backend.demo.annotator import Labelled
 from backend.demo.run import DemoError, DemoSession
+from backend.demo.saving import MOST
 
 PACE_SECONDS = 1.0  # between two labels: slow enough to be watched
 REFRESH_SECONDS = 2.0
@@ -110,3 +111,18 @@ class DemoDisplay:
             f"{self._last.total} images are right; {self._first.value:.1%} were with the first "
             f"version ({self._first.version}, now {self._last.version})."
         )
+        right = len(self._last.right)
+        with self._console.status("asking what random images would have taught"):
+            needed = self._session.labels_at_random(labels, self._last.total - right)
+        self._console.print(
+            f"Saved: {_of_random(labels, needed)} (simulated on the same images), and {right} "
+            "images needn't be labelled by hand."
+        )
+
+
+def _of_random(labels: int, needed: int | None) -> str:
+    if needed is None:
+        return f"{MOST:g} times as many labels of random images would have left more wrong"
+    if needed > labels:
+        return f"with random images it would have taken {needed} labels to leave as few wrong"
+    return "random images would have taught as much"

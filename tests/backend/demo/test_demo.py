@@ -5,13 +5,17 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from backend.demo.annotator import true_name
-from backend.demo.dataset import CLASSES, load_samples
+from backend.demo.dataset import CONTROL, SampleSet
+from backend.demo.digits import DIGITS
+from backend.demo.textiles import TEXTILES
+from studio.config import parse_label_config
 from tests.support.processes import OWN, processes_of
 
 
@@ -29,22 +33,35 @@ def demo(home: Path, **more: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_the_samples_are_balanced_shuffled_and_the_same_each_time() -> None:
-    samples = load_samples(100)
-    assert samples == load_samples(100)
-    counts = Counter(sample.label for sample in samples)
-    assert set(counts) == set(CLASSES)
+SETS = pytest.mark.parametrize("samples", [DIGITS, TEXTILES], ids=lambda found: found.stem)
+
+
+@SETS
+def test_the_samples_are_balanced_shuffled_and_the_same_each_time(samples: SampleSet) -> None:
+    drawn = samples.load(100)
+    assert drawn == samples.load(100)
+    counts = Counter(sample.label for sample in drawn)
+    assert set(counts) == set(samples.classes)
     assert max(counts.values()) - min(counts.values()) <= 1
-    assert len({sample.name for sample in samples}) == len({s.path for s in samples}) == 100
-    assert len({sample.label for sample in samples[:10]}) > 1
-    with Image.open(samples[0].path) as image:
-        assert image.size == (250, 250)
-    assert not any(label in sample.name for sample in samples for label in CLASSES)
+    assert len({sample.name for sample in drawn}) == len({s.content for s in drawn}) == 100
+    assert len({sample.label for sample in drawn[:10]}) > 1
+    with Image.open(BytesIO(drawn[0].content)) as image:
+        assert min(image.size) >= 150
+    names = [label for label in samples.classes if len(label) > 1]
+    assert not any(label in sample.name for sample in drawn for label in names)
 
 
-def test_more_samples_than_there_are_is_refused() -> None:
-    with pytest.raises(ValueError, match="500"):
-        load_samples(3000)
+@SETS
+def test_more_samples_than_there_are_is_refused(samples: SampleSet) -> None:
+    with pytest.raises(ValueError, match="there are only"):
+        samples.load(3000)
+
+
+@SETS
+def test_the_label_config_has_every_class(samples: SampleSet) -> None:
+    (control,) = parse_label_config(samples.label_config).controls
+    assert control.name == CONTROL
+    assert all(control.has_class((name,)) for name in samples.classes)
 
 
 def test_an_uploaded_file_is_recognised() -> None:
@@ -78,4 +95,5 @@ def test_the_demo_learns_says_so_and_leaves_nothing(
     assert "Label Studio: http://localhost:" in done.stdout
     assert "sign in as " in done.stdout
     assert "After 12 labels" in done.stdout
+    assert "(simulated on the same images)" in done.stdout
     assert processes_of(home / "apprentice") == []
