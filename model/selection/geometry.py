@@ -22,6 +22,10 @@ PROJECTED = 128
 
 ITERATIONS = 20
 
+COMPONENTS = 50  # of half-whitened rows
+SPARE, POWERS = 10, 2  # of the range finder
+FLAT = 1e-4  # variance, as a share of the largest, below which a component is noise
+
 
 def unit_rows(x: Floats) -> Float32s:
     """Normalise embeddings [N, D] to length one, in float32."""
@@ -87,6 +91,26 @@ def top_without_duplicates(
 def oversampled(k: int) -> int:
     """The number of rows to rank for k, as some may be near-duplicates."""
     return k + k // 2 + 10
+
+
+def half_whitened(rows: Float32s, rng: np.random.Generator) -> Float32s:
+    """Transform rows [n, D] to principal components, each divided by its deviation's root: [n, d].
+
+    What most images share, such as their background, is in a few strong components, and outweighs
+    the rest less so; division by the deviation itself would make noise as strong as all else. The
+    components, at most COMPONENTS, are those of a randomised range finder (Halko, Martinsson,
+    Tropp: Finding structure with randomness, SIAM Review 2011).
+    """
+    centred = rows - rows.mean(axis=0)
+    range_ = centred.T @ rng.normal(size=(len(rows), COMPONENTS + SPARE)).astype(np.float32)
+    for _ in range(POWERS):
+        range_ = centred.T @ (centred @ np.linalg.qr(range_)[0])
+    basis = np.linalg.qr(range_)[0]
+    components = centred @ basis
+    variances, directions = np.linalg.eigh(components.T @ components / max(len(rows), 1))
+    kept = np.flatnonzero(variances > FLAT * max(float(variances[-1]), 1e-12))[-COMPONENTS:]
+    half: Float32s = components @ (directions[:, kept] / variances[kept] ** 0.25)
+    return half
 
 
 def clusters(rows: Float32s, k: int, rng: np.random.Generator) -> tuple[Indices, Float32s]:

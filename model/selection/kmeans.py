@@ -1,9 +1,19 @@
-"""k-means for the cold start: the images nearest to the centres of k clusters."""
+"""k-means for the cold start: the images nearest to the centres of k clusters.
+
+The clusters are those of half-whitened embeddings. In plain ones, what the images share outweighs
+what tells them apart.
+"""
 
 import numpy as np
 
 from model.arrays import Float32s, Indices
-from model.selection.geometry import clusters, random_subset, unit_rows, without_duplicates
+from model.selection.geometry import (
+    clusters,
+    half_whitened,
+    random_subset,
+    unit_rows,
+    without_duplicates,
+)
 from model.selection.registry import STRATEGIES, Pool
 
 NAME = "kmeans"
@@ -21,7 +31,7 @@ class KMeans:
         candidates, others = random_subset(pool, avoid, SUB_POOL, rng)
         if not len(candidates) or k <= 0:
             return []
-        cluster, distance = clusters(unit_rows(pool.x[candidates]), k, rng)
+        cluster, distance = clusters(half_whitened(unit_rows(pool.x[candidates]), rng), k, rng)
         sizes = np.bincount(cluster)
         # Every cluster's nearest to its centre, then every second, and so on: some cluster's first
         # may be a near-duplicate of another's.
