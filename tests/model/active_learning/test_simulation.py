@@ -21,7 +21,7 @@ def test_a_replay_labels_a_batch_a_round_and_learns() -> None:
 
     assert [done.labels for done in rounds] == [8, 16, 24, 32, 40, 48]
     assert rounds[-1].accuracy > rounds[0].accuracy
-    assert rounds[-1].accuracy > 0.8
+    assert rounds[-1].accuracy > 0.75
 
 
 def test_the_same_seed_replays_the_same_and_a_pool_runs_out() -> None:
