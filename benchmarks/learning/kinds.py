@@ -1,10 +1,11 @@
 """Compares all kinds of heads, and the chosen kind, on the same embeddings and labels.
 
-    python -m benchmarks.learning.kinds [--seeds 10] [--labels 100 500]
+    python -m benchmarks.learning.kinds [--seeds 10] [--sets digits …] [--labels 100 500]
+        [--per-class 2 5 10 20]
 
-Needs the extras `worker` and `demo`. EfficientNet-Lite0 embeddings of the 2,000 textile images
-(three classes) and of scikit-learn's digits (ten classes, enlarged); labels are drawn at random and
-accuracy is that on all other images. `auto` stands for the kind that `model.head_choice` takes.
+Needs the extra `worker` and what the data sets need (`benchmarks.selection.datasets`). Labels are
+drawn at random and accuracy is that on all other images. `auto` stands for the kind that
+`model.evaluation.head_selection` takes.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from benchmarks.heads import digits, embeddings, textiles
+from benchmarks.selection import datasets
 from model.evaluation.head_selection import select
 from model.heads import FitData, fit
 from model.heads.registry import HEADS
@@ -22,7 +23,8 @@ from model.heads.registry import HEADS
 
 def compare(
     name: str, x: NDArray[np.float16], y: NDArray[np.intp], labels: int, seeds: int
-) -> None:
+) -> dict[str, float]:
+    """The mean accuracy of each kind, and of `auto`."""
     classes = tuple(str(c) for c in range(int(y.max()) + 1))
     right: dict[str, list[float]] = {kind: [] for kind in HEADS.names()}
     chosen: list[str] = []
@@ -46,19 +48,27 @@ def compare(
         f"{best}, the best; took {counts}; {np.mean(seconds):.1f} s of CPU); {table}",
         flush=True,
     )
+    return means | {"auto": auto}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--labels", type=int, nargs="+", default=[100, 500])
+    parser.add_argument("--sets", nargs="+", default=["digits", "textiles"], choices=datasets.NAMES)
+    parser.add_argument("--labels", type=int, nargs="*", default=[100, 500])
+    parser.add_argument("--per-class", type=int, nargs="*", default=[], help="instead of --labels")
     options = parser.parse_args()
+    sizes = options.per_class or options.labels
     with threadpool_limits(1, "blas"):
-        for name, dataset in (("digits", digits), ("textiles", textiles)):
-            images, y = dataset()
-            x = embeddings(images)
-            for labels in options.labels:
-                compare(name, x, y, labels, options.seeds)
+        for size in sizes:
+            found = []
+            for name in options.sets:
+                known = datasets.load(name)
+                labels = size * (int(known.y.max()) + 1) if options.per_class else size
+                found.append(compare(name, known.x, known.y, labels, options.seeds))
+            means = {kind: np.mean([each[kind] for each in found]) for kind in found[0]}
+            table = ", ".join(f"{kind} {share:.1%}" for kind, share in means.items())
+            print(f"{size} labels{' a class' * bool(options.per_class)}, mean: {table}", flush=True)
 
 
 if __name__ == "__main__":
