@@ -17,11 +17,11 @@ def images(count: int = 120, classes: int = 4) -> tuple[NDArray[np.float32], NDA
 
 def test_a_replay_labels_a_batch_a_round_and_learns() -> None:
     data = split(*images(), seed=0)
-    rounds = replay(data, by_name("auto"), batch=8, rounds=6, seed=0)
+    rounds = replay(data, by_name("auto"), batch=4, rounds=6, seed=0)
 
-    assert [done.labels for done in rounds] == [8, 16, 24, 32, 40, 48]
+    assert [done.labels for done in rounds] == [4, 8, 12, 16, 20, 24]
     assert rounds[-1].accuracy > rounds[0].accuracy
-    assert rounds[-1].accuracy > 0.75
+    assert rounds[-1].accuracy > 0.8
 
 
 def test_the_same_seed_replays_the_same_and_a_pool_runs_out() -> None:
