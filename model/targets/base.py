@@ -28,6 +28,7 @@ class BaseKind(Generic[S, V]):
 
     learned_kinds: frozenset[str] = frozenset()
     fast_head: str | None = None
+    tuned_head: str | None = None
 
     @property
     def tuning(self) -> TuningLoss | None:

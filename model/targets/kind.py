@@ -113,6 +113,10 @@ class LabelFitting(Protocol[S, G]):
     def fast_head(self) -> str | None:
         """The kind of head to fit on many parts of the labels, if there are several."""
 
+    @property
+    def tuned_head(self) -> str | None:
+        """The kind of head for features of a fine-tuned backbone, if there are several."""
+
     def select(
         self, data: FitData, *, last: Selection | None, kinds: Sequence[str] | None
     ) -> Selection | None:

@@ -101,6 +101,7 @@ class SingleKind(ClassKind[ClassSchema]):
 
     learned_kinds = frozenset({"single"})
     fast_head = "ridge"  # a few milliseconds, and near the best
+    tuned_head = "logistic"  # prototypes take the spread of labels that were seen for that of all
 
     @property
     def tuning(self) -> TuningLoss:

@@ -157,7 +157,7 @@ def fit_control(
     if not tuned:
         to_select = training.fit_data(training.x, training.labels, seed=seed)
         selection = learning.select(to_select, last=last, kinds=kinds)
-    kind = selection.kind if selection else None
+    kind = learning.tuned_head if tuned else selection.kind if selection else None
     head = _fit(training, soft, seed=seed, warm=warm, kind=kind)
     unseen = data.part(held)
     if unseen.votes is not None:
