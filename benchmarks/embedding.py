@@ -2,7 +2,7 @@
 
     python benchmarks/embedding.py [--images 2000] [--rounds 3] [--threads 2]
 
-Needs the extras `worker` and `demo`. The images are the 2,000 JPEGs of 250 x 250 pixels of the
+Needs the extras `worker` and `dev`. The images are the 2,000 JPEGs of 250 x 250 pixels of the
 package conformal-clip-data. "Alone" is OpenVINO's asynchronous queue on pixels that are in memory
 already; both are measured in turns in one process, and the medians are compared. The bar: 85%.
 """

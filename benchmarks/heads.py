@@ -2,7 +2,7 @@
 
     python benchmarks/heads.py [--seeds 10]
 
-Needs the extras `worker` and `demo`. Both get the same EfficientNet-Lite0 embeddings and the same
+Needs the extras `worker` and `dev`. Both get the same EfficientNet-Lite0 embeddings and the same
 randomly drawn labels: of the 2,000 textile images (three classes) and of scikit-learn's digits (ten
 classes, enlarged). The bar: not more than one point below. The time is of 5,000 rows of 1,280
 features in 100 made-up classes, with the choice of the strength; the bar is 2 s.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.learning.calibration [--seeds 5]
 
-Needs the extras `worker` and `demo`. EfficientNet-Lite0 embeddings of the 2,000 textile images
+Needs the extras `worker` and `dev`. EfficientNet-Lite0 embeddings of the 2,000 textile images
 (three classes) and of scikit-learn's digits (ten classes, enlarged). The bars: at most 0.05 after,
 and never more than 0.01 above what it was before.
 """

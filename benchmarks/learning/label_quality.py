@@ -2,7 +2,7 @@
 
     python -m benchmarks.learning.label_quality [--seeds 5] [--labels 300 1000]
 
-Needs the extras `worker` and `demo`. EfficientNet-Lite0 embeddings of the 2,000 textile images
+Needs the extras `worker` and `dev`. EfficientNet-Lite0 embeddings of the 2,000 textile images
 (three classes, of which a head knows only some 75%) and of scikit-learn's digits (ten classes,
 enlarged; some 95%). Of the labels 5% are made wrong, to a class drawn at random, or none. A label
 is listed when its quality, its calibrated out-of-fold probability, is below the threshold; beside

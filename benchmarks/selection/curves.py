@@ -2,7 +2,7 @@
 
     python -m benchmarks.selection.curves [--seeds 10] [--sets NAME …] [--arms NAME …] [--rounds 15]
 
-Needs the extras `worker` and `demo`, and what is in benchmarks/selection/requirements.txt. Of each
+Needs the extras `worker` and `dev`, and what is in benchmarks/selection/requirements.txt. Of each
 set a quarter is tested on, the rest is the pool; of sets with wrong labels, the pool's are wrong.
 A strategy is developed on `datasets.DEVELOP` and tried on `datasets.KEPT_ASIDE` when it is done.
 All arms have the same pool, features and head, and all but `random` begin with the same BATCH
