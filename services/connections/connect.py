@@ -34,6 +34,7 @@ __all__ = ["ConnectingError", "connect", "disconnect"]
 log = structlog.get_logger()
 
 SAMPLE = 20  # tasks that are looked at for other addresses of Label Studio
+SAMPLING_TRIES = 3
 
 
 def connect(
@@ -83,6 +84,7 @@ def connect(
         reach = Reach(no_backend, no_webhook, checked_at=time.time(), rechecks=rechecks)
         if webhook is not None:
             reach = _prove_webhook(store, registration, project, address, reach)
+        _keep_sampling(studio, ls_project_id)
         _find_aliases(store, studio, project, tell)
     except StudioError as error:
         raise explain(error, connection, url, ls_project_id) from error
@@ -121,6 +123,18 @@ def disconnect(
         store.database.write(lambda db: change_project(db, project.id, gone_at=project.gone_at))
         raise explain(error, connection, url, project.ls_id) from error
     store.database.write(lambda db: _save_disconnected(db, project))
+
+
+def _keep_sampling(studio: StudioClient, ls_project_id: int) -> None:
+    """Set the sampling again if it was lost.
+
+    Label Studio saves projects whole, so that a change of another field which it is just making,
+    such as the version of our first publication, puts the old sampling back.
+    """
+    for _ in range(SAMPLING_TRIES):
+        if studio.get_project(ls_project_id).sampling == UNCERTAINTY_SAMPLING:
+            return
+        studio.patch_project(ls_project_id, sampling=UNCERTAINTY_SAMPLING)
 
 
 def _backends(registration: Registration) -> tuple[BackendInfo | None, list[BackendInfo]]:

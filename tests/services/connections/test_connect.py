@@ -60,6 +60,28 @@ def serve_version(store: Store, project: Project) -> str:
     return store.database.write(write)
 
 
+def test_a_sampling_that_another_save_puts_back_is_set_again(
+    store: Store,
+    admin: StudioClient,
+    studio_project: ProjectInfo,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patch, lost = admin.patch_project, []
+
+    def patch_and_lose(project: int, **fields: Any) -> ProjectInfo:
+        info = patch(project, **fields)
+        if "sampling" in fields and not lost:  # Label Studio was just saving another field
+            lost.append(fields)
+            info = patch(project, sampling=studio_project.sampling)
+        return info
+
+    monkeypatch.setattr(admin, "patch_project", patch_and_lose)
+    connect(store, admin, DEFAULT, studio_project.id, settings.url)
+    assert lost
+    assert admin.get_project(studio_project.id).sampling == "Uncertainty sampling"
+
+
 def test_connect_registers_everything_and_wants_work(
     store: Store, admin: StudioClient, studio_project: ProjectInfo, settings: Settings
 ) -> None:
