@@ -1,4 +1,4 @@
-"""Handwritten digits of 43 people, enlarged: the test set of NIST's digits in scikit-learn.
+"""Handwritten digits of 13 people, enlarged: the test set of the UCI digits, from scikit-learn.
 
 E. Alpaydin, C. Kaynak: Optical recognition of handwritten digits (UCI repository, 1998; CC BY 4.0).
 """
